@@ -1,0 +1,88 @@
+"""How figures look: colour-blind safe, on paper white so that they read on light and dark pages.
+
+Nothing happens on import; a notebook calls :func:`use_style` once.
+"""
+
+from __future__ import annotations
+
+import html
+import io
+
+WIDTH = 6.4  # inches: the width of the text column of the book
+
+
+def use_style() -> None:
+    """Set the house style of matplotlib and seaborn for this process."""
+    import matplotlib as mpl
+    import seaborn as sns
+
+    sns.set_theme(
+        context="notebook",
+        style="ticks",
+        palette="colorblind",
+        rc={
+            "figure.figsize": (WIDTH, 4.0),
+            "figure.dpi": 100,
+            "figure.constrained_layout.use": True,
+            "savefig.dpi": 160,
+            "axes.grid": True,
+            "grid.alpha": 0.35,
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "legend.frameon": False,
+            "font.size": 10,
+            "axes.labelsize": 10,
+            "axes.titlesize": 11,
+            "xtick.labelsize": 9,
+            "ytick.labelsize": 9,
+            "legend.fontsize": 9,
+            # The same figure must give the same bytes on every run.
+            "svg.hashsalt": "l2m",
+            "svg.fonttype": "path",
+        },
+    )
+    mpl.rcParams["figure.max_open_warning"] = 0
+
+
+def colours(count: int) -> list:
+    """The first ``count`` colours of the colour-blind safe palette."""
+    import seaborn as sns
+
+    return sns.color_palette("colorblind", count)
+
+
+def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
+    """Logarithmic axes with powers of ``base`` on x (token counts are powers of two) and of ten on y."""
+    axes.set_xscale("log", base=base)
+    axes.set_yscale("log")
+    axes.set_xlabel(x_label)
+    axes.set_ylabel(y_label)
+
+
+class Picture:
+    """A rendered figure that notebooks display as an image *with* its alt text."""
+
+    def __init__(self, svg: str, alt: str):
+        self.svg, self.alt = svg, alt
+
+    def _repr_html_(self) -> str:
+        import base64
+
+        data = base64.b64encode(self.svg.encode()).decode()
+        return f'<img class="l2m-figure" alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+
+    def __repr__(self) -> str:
+        return f"Figure: {self.alt}"
+
+
+def render(figure) -> tuple[bytes, bytes]:
+    """The figure as (SVG, PNG) bytes, reproducible to the byte; closes it."""
+    import matplotlib.pyplot as plt
+
+    pictures = []
+    for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, metadata=metadata, facecolor="white", bbox_inches="tight")
+        pictures.append(buffer.getvalue())
+    plt.close(figure)
+    return pictures[0], pictures[1]

@@ -1,0 +1,284 @@
+"""Records: the only way in which a number or a figure leaves a notebook.
+
+A notebook makes one :class:`Recorder`; each value, table and figure that it saves becomes a small
+file with its provenance (notebook, tier, corpus, seed, commit, hardware).  Pages, the reproduction
+table and other notebooks read those files; nothing is typed twice.
+
+Layout below the records folder::
+
+    <section>/<notebook>/values/<name>.json
+    <section>/<notebook>/tables/<name>.parquet
+    <section>/<notebook>/figures/<name>.svg, .png, .json   (the .json holds the alt text)
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+PROJECT = Path(__file__).resolve().parent.parent
+RESULTS = PROJECT / "results"
+TIERS = ("smoke", "laptop", "gpu", "cluster")  # from the cheapest to the paper's own scale
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+class RecordError(ValueError):
+    """A record is missing, unreadable, or was asked for under a name that cannot exist."""
+
+
+def write_atomically(path: Path, content: bytes) -> Path:
+    """Write ``content`` to ``path`` so that a killed process leaves the old file or the new one.
+
+    Raises ``OSError`` (disk full, no permission) and leaves no temporary file behind.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    return path
+
+
+def write_json(path: Path, data: Any) -> Path:
+    """Write ``data`` as JSON with sorted keys, atomically; NaN and infinities are refused."""
+    text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
+    return write_atomically(path, (text + "\n").encode())
+
+
+@cache
+def commit() -> str:
+    """The commit of this checkout, with ``+changes`` when tracked files differ from it."""
+    def git(*words: str) -> str:
+        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else ""
+
+    head = git("rev-parse", "--short=12", "HEAD")
+    if not head:
+        return "unknown"
+    # Stored results are output, not code: publishing a record must not make the next one look changed.
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!benchmarks/report.json")
+    return head + ("+changes" if changed else "")
+
+
+@cache
+def hardware() -> str:
+    """One line on the machine: processor, cores, and the GPU if torch sees one."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
+        model = found.group(1).strip() if found else model
+    line = f"{model}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
+    try:
+        import torch
+    except ImportError:
+        return line
+    if torch.cuda.is_available():
+        line += f", {torch.cuda.get_device_name()}"
+    return line
+
+
+def _check_name(name: str) -> str:
+    if not _NAME.fullmatch(name):
+        raise RecordError(f"record name {name!r}: expected lower-case words joined by hyphens, such as 'beta-direct'")
+    return name
+
+
+class Recorder:
+    """Saves the results of one notebook run.
+
+    Parameters
+    ----------
+    notebook : path of the notebook below ``notebooks/`` without ending, e.g. ``"estimation/two-point"``.
+    tier : one of ``smoke``, ``laptop``, ``gpu``, ``cluster``.
+    corpus : short name of the text used, ``"none"`` for notebooks that use no text.
+    seed : the seed of the run.
+    folder : records folder; empty means ``_build/interactive/records`` (a notebook run by hand).
+
+    >>> import tempfile
+    >>> run = Recorder("theory/example", "smoke", folder=tempfile.mkdtemp())
+    >>> run.value("exponent", 0.7925, unit="", interval=(0.79, 0.795))
+    0.7925
+    >>> load_values(run.folder)["theory/example:exponent"]["interval"]
+    [0.79, 0.795]
+    """
+
+    def __init__(self, notebook: str, tier: str, corpus: str = "none", seed: int = 0, folder: str | Path = ""):
+        if tier not in TIERS:
+            raise RecordError(f"tier {tier!r}: expected one of {', '.join(TIERS)}")
+        for word in notebook.split("/"):
+            _check_name(word)
+        self.notebook, self.tier, self.corpus, self.seed = notebook, tier, corpus, int(seed)
+        self.folder = Path(folder) if folder else PROJECT / "_build" / "interactive" / "records"
+        self.home = self.folder / notebook
+        self._values: list[dict[str, Any]] = []
+
+    def _provenance(self) -> dict[str, Any]:
+        return {
+            "notebook": self.notebook,
+            "tier": self.tier,
+            "corpus": self.corpus,
+            "seed": self.seed,
+            "commit": commit(),
+            "hardware": hardware(),
+        }
+
+    def value(
+        self,
+        name: str,
+        value: float | bool | str,
+        *,
+        unit: str,
+        interval: tuple[float, float] | None = None,
+        level: float = 0.95,
+        model: str = "",
+        note: str = "",
+    ) -> float | bool | str:
+        """Save one value; ``interval`` is its confidence interval at ``level``. Returns the value.
+
+        ``unit`` is ``"nats"``, ``"s"``, ``"tokens"``, … or ``""`` for a pure number.  Raises
+        :class:`RecordError` for NaN or infinite numbers: say in the notebook what failed instead.
+        """
+        if isinstance(value, np.generic):
+            value = value.item()
+        numbers = [value] if isinstance(value, (int, float)) else []
+        if interval is not None:
+            interval = (float(interval[0]), float(interval[1]))
+            numbers += interval
+        if any(not math.isfinite(number) for number in numbers):
+            raise RecordError(f"value {name!r} of {self.notebook}: got {value!r}, interval {interval}; expected finite numbers")
+        record = {
+            "id": f"{self.notebook}:{_check_name(name)}",
+            "value": value,
+            "unit": unit,
+            "interval": list(interval) if interval is not None else None,
+            "level": level if interval is not None else None,
+            "model": model,
+            "note": note,
+            **self._provenance(),
+        }
+        write_json(self.home / "values" / f"{name}.json", record)
+        self._values.append(record)
+        return value
+
+    def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
+        """Save a data frame as Parquet with the provenance in its metadata; returns the frame."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        arrow = pa.Table.from_pandas(frame, preserve_index=False)
+        metadata = {**(arrow.schema.metadata or {}), b"l2m": json.dumps(self._provenance(), sort_keys=True).encode()}
+        sink = pa.BufferOutputStream()
+        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd")
+        write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", sink.getvalue().to_pybytes())
+        return frame
+
+    def figure(self, name: str, figure, alt: str):
+        """Save a matplotlib figure as SVG and PNG with its alt text, close it, and return it for display.
+
+        ``alt`` is a sentence or two for readers who cannot see the figure: what is drawn and what it shows.
+        """
+        from l2m_utils.plots import Picture, render
+
+        if len(alt.split()) < 6:
+            raise RecordError(f"figure {name!r} of {self.notebook}: alt text {alt!r} is too short to stand for the figure")
+        svg, png = render(figure)
+        home = self.home / "figures"
+        write_atomically(home / f"{_check_name(name)}.svg", svg)
+        write_atomically(home / f"{name}.png", png)
+        write_json(home / f"{name}.json", {"id": f"{self.notebook}:{name}", "alt": alt, **self._provenance()})
+        return Picture(svg.decode(), alt)
+
+    def summary(self) -> pd.DataFrame:
+        """The values saved so far, as the table that closes a notebook."""
+        rows = [
+            {
+                "record": record["id"].split(":")[1],
+                "value": format_value(record),
+                "unit": record["unit"] or "1",
+                "model": record["model"],
+                "note": record["note"],
+            }
+            for record in self._values
+        ]
+        return pd.DataFrame(rows).set_index("record") if rows else pd.DataFrame(columns=["value", "unit", "model", "note"])
+
+
+def format_number(number: float | bool | str) -> str:
+    """Three significant digits, thousands with separators, booleans as yes/no.
+
+    >>> format_number(0.79248), format_number(40983), format_number(True), format_number(2.5e-7)
+    ('0.792', '40,983', 'yes', '2.5e-07')
+    """
+    if isinstance(number, bool):
+        return "yes" if number else "no"
+    if isinstance(number, str):
+        return number
+    if isinstance(number, int) or abs(number) >= 1000:
+        return f"{number:,.0f}"
+    return f"{number:.3g}"
+
+
+def format_value(record: dict[str, Any]) -> str:
+    """Value with its interval, e.g. ``0.79 [0.77, 0.81]``."""
+    text = format_number(record["value"])
+    if record["interval"]:
+        low, high = (format_number(bound) for bound in record["interval"])
+        text += f" [{low}, {high}]"
+    return text
+
+
+def load_values(folder: str | Path) -> dict[str, dict[str, Any]]:
+    """All value records below ``folder``, by id; an unreadable file raises :class:`RecordError`."""
+    records = {}
+    for path in sorted(Path(folder).glob("*/*/values/*.json")):
+        try:
+            record = json.loads(path.read_text())
+            records[record["id"]] = record
+        except (ValueError, KeyError) as error:
+            raise RecordError(f"{path} is not a readable value record ({error}); delete it and run its notebook again") from error
+    return records
+
+
+def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFrame:
+    """A table saved by ``notebook``: from the records ``folder`` of this build."""
+    home = Path(folder) if folder else PROJECT / "_build" / "interactive" / "records"
+    path = home / notebook / "tables" / f"{name}.parquet"
+    if not path.exists():
+        raise RecordError(f"no table {name!r} of {notebook} in {home}: run that notebook first")
+    return pd.read_parquet(path)
+
+
+def stored_table(notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table of the best published tier under ``results/``, with its provenance.
+
+    ``results/<tier>-<corpus>/<section>/<notebook>/tables/<name>.parquet``; the best tier is the last of
+    :data:`TIERS` that has one.  Raises :class:`RecordError` when none was published.
+    """
+    import pyarrow.parquet as pq
+
+    for tier in reversed(TIERS):
+        for home in sorted(results.glob(f"{tier}-{corpus or '*'}")):
+            path = home / notebook / "tables" / f"{name}.parquet"
+            if path.exists():
+                metadata = pq.read_schema(path).metadata or {}
+                return pd.read_parquet(path), json.loads(metadata.get(b"l2m", b"{}"))
+    raise RecordError(f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: run `make reproduce`")
