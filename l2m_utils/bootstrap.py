@@ -1,0 +1,163 @@
+"""Bootstrap over documents: the only source of error bars in this book.
+
+Blocks of one book share its subject, its author and often its very words, so they are not
+independent samples.  What is drawn again, with replacement, is therefore the *document*: a replicate
+gives document ``d`` an integer weight ``w_d`` and re-computes every estimate, at all lengths at once,
+from the weighted sums.  The replicates of all lengths belong together, and so their covariance holds
+the strong correlation between lengths that comes from nested sums over the same documents.
+
+Letters: ``n`` documents, ``k`` lengths, ``n_boot`` replicates.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+_MAX_REDRAWS = 100
+
+
+def document_weights(n_documents: int, n_boot: int, rng: np.random.Generator) -> np.ndarray:
+    """How often each document is drawn in each replicate: integers, shape (n_boot, n_documents), rows sum to n_documents.
+
+    Raises ``ValueError`` for fewer than two documents (there is nothing to draw again) or no replicates.
+
+    >>> w = document_weights(5, 3, np.random.default_rng(0))
+    >>> w.shape, w.sum(axis=1).tolist()
+    ((3, 5), [5, 5, 5])
+    """
+    if n_documents < 2:
+        raise ValueError(
+            f"a bootstrap over documents needs at least 2 documents, got {n_documents}: "
+            "cut the text into independent documents, or report the estimate without an interval"
+        )
+    if n_boot < 1:
+        raise ValueError(f"n_boot must be at least 1, got {n_boot}")
+    return rng.multinomial(n_documents, np.full(n_documents, 1 / n_documents), size=n_boot)
+
+
+def _checked(sums: ArrayLike, counts: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    sums, counts = np.asarray(sums, dtype=float), np.asarray(counts, dtype=float)
+    if sums.ndim != 2:
+        raise ValueError(f"sums must have shape (n_documents, k), got {sums.shape}")
+    if counts.ndim == 1 and len(counts) == len(sums):
+        counts = np.broadcast_to(counts[:, None], sums.shape)
+    if counts.shape != sums.shape:
+        raise ValueError(f"counts must have shape ({len(sums)},) or {sums.shape}, got {counts.shape}")
+    if not (np.isfinite(sums).all() and np.isfinite(counts).all()):
+        document = int(np.flatnonzero(~(np.isfinite(sums) & np.isfinite(counts)).all(axis=1))[0])
+        raise ValueError(f"document {document} has a sum or count that is NaN or infinite: find it in the log-probabilities")
+    if (counts < 0).any():
+        raise ValueError(f"counts must not be negative, got {counts.min():g}")
+    poor = np.flatnonzero((counts > 0).sum(axis=0) < 2)
+    if poor.size:
+        raise ValueError(
+            f"columns {poor.tolist()} have samples from fewer than 2 documents: leave these lengths out or use longer documents"
+        )
+    return sums, counts
+
+
+def pooled(sums: ArrayLike, counts: ArrayLike) -> np.ndarray:
+    """The estimate Σ_d sums / Σ_d counts, shape (k,), in the unit of ``sums`` (nats for mutual information).
+
+    ``sums`` (n, k) are sums over the samples of each document, ``counts`` (n,) or (n, k) their numbers.
+
+    >>> pooled([[2.0, 4.0], [4.0, 8.0]], [1, 2]).tolist()
+    [2.0, 4.0]
+    """
+    sums, counts = _checked(sums, counts)
+    return sums.sum(axis=0) / counts.sum(axis=0)
+
+
+def replicates(sums: ArrayLike, counts: ArrayLike, n_boot: int, rng: np.random.Generator) -> np.ndarray:
+    """Estimates re-computed on documents drawn with replacement: Σ_d w_d sums / Σ_d w_d counts, shape (n_boot, k).
+
+    ``sums`` (n, k) are per-document sums (nats), ``counts`` (n,) or (n, k) how many samples each document gave.
+    One draw of documents serves all k columns, so correlations between lengths are kept.  A draw that leaves a
+    column without any sample is drawn again.
+
+    Raises ``ValueError`` for NaN, negative counts, wrong shapes, or a column with fewer than two documents.
+
+    >>> values = np.random.default_rng(1).normal(size=(400, 2))
+    >>> r = replicates(values, np.ones(400), 2000, np.random.default_rng(2))
+    >>> r.shape, bool(abs(r.std(axis=0) * 20 - 1).max() < 0.1)   # standard error 1/sqrt(400) = 1/20
+    ((2000, 2), True)
+    """
+    sums, counts = _checked(sums, counts)
+    weights = document_weights(len(sums), n_boot, rng)
+    for _ in range(_MAX_REDRAWS):
+        totals = weights @ counts
+        empty = (totals == 0).any(axis=1)
+        if not empty.any():
+            return (weights @ sums) / totals
+        weights[empty] = document_weights(len(sums), int(empty.sum()), rng)
+    raise ValueError("too few documents reach the greatest lengths to draw them again: leave these lengths out")
+
+
+def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None = None):
+    """Percentile interval (low, high) of bootstrap replicates along the first axis; floats for one column, else arrays.
+
+    With ``n_documents`` the percentiles are moved outwards to make up for the narrowness of the bootstrap with
+    few documents: the nominal tail α/2 becomes Φ(−√(n/(n−1)) t_{n−1}), so that a mean of normal
+    values gets Student's interval ("expanded percentile", Hesterberg, The American Statistician 69:371, 2015).
+
+    Raises ``ValueError`` for NaN or infinite replicates, or a level outside (0, 1).
+
+    >>> np.round(interval(np.arange(101.0), level=0.9), 2).tolist()
+    [5.0, 95.0]
+    >>> np.round(interval(np.arange(101.0), level=0.9, n_documents=6), 2).tolist()
+    [1.36, 98.64]
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    if not 0 < level < 1:
+        raise ValueError(f"level must lie between 0 and 1, got {level}")
+    if not np.isfinite(replicates).all():
+        raise ValueError(f"{int((~np.isfinite(replicates)).sum())} replicates are NaN or infinite: an interval would hide them")
+    tail = (1 - level) / 2
+    if n_documents is not None:
+        if n_documents < 2:
+            raise ValueError(f"n_documents must be at least 2, got {n_documents}")
+        tail = stats.norm.cdf(np.sqrt(n_documents / (n_documents - 1)) * stats.t.ppf(tail, n_documents - 1))
+    low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
+    return (float(low), float(high)) if replicates.ndim == 1 else (low, high)
+
+
+def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndarray:
+    """Covariance (k, k) of the estimates between lengths, regularised so that it can be inverted.
+
+    The plain covariance of the replicates has rank at most n−1 and, with few documents, small eigenvalues
+    that are noise; inverse weights would live off that noise.  We keep the variances and shrink the *correlations*
+
+        R ← (1−λ) R + λ T,   T_ij = Π_{i ≤ l < j} R_{l,l+1},   λ = k / (k + n − 1),
+
+    towards the Markov target T: what sums with independent increments have exactly, always positive
+    definite, and made of the k−1 correlations between neighbours alone.  λ is the weight of an
+    inverse-Wishart prior worth k documents.  Without ``n_documents`` nothing says how noisy R is, and λ = 1.
+
+    Raises ``ValueError`` when a column does not vary (a deterministic estimate has no error bar to weigh by).
+
+    >>> steps = np.random.default_rng(0).normal(size=(4000, 3)).cumsum(axis=1)      # nested sums
+    >>> covariance(steps).round(1).tolist()
+    [[1.0, 1.0, 1.0], [1.0, 2.0, 2.0], [1.0, 2.0, 3.0]]
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    if replicates.ndim != 2 or len(replicates) < 2:
+        raise ValueError(f"replicates must have shape (n_boot ≥ 2, k), got {replicates.shape}")
+    n_lengths = replicates.shape[1]
+    deviation = replicates.std(axis=0, ddof=1)
+    still = np.flatnonzero(~(deviation > 1e-12 * np.abs(replicates).max(axis=0)))
+    if still.size:
+        raise ValueError(
+            f"the replicates of columns {still.tolist()} do not vary: the estimate is exact there; fit without replicates"
+        )
+    if n_lengths == 1:
+        return deviation[:, None] ** 2
+    correlation = np.corrcoef(replicates, rowvar=False)
+    # A neighbour correlation of one would make the target singular; 1e-6 is far below any sampling error.
+    neighbour = np.clip(np.diag(correlation, 1), -1 + 1e-6, 1 - 1e-6)
+    target = np.eye(n_lengths)
+    for row in range(n_lengths - 1):
+        target[row, row + 1 :] = target[row + 1 :, row] = np.cumprod(neighbour[row:])
+    weight = 1.0 if n_documents is None else n_lengths / (n_lengths + n_documents - 1)
+    return ((1 - weight) * correlation + weight * target) * np.outer(deviation, deviation)
