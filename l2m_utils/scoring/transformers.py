@@ -1,0 +1,155 @@
+"""Scores of causal models of the transformers library, on a CPU, one GPU, or several by ``device_map``."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import warnings
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from l2m_utils.scoring import NO_LIMIT, ScoringError, check_logprobs, check_sequences, choose_prefix, equal_length_batches
+from l2m_utils.scoring.chunked import split_model
+
+
+class TransformersScorer:
+    """A causal model as a scorer: backbone, then the head in slices (see :mod:`.chunked`).
+
+    Parameters
+    ----------
+    model : a causal language model object; it is put in evaluation mode.
+    prefix_id : the token before every sequence; by default BOS, else EOS of the configuration.
+    name, revision : what identifies the model in stored records; without a revision, a hash of its weights and configuration.
+    context : longest sequence; by default the number of positions that the configuration names.
+    batch_tokens : most tokens in one forward pass; halved, with a warning, whenever memory runs out.
+    chunk_tokens, chunk_vocabulary : size of the largest array of logits.
+
+    A batch holds sequences of one length, longest first, so nothing is padded and no mask is needed.  A
+    padding token that equals EOS is a token like any other.  Weights may be bfloat16; the head is
+    float32.  Raises :class:`ScoringError` when the head cannot be reproduced (see :func:`.chunked.split_model`).
+    """
+
+    def __init__(
+        self,
+        model,
+        prefix_id: int | None = None,
+        *,
+        name: str = "",
+        revision: str = "",
+        context: int | None = None,
+        batch_tokens: int = 8192,
+        chunk_tokens: int = 512,
+        chunk_vocabulary: int = 4096,
+    ):
+        self.model = model.eval()
+        self._backbone, self._head = split_model(model)
+        config = model.config.get_text_config()
+        self.vocabulary = self._head.weight.shape[0]
+        self.prefix_id = choose_prefix(config) if prefix_id is None else int(prefix_id)
+        if not 0 <= self.prefix_id < self.vocabulary:
+            raise ScoringError(f"prefix id {self.prefix_id} is outside the vocabulary of {self.vocabulary}: pass the id of BOS or EOS")
+        self.context = context or getattr(config, "max_position_embeddings", None) or NO_LIMIT
+        self.batch_tokens = batch_tokens
+        self._chunks = {"chunk_tokens": chunk_tokens, "chunk_vocabulary": chunk_vocabulary}
+        self.identity = {
+            "backend": "transformers",
+            "model": name or type(model).__name__,
+            "revision": revision or weights_fingerprint(model),
+            "dtype": str(model.dtype).removeprefix("torch."),
+        }
+
+    @classmethod
+    def from_pretrained(cls, name: str, *, revision: str = "", dtype: str = "auto", device_map=None, prefix_id: int | None = None, **options):
+        """Load ``name``, a local folder or a hub id, which must then be pinned to a ``revision`` (a commit hash).
+
+        ``dtype`` and ``device_map`` are those of ``AutoModelForCausalLM.from_pretrained``; ``options`` those
+        of this class.  The prefix is the tokenizer's BOS, else its EOS, if a tokenizer lies beside the
+        model.  Only safetensors weights are read, and code from the hub never runs.
+        """
+        from transformers import AutoModelForCausalLM, AutoTokenizer
+
+        local = Path(name).is_dir()
+        if not local and not re.fullmatch(r"[0-9a-f]{40}", revision):
+            raise ScoringError(f"model {name!r} is no local folder and its revision is {revision!r}: pin a hub model to a commit, revision='<40 hex digits>'")
+        pinned = {} if local else {"revision": revision}
+        if prefix_id is None:
+            try:
+                prefix_id = choose_prefix(AutoTokenizer.from_pretrained(name, trust_remote_code=False, **pinned))
+            except (OSError, ValueError):
+                pass  # no tokenizer beside the model: its configuration names the prefix
+        model = AutoModelForCausalLM.from_pretrained(
+            name, dtype=dtype, device_map=device_map, trust_remote_code=False, use_safetensors=True, **pinned
+        )
+        return cls(model, prefix_id, name=Path(name).name if local else name, revision=revision, **options)
+
+    def score(self, sequences) -> list[np.ndarray]:
+        """log q(wᵢ | prefix, w₁ … wᵢ₋₁) in nats, float32, one array a sequence, in the given order.
+
+        Raises :class:`ScoringError` for ids outside the vocabulary, empty or too long sequences, scores
+        that are no log-probabilities, and when one sequence alone does not fit into memory.
+        """
+        checked = check_sequences(sequences, self.vocabulary, self.context)
+        scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(checked)
+        pending = list(equal_length_batches(checked, self.batch_tokens))[::-1]
+        with tqdm(total=sum(map(len, checked)), desc="scoring", unit="token", unit_scale=True, delay=5, leave=False) as bar:
+            while pending:
+                batch = pending.pop()
+                length = len(checked[batch[0]])
+                if len(batch) > 1 and len(batch) * length > self.batch_tokens:  # batch_tokens has shrunk since the plan was made
+                    half = (len(batch) + 1) // 2
+                    pending += [batch[half:], batch[:half]]
+                    continue
+                rows = self._forward(np.stack([checked[index] for index in batch]))
+                if rows is None:
+                    self._shrink(len(batch), length)
+                    pending.append(batch)
+                    continue
+                for index, row in zip(batch, rows, strict=True):
+                    scores[index] = check_logprobs(row, length, self.identity["model"])
+                bar.update(len(batch) * length)
+        return scores
+
+    @torch.inference_mode()
+    def _forward(self, tokens: np.ndarray) -> np.ndarray | None:
+        """Scores (n, length) of a batch of token ids (n, length); None when memory ran out."""
+        try:
+            targets = torch.from_numpy(tokens).to(self.model.get_input_embeddings().weight.device)
+            inputs = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=self.prefix_id)
+            hidden = self._backbone(input_ids=inputs, use_cache=False).last_hidden_state
+            return self._head.token_logprobs(hidden.flatten(0, 1), targets.flatten(), **self._chunks).view(tokens.shape).cpu().numpy()
+        except (torch.OutOfMemoryError, MemoryError):
+            return None
+        except RuntimeError as error:  # the CPU allocator raises a plain RuntimeError
+            if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+                raise
+            return None
+
+    def _shrink(self, size: int, length: int) -> None:
+        """Halve the batch after memory ran out on ``size`` sequences of ``length`` tokens."""
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if size == 1:
+            raise ScoringError(
+                f"out of memory on a single sequence of {length} tokens: use shorter blocks, bfloat16 weights, or a device_map over more devices"
+            )
+        self.batch_tokens = max(length, size * length // 2)
+        warnings.warn(
+            f"out of memory on {size} sequences of {length} tokens: the batch is now {self.batch_tokens} tokens", RuntimeWarning, stacklevel=3
+        )
+
+
+def weights_fingerprint(model) -> str:
+    """A hash (hex) of a model's weights and configuration; equal models have equal hashes wherever they were loaded from."""
+    digest = hashlib.blake2b(digest_size=16)
+    config = {key: value for key, value in model.config.to_dict().items() if key not in ("_name_or_path", "transformers_version", "torch_dtype", "dtype")}
+    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
+    for name, tensor in sorted(model.state_dict().items()):
+        if tensor.is_meta:
+            raise ScoringError(f"weights of {name} are offloaded, so the model cannot be hashed: pass revision=, by which stored scores are found again")
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
+        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
+    return digest.hexdigest()
