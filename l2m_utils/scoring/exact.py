@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import re
+import hashlib
+from functools import cached_property
 
 import numpy as np
 
@@ -15,18 +16,18 @@ class ExactScorer:
     Parameters
     ----------
     source : an object with ``logprobs(tokens)``: an int array (n, length) to log p(wᵢ | w₁ … wᵢ₋₁), nats, (n, length).
-    vocabulary : number of token ids; by default ``source.vocabulary``.
+    vocabulary : number of token ids; by default ``source.alphabet``, whose None means no limit.
     context : longest sequence, by default without limit.
-    name : what identifies the source in stored records; by default its ``repr``, which must then show its parameters.
+    name : what identifies the source in stored records; by default its class and a hash of its public attributes.
     batch_tokens : most tokens handed to the source at once.
 
     A source starts from its own stationary law, so ``prefix_id`` is :data:`NO_PREFIX`.
 
     >>> class Coin:
-    ...     vocabulary = 2
+    ...     alphabet = 2
     ...     def logprobs(self, tokens):
     ...         return np.log(np.where(tokens == 1, 0.25, 0.75))
-    >>> scorer = ExactScorer(Coin(), name="coin")
+    >>> scorer = ExactScorer(Coin())
     >>> [np.exp(scores).round(2).astype(float).tolist() for scores in scorer.score([[1, 0], [0]])]
     [[0.25, 0.75], [0.75]]
     """
@@ -35,13 +36,11 @@ class ExactScorer:
 
     def __init__(self, source, *, vocabulary: int | None = None, context: int = NO_LIMIT, name: str = "", batch_tokens: int = 2**20):
         self.source = source
-        self.vocabulary = int(source.vocabulary if vocabulary is None else vocabulary)
+        alphabet = source.alphabet if vocabulary is None else vocabulary
+        self.vocabulary = NO_LIMIT if alphabet is None else int(alphabet)
         self.context = context
         self.batch_tokens = batch_tokens
-        name = name or repr(source)
-        if re.search(r" at 0x[0-9a-f]+>", name):
-            raise ScoringError(f"the source shows itself as {name}, which names no parameters: pass name=, by which stored scores are found again")
-        self.identity = {"backend": "exact", "model": name, "revision": "", "dtype": "float64"}
+        self.identity = {"backend": "exact", "model": name or source_name(source), "revision": "", "dtype": "float64"}
 
     def score(self, sequences) -> list[np.ndarray]:
         """log p(wᵢ | w₁ … wᵢ₋₁) in nats, float32, one array a sequence; raises :class:`ScoringError` on bad ids or scores."""
@@ -54,3 +53,31 @@ class ExactScorer:
             for index, row in zip(batch, rows, strict=True):
                 scores[index] = check_logprobs(row, len(checked[index]), f"source {self.identity['model']}")
         return scores
+
+
+def source_name(source) -> str:
+    """The class of a source with a hash of its public attributes, equal for equal sources in every process.
+
+    Attributes may be numbers, strings, arrays, and lists or dictionaries of these; others raise
+    :class:`ScoringError`.  Private attributes and cached properties are taken as derived from the public.
+    """
+    kind = type(source)
+    public = {
+        key: value
+        for key, value in vars(source).items()
+        if not key.startswith("_") and not isinstance(getattr(kind, key, None), cached_property)
+    }
+    return f"{kind.__name__}-{hashlib.blake2b(_content(public), digest_size=8).hexdigest()}"
+
+
+def _content(value) -> bytes:
+    """Bytes that differ for different values, without the memory addresses that a ``repr`` may show."""
+    if isinstance(value, dict):
+        return b"{" + b",".join(_content(key) + b":" + _content(value[key]) for key in sorted(value, key=str)) + b"}"
+    if isinstance(value, (list, tuple)):
+        return b"[" + b",".join(map(_content, value)) + b"]"
+    if isinstance(value, (np.ndarray, np.generic)) and value.dtype != object:
+        return f"{value.dtype}{value.shape}".encode() + value.tobytes()
+    if value is None or isinstance(value, (bool, int, float, str)):
+        return repr(value).encode()
+    raise ScoringError(f"an attribute of the source is a {type(value).__name__}, which cannot name it: pass name=, by which stored scores are found again")
