@@ -1,0 +1,1 @@
+"""From notebooks and pages to the book: tiers, execution, assembly, reproduction and status."""
