@@ -109,7 +109,10 @@ def split_model(model) -> tuple[torch.nn.Module, Head]:
     probe = torch.arange(8, device=model.get_input_embeddings().weight.device)[None] * 37 % linear.weight.shape[0]
     backbone = _backbone(model, probe)
     hidden, reference = _probe(model, backbone, probe, 1.0)
-    amplify = max(1.0, _PROBE_PEAK / float((hidden @ linear.weight.float().t()[:, :4096]).abs().max().clamp_min(1e-6)))
+    if not reference.isfinite().all():
+        raise ScoringError(f"{type(model).__name__} gives logits that are not finite on a probe: its weights are damaged, or {model.dtype} is too narrow")
+    some = hidden.float() @ linear.weight[:4096].to(device=hidden.device, dtype=torch.float32).t()
+    amplify = max(1.0, _PROBE_PEAK / float(some.abs().max().clamp_min(1e-6)))
     loud, loud_reference = _probe(model, backbone, probe, amplify)
     direct = backbone(input_ids=probe, use_cache=False).last_hidden_state[0]
     for scale, cap in _rules(model.config.get_text_config()):
