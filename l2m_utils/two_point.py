@@ -1,0 +1,372 @@
+"""Two-point mutual information I(W_i; W_{i+d}) of token sequences, with error bars over documents.
+
+The estimate is Î_d = Ĥ(X) + Ĥ(Y) − Ĥ(X, Y) with Grassberger's entropy, where all three entropies come
+from the same table of pairs (X, Y) = (W_i, W_{i+d}).  Pairs never cross a document border.
+
+A pair table has far more cells than a corpus has tokens, so Î_d has a positive bias that does not
+decay with d.  :func:`null_pairs` measures it: pairs from different documents are independent, and what the
+estimator shows for them is bias.  Error bars come from leaving out one document at a time.  Drawing
+documents with replacement, as elsewhere in this book, would be wrong here: a document drawn twice turns its
+singletons into doubletons, and undersampled entropies live on singletons.
+
+Letters: N pairs, D documents, V vocabulary size, k distances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+from tqdm.auto import tqdm
+
+from l2m_utils.entropy import grassberger_digamma
+
+LEVEL = 0.95
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """N pairs of tokens: ``left`` and ``right`` (N,), and ``documents`` (1 or 2, N), whose tokens they are.
+
+    Two rows of ``documents`` (of the left and of the right token) say that the pair is lost when either is left out.
+    """
+
+    left: np.ndarray
+    right: np.ndarray
+    documents: np.ndarray
+    n_documents: int
+    vocabulary: int
+
+
+def flatten(documents) -> tuple[np.ndarray, np.ndarray]:
+    """Token lists of documents → one array of tokens and offsets (D + 1,): document j is ``tokens[offsets[j]:offsets[j+1]]``.
+
+    >>> flatten([[5, 6], [7]])
+    (array([5, 6, 7]), array([0, 2, 3]))
+    """
+    arrays = [np.asarray(document, dtype=np.int64) for document in documents]
+    if not arrays:
+        raise ValueError("no documents: expected at least one list of token ids")
+    return np.concatenate(arrays), np.concatenate([[0], np.cumsum([array.size for array in arrays])])
+
+
+def _checked(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    tokens, offsets = np.asarray(tokens), np.asarray(offsets, dtype=np.int64)
+    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
+        raise ValueError(f"tokens must be a vector of whole numbers, got {tokens.dtype} of shape {tokens.shape}")
+    if offsets.ndim != 1 or offsets.size < 2 or offsets[0] != 0 or offsets[-1] != tokens.size or (np.diff(offsets) < 0).any():
+        raise ValueError(f"offsets must rise from 0 to the {tokens.size} tokens, got {offsets[:3]} … {offsets[-1:]}")
+    if tokens.size and tokens.min() < 0:
+        raise ValueError(f"token ids must not be negative, got {tokens.min()}")
+    return tokens, offsets
+
+
+def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reach: int | None = None) -> Pairs:
+    """All pairs (W_i, W_{i+distance}) within documents.
+
+    With ``reach`` ≥ ``distance`` only positions i with i + reach still in the document are used: then every
+    distance up to ``reach`` has the same left tokens and the same N, and the bias does not change with N.
+    Raises ``ValueError`` if no document is long enough.
+
+    >>> tokens, offsets = flatten([[0, 1, 2, 3], [4, 5]])
+    >>> pairs = document_pairs(tokens, offsets, 1)
+    >>> pairs.left.tolist(), pairs.right.tolist(), pairs.documents.tolist()
+    ([0, 1, 2, 4], [1, 2, 3, 5], [[0, 0, 0, 1]])
+    """
+    tokens, offsets = _checked(tokens, offsets)
+    reach = distance if reach is None else reach
+    if not 1 <= distance <= reach:
+        raise ValueError(f"expected 1 ≤ distance ≤ reach, got distance {distance} and reach {reach}")
+    lengths = np.maximum(np.diff(offsets) - reach, 0)
+    total = int(lengths.sum())
+    if total == 0:
+        longest = int(np.diff(offsets).max())
+        raise ValueError(f"no document has more than {reach} tokens (the longest has {longest}): use smaller distances")
+    document = np.repeat(np.arange(lengths.size), lengths)
+    first = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(offsets[:-1], lengths)
+    return Pairs(
+        tokens[first].astype(np.int64), tokens[first + distance].astype(np.int64), document[None],
+        lengths.size, int(tokens.max()) + 1,
+    )
+
+
+def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> Pairs:
+    """The same left and right tokens, paired so that their distance carries no information.
+
+    ``"across"``: every left token gets a right token of another document, drawn at random over the whole corpus.
+    True mutual information is zero, marginals and N are those of ``pairs``: the estimate is the bias.
+    ``"within"``: the right tokens are permuted inside each document, which keeps what the two tokens share because they
+    are of one document (its language, topic, author); that part never decays with distance.
+    (A fixed partner for each document would not be a null: the partnership itself is information.)
+
+    Raises ``ValueError`` for other kinds, and if one document has more than half of all pairs.
+
+    >>> pairs = document_pairs(*flatten([[0, 1, 2], [3, 4, 5]]), 1)
+    >>> null = null_pairs(pairs, np.random.default_rng(0))
+    >>> ((null.left < 3) == (null.right < 3)).tolist()
+    [False, False, False, False]
+    """
+    document = pairs.documents[0]
+    sizes = np.bincount(document, minlength=pairs.n_documents)
+    if kind == "within":
+        right = pairs.right.copy()
+        for start, stop in zip(np.cumsum(sizes) - sizes, np.cumsum(sizes), strict=True):
+            rng.shuffle(right[start:stop])
+        return Pairs(pairs.left, right, pairs.documents[:1], pairs.n_documents, pairs.vocabulary)
+    if kind != "across":
+        raise ValueError(f"kind {kind!r}: expected 'across' or 'within'")
+    if 2 * sizes.max() > document.size:
+        raise ValueError(
+            f"document {sizes.argmax()} holds {sizes.max()} of {document.size} pairs: with more than half in one "
+            "document, tokens cannot all be paired across documents; cap the length of documents"
+        )
+    order = _derange(document, rng)
+    return Pairs(pairs.left, pairs.right[order], np.stack([document, document[order]]), pairs.n_documents, pairs.vocabulary)
+
+
+def _derange(document: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """A random order with document[order[i]] ≠ document[i] everywhere; no document may have more than half."""
+    order = rng.permutation(document.size)
+    clash = np.flatnonzero(document[order] == document)
+    for _ in range(30):
+        if not clash.size:
+            return order
+        # Exchange each clashing partner with that of a random other position, where this helps both.
+        other = np.setdiff1d(rng.integers(document.size, size=2 * clash.size + 8), clash)
+        other = rng.permutation(other)[: clash.size]
+        mine = clash[: other.size]
+        good = (document[order[other]] != document[mine]) & (document[order[mine]] != document[other])
+        order[mine[good]], order[other[good]] = order[other[good]], order[mine[good]]
+        clash = clash[document[order[clash]] == document[clash]]
+    for name in np.unique(document[clash]):  # what chance did not settle: pick among all partners that fit
+        mine = np.flatnonzero((document == name) & (document[order] == name))
+        fits = np.flatnonzero((document != name) & (document[order] != name))
+        other = rng.choice(fits, size=mine.size, replace=False)
+        order[mine], order[other] = order[other], order[mine]
+    return order
+
+
+def pair_counts(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The table of pairs: distinct (left, right) in ascending order, and how often each was seen.
+
+    >>> pair_counts(document_pairs(*flatten([[0, 1, 0, 1, 1]]), 1))
+    (array([0, 1, 1]), array([1, 0, 1]), array([2, 1, 1]))
+    """
+    keys, counts = np.unique(pairs.left * pairs.vocabulary + pairs.right, return_counts=True)
+    return keys // pairs.vocabulary, keys % pairs.vocabulary, counts
+
+
+def _entropies(keys: np.ndarray, pairs: Pairs, size: int) -> tuple[np.ndarray, np.ndarray, float]:
+    """Grassberger entropy of ``keys`` (< size) with everything (index 0) and without each document (1 … D).
+
+    One pass serves all D + 1: without document d, a symbol's count falls from n to n − c, and only the
+    (symbol, document) cells with c > 0 change the sum Σ n G(n).  Also returns N of each and the coverage.
+    """
+    rows, n_documents = len(pairs.documents), pairs.n_documents
+    if size > np.iinfo(np.int64).max // n_documents:
+        raise ValueError(f"{size} symbols times {n_documents} documents do not fit into 64 bits: use a smaller vocabulary")
+    cells = (keys * n_documents + pairs.documents).ravel()
+    if size * n_documents <= 2 * cells.size:  # a dense table is cheaper than sorting
+        table = np.bincount(cells, minlength=size * n_documents)
+        cells = np.flatnonzero(table)
+        c = table[cells]
+    else:
+        cells.sort()
+        starts = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]]))
+        c = np.diff(starts, append=cells.size)
+        cells = cells[starts]
+    symbol, document = np.divmod(cells, n_documents)
+    starts = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
+    n = np.add.reduceat(c, starts) // rows
+    n_g = np.zeros(n.max() + 1)
+    n_g[1:] = np.arange(1, n_g.size) * grassberger_digamma(np.arange(1, n_g.size))
+
+    n_of_cell = np.repeat(n, np.diff(starts, append=symbol.size))
+    lost = np.bincount(document, weights=n_g[n_of_cell] - n_g[n_of_cell - c], minlength=n_documents)
+    total = np.concatenate([[0], np.bincount(document, weights=c, minlength=n_documents)])
+    total = keys.size - total
+    if total.min() <= 0:
+        raise ValueError("one document holds every pair: an error bar over documents needs at least two")
+    sums = n_g[n].sum() - np.concatenate([[0], lost])
+    return np.log(total) - sums / total, total, float(1 - (n == 1).sum() / keys.size)
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Two-point mutual information (nats) at ``distances`` (k,), with what its error bars are made of.
+
+    ``mi`` (k,); ``without`` (D, k): the same without each document; ``pairs`` (k,): N; ``coverage`` (k,):
+    Good–Turing coverage of the pair table.
+    """
+
+    distances: np.ndarray
+    mi: np.ndarray
+    without: np.ndarray
+    pairs: np.ndarray
+    coverage: np.ndarray
+
+    @property
+    def standard_error(self) -> np.ndarray:
+        """Jackknife standard errors over documents, shape (k,)."""
+        return np.sqrt(np.diag(jackknife_covariance(self.without)))
+
+
+def _mi(pairs: Pairs, token_entropy: np.ndarray | None) -> tuple[np.ndarray, int, float]:
+    joint, total, coverage = _entropies(pairs.left * pairs.vocabulary + pairs.right, pairs, pairs.vocabulary**2)
+    if token_entropy is not None:
+        return 2 * token_entropy - joint, int(total[0]), coverage
+    left, _, _ = _entropies(pairs.left, pairs, pairs.vocabulary)
+    right, _, _ = _entropies(pairs.right, pairs, pairs.vocabulary)
+    return left + right - joint, int(total[0]), coverage
+
+
+def mutual_information(pairs: Pairs) -> Curve:
+    """Î of one set of pairs (such as :func:`null_pairs`), as a :class:`Curve` with a single point at distance 0.
+
+    >>> pairs = document_pairs(*flatten([[0, 1] * 200, [1, 0] * 200]), 1)
+    >>> print(f"{mutual_information(pairs).mi[0]:.3f}")  # one token tells the next: log 2, and a little bias
+    0.696
+    """
+    mi, total, coverage = _mi(pairs, None)
+    return Curve(np.zeros(1, int), mi[:1], mi[1:, None], np.array([total]), np.array([coverage]))
+
+
+def two_point_mi(
+    tokens: ArrayLike, offsets: ArrayLike, distances: ArrayLike, *, reach: int | None = None, marginals: str = "pairs"
+) -> Curve:
+    """Î_d in nats at every distance, with the leave-one-document-out values for error bars.
+
+    ``tokens`` (T,) are ids ≥ 0, ``offsets`` (D + 1,) the document borders (:func:`flatten`); ``reach`` as in
+    :func:`document_pairs`.  ``marginals="pairs"``: Ĥ(X) + Ĥ(Y) − Ĥ(X, Y), all from the pair table.
+    ``marginals="tokens"``: the published form 2Ĥ(X) − Ĥ(X, Y), with Ĥ(X) from all tokens (section B of the paper).
+    Raises ``ValueError`` for documents that are all too short, fewer than two documents, or broken input.
+
+    >>> rng = np.random.default_rng(0)
+    >>> chain = [np.cumsum(rng.random(20_000) < 0.1) % 2 for _ in range(20)]   # flips with probability 0.1
+    >>> curve = two_point_mi(*flatten(chain), [1, 2])
+    >>> exact = [np.log(2) + q * np.log(q) + (1 - q) * np.log(1 - q) for q in (0.1, 0.18)]
+    >>> bool((abs(curve.mi - exact) < 3 * curve.standard_error).all()), curve.pairs.tolist()
+    (True, [399980, 399960])
+    """
+    tokens, offsets = _checked(tokens, offsets)
+    distances = np.atleast_1d(np.asarray(distances, dtype=np.int64))
+    token_entropy = None
+    if marginals == "tokens":
+        document = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[None]
+        vocabulary = int(tokens.max()) + 1
+        everything = Pairs(tokens, tokens, document, offsets.size - 1, vocabulary)
+        token_entropy, _, _ = _entropies(tokens.astype(np.int64), everything, vocabulary)
+    elif marginals != "pairs":
+        raise ValueError(f"marginals {marginals!r}: expected 'pairs' or 'tokens'")
+    rows = []
+    for distance in tqdm(distances.tolist(), desc="two-point", leave=False, disable=tokens.size < 10**6):
+        rows.append(_mi(document_pairs(tokens, offsets, distance, reach=reach), token_entropy))
+    values = np.stack([row[0] for row in rows], axis=1)
+    return Curve(distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows]))
+
+
+def jackknife_covariance(without: ArrayLike) -> np.ndarray:
+    """Covariance (k, k) from leave-one-out values (D, k): (D−1)/D Σ_d (θ₋d − mean)(θ₋d − mean)ᵀ.
+
+    >>> x = np.array([1.0, 2.0, 4.0, 5.0])
+    >>> without = (x.sum() - x)[:, None] / 3           # means without each value
+    >>> print(jackknife_covariance(without).round(6), round(x.var(ddof=1) / 4, 6))
+    [[0.833333]] 0.833333
+    """
+    without = np.asarray(without, dtype=float)
+    if without.ndim != 2 or len(without) < 2:
+        raise ValueError(f"leave-one-out values must have shape (D ≥ 2, k), got {without.shape}")
+    centred = without - without.mean(axis=0)
+    return centred.T @ centred * (len(without) - 1) / len(without)
+
+
+def jackknife_interval(value: float, without: ArrayLike, level: float = LEVEL) -> tuple[float, float]:
+    """value ± t_{D−1} · jackknife standard error, from leave-one-out values (D,)."""
+    without = np.asarray(without, dtype=float)
+    half = stats.t.ppf((1 + level) / 2, without.size - 1) * np.sqrt(jackknife_covariance(without[:, None])[0, 0])
+    return float(value - half), float(value + half)
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The law A·d^−α + C fitted to two-point mutual information; ``intervals`` are 95 %, by jackknife over documents."""
+
+    alpha: float
+    prefactor: float
+    plateau: float
+    intervals: dict[str, tuple[float, float]]
+
+    def predict(self, distances: ArrayLike) -> np.ndarray:
+        """A·d^−α + C in nats."""
+        return self.prefactor * np.asarray(distances, dtype=float) ** -self.alpha + self.plateau
+
+
+def fit_decay(distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = None, *, plateau=None, plateau_without=None) -> Decay:
+    """Fit A·d^−α + C by the paper's rule: minimise Σ_d (log(Î_d − C) − log A + α log d)².
+
+    ``distances``, ``mi`` (k,); ``without`` (D, k) leave-one-document-out values, for intervals.  With ``plateau``
+    None, C is fitted with 0 ≤ C < min Î_d; without the bound at zero the rule has no sensible answer, since any C → −∞ brings the sum to
+    zero (with α → 0).  A number fixes C (``plateau_without`` (D,): its own leave-one-out values).
+
+    Raises ``ValueError`` for fewer than three distances (four if C is fitted) or Î_d ≤ C, which has no logarithm.
+
+    >>> d = 2.0 ** np.arange(13)
+    >>> fit = fit_decay(d, 1.10 * d**-0.91 + 0.02)
+    >>> print(f"{fit.alpha:.4f} {fit.prefactor:.4f} {fit.plateau:.5f}")
+    0.9100 1.1000 0.02000
+    """
+    d, values = np.asarray(distances, dtype=float), np.asarray(mi, dtype=float)
+    needed = 4 if plateau is None else 3
+    if d.ndim != 1 or d.shape != values.shape or d.size < needed or (d <= 0).any():
+        raise ValueError(f"expected at least {needed} positive distances and as many values, got {d.shape} and {values.shape}")
+    curves = values[None]
+    if without is not None:
+        curves = np.vstack([curves, np.asarray(without, dtype=float)])
+    if plateau is None:
+        if not (curves > 0).all():
+            raise ValueError(f"mutual information must be positive to be fitted on logarithmic axes, got {curves.min():.3g}")
+        constant = _best_plateau(d, curves)
+    else:
+        constant = np.full(len(curves), float(plateau))
+        if plateau_without is not None:
+            constant[1:] = plateau_without
+    rest = curves - constant[:, None]
+    if not (rest > 0).all():
+        low = d[(rest <= 0).any(axis=0)].astype(int).tolist()
+        raise ValueError(f"estimates at distances {low} do not exceed the plateau {constant[0]:.4g}: fit shorter distances only")
+    slope, intercept, _ = _line(d, rest[:, None, :])
+    found = {"alpha": -slope[:, 0], "prefactor": np.exp(intercept[:, 0]), "plateau": constant}
+    intervals = {}
+    if without is not None:
+        # The prefactor is positive: its interval is taken on the logarithmic scale.
+        intervals = {name: jackknife_interval(each[0], each[1:]) for name, each in found.items() if name != "prefactor"}
+        log_a = intercept[:, 0]
+        intervals["prefactor"] = tuple(float(bound) for bound in np.exp(jackknife_interval(log_a[0], log_a[1:])))
+    return Decay(*(float(found[name][0]) for name in ("alpha", "prefactor", "plateau")), intervals)
+
+
+def _line(d: np.ndarray, rest: np.ndarray):
+    """Least squares of log ``rest`` (…, k) on log d: slopes, intercepts, residual sums, each (…)."""
+    x = np.log(d)
+    centred = x - x.mean()
+    y = np.log(rest)
+    mean = y.mean(axis=-1)
+    slope = y @ centred / (centred @ centred)
+    residual = ((y - mean[..., None] - slope[..., None] * centred) ** 2).sum(axis=-1)
+    return slope, mean - slope * x.mean(), residual
+
+
+def _best_plateau(d: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """The C in [0, min Î) with the least residual sum, for each curve (b, k): a grid in log(1 − C/min), then finer ones."""
+    lowest = curves.min(axis=1)
+    centre, width = np.full(len(curves), -10.0), 10.0
+    for size in (401, 41, 41, 41, 41, 41):
+        log_u = np.clip(centre[:, None] + np.linspace(-width, width, size), -30.0, 0.0)
+        trial = lowest[:, None] * -np.expm1(log_u)
+        _, _, residual = _line(d, np.maximum(curves[:, None, :] - trial[..., None], 1e-300))
+        best = residual.argmin(axis=1)
+        centre = log_u[np.arange(len(curves)), best]
+        width *= 4 / (size - 1)
+    return lowest * -np.expm1(centre)
