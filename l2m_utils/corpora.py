@@ -46,7 +46,7 @@ class Corpus:
 
     >>> corpus = Corpus("two", [Document("a", "One."), Document("b", "Two, three.")], note="an example")
     >>> len(corpus), corpus.size, corpus.fingerprint[:8], [document.id for document in corpus]
-    (2, 15, '1a4a6bbb', ['a', 'b'])
+    (2, 15, '12504b76', ['a', 'b'])
     """
 
     name: str
@@ -238,7 +238,7 @@ def blocks(
 
     >>> cut = blocks([np.arange(5), np.arange(2), np.arange(10, 14)], 3, np.random.default_rng(0), per_document=2)
     >>> cut.values.tolist(), cut.document.tolist()
-    ([[0, 1, 2], [2, 3, 4], [10, 11, 12], [11, 12, 13]], [0, 0, 2, 2])
+    ([[1, 2, 3], [2, 3, 4], [10, 11, 12], [11, 12, 13]], [0, 0, 2, 2])
     """
     if length < 1 or per_document < 1:
         raise CorpusError(f"length={length}, per_document={per_document}: expected positive numbers")
