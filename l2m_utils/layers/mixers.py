@@ -1,0 +1,104 @@
+"""The Mamba and Mamba-2 mixers around the two scans, with the parameter names of the Hugging Face layout.
+
+The same names make weights interchangeable: ``load_state_dict`` takes a transformers checkpoint as it is.
+Letters as in :mod:`selective_scan` and :mod:`ssd`; w is the width of the residual stream.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import silu, softplus
+
+from l2m_utils.layers.selective_scan import selective_scan
+from l2m_utils.layers.ssd import ssd
+
+
+class RMSNorm(nn.Module):
+    """x / rms(x) · weight over the last axis, in float32; with ``groups``, the rms is taken in each group."""
+
+    def __init__(self, width: int, eps: float, groups: int = 1):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps, self.groups = eps, groups
+
+    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        wide = x.float()
+        if gate is not None:
+            wide = wide * silu(gate.float())
+        grouped = wide.unflatten(-1, (self.groups, -1))
+        grouped = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + self.eps)
+        return self.weight * grouped.flatten(-2).to(x.dtype)
+
+
+def _time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
+    """Inverse softplus of time steps drawn log-uniformly in [low, high]: the initial Δ bias of both papers."""
+    steps = torch.exp(torch.rand(count) * (torch.tensor(high).log() - torch.tensor(low).log()) + torch.tensor(low).log())
+    steps = steps.clamp(min=floor)
+    return steps + torch.log(-torch.expm1(-steps))
+
+
+class CausalConv1d(nn.Conv1d):
+    """Depthwise convolution over (b, L, c) that sees the current token and the ``kernel − 1`` before it."""
+
+    def __init__(self, channels: int, kernel: int, bias: bool):
+        super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2)
+
+
+class MambaMixer(nn.Module):
+    """Mamba (Gu and Dao 2024, figure 3): projections, convolution, selective scan, gate. (b, L, w) → (b, L, w)."""
+
+    def __init__(self, config):
+        super().__init__()
+        inner, entries, rank = config.intermediate_size, config.state_size, int(config.time_step_rank)
+        self.sizes = (rank, entries, entries)
+        self.in_proj = nn.Linear(config.hidden_size, 2 * inner, bias=config.use_bias)
+        self.conv1d = CausalConv1d(inner, config.conv_kernel, config.use_conv_bias)
+        self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
+        self.dt_proj = nn.Linear(rank, inner)
+        self.out_proj = nn.Linear(inner, config.hidden_size, bias=config.use_bias)
+        self.A_log = nn.Parameter(torch.arange(1, entries + 1, dtype=torch.float32).log().expand(inner, -1).clone())
+        self.D = nn.Parameter(torch.ones(inner))
+        with torch.no_grad():
+            self.dt_proj.bias.copy_(_time_steps(inner, config.time_step_min, config.time_step_max, config.time_step_floor))
+
+    def forward(self, u: Tensor) -> Tensor:
+        x, gate = self.in_proj(u).chunk(2, dim=-1)
+        x = silu(self.conv1d(x))
+        rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
+        delta = softplus(self.dt_proj(rank))
+        y, _ = selective_scan(x.float(), delta.float(), -torch.exp(self.A_log.float()), B.float(), C.float(), self.D.float())
+        return self.out_proj(y.to(u.dtype) * silu(gate))
+
+
+class Mamba2Mixer(nn.Module):
+    """Mamba-2 (Dao and Gu 2024, section 7): one projection, convolution, state-space duality, gated norm."""
+
+    def __init__(self, config):
+        super().__init__()
+        inner = int(config.expand * config.hidden_size)
+        if config.num_heads * config.head_dim != inner:
+            raise ValueError(f"num_heads {config.num_heads} × head_dim {config.head_dim} must be expand × hidden_size = {inner}")
+        self.heads, self.groups, self.entries = config.num_heads, config.n_groups, config.state_size
+        self.limit = tuple(config.time_step_limit)
+        self.chunk = config.chunk_size
+        mixed = inner + 2 * self.groups * self.entries
+        self.sizes, self.parts = (inner, mixed, self.heads), (inner, self.groups * self.entries, self.groups * self.entries)
+        self.in_proj = nn.Linear(config.hidden_size, sum(self.sizes), bias=config.use_bias)
+        self.conv1d = CausalConv1d(mixed, config.conv_kernel, config.use_conv_bias)
+        self.norm = RMSNorm(inner, config.layer_norm_epsilon, self.groups)
+        self.out_proj = nn.Linear(inner, config.hidden_size, bias=config.use_bias)
+        self.A_log = nn.Parameter(torch.arange(1, self.heads + 1, dtype=torch.float32).log())
+        self.D = nn.Parameter(torch.ones(self.heads))
+        self.dt_bias = nn.Parameter(_time_steps(self.heads, config.time_step_min, config.time_step_max, config.time_step_floor))
+
+    def forward(self, u: Tensor) -> Tensor:
+        gate, mixed, delta = self.in_proj(u).split(self.sizes, dim=-1)
+        x, B, C = silu(self.conv1d(mixed)).split(self.parts, dim=-1)
+        delta = softplus(delta.float() + self.dt_bias).clamp(*self.limit)
+        x, B, C = x.float().unflatten(-1, (self.heads, -1)), *(values.float().unflatten(-1, (self.groups, -1)) for values in (B, C))
+        y, _ = ssd(x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), chunk=min(self.chunk, 64))
+        return self.out_proj(self.norm(y.flatten(-2).to(u.dtype), gate))
