@@ -14,7 +14,7 @@ Letters: N pairs, D documents, V vocabulary size, k distances.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -28,14 +28,11 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Pairs:
-    """N pairs of tokens: ``left`` and ``right`` (N,), and ``documents`` (1 or 2, N), whose tokens they are.
-
-    Two rows of ``documents`` (of the left and of the right token) say that the pair is lost when either is left out.
-    """
+    """N pairs of tokens: ``left`` and ``right`` (N,), and ``document`` (N,), with which a pair is left out."""
 
     left: np.ndarray
     right: np.ndarray
-    documents: np.ndarray
+    document: np.ndarray
     n_documents: int
     vocabulary: int
 
@@ -72,8 +69,8 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
 
     >>> tokens, offsets = flatten([[0, 1, 2, 3], [4, 5]])
     >>> pairs = document_pairs(tokens, offsets, 1)
-    >>> pairs.left.tolist(), pairs.right.tolist(), pairs.documents.tolist()
-    ([0, 1, 2, 4], [1, 2, 3, 5], [[0, 0, 0, 1]])
+    >>> pairs.left.tolist(), pairs.right.tolist(), pairs.document.tolist()
+    ([0, 1, 2, 4], [1, 2, 3, 5], [0, 0, 0, 1])
     """
     tokens, offsets = _checked(tokens, offsets)
     reach = distance if reach is None else reach
@@ -87,7 +84,7 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
     document = np.repeat(np.arange(lengths.size), lengths)
     first = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(offsets[:-1], lengths)
     return Pairs(
-        tokens[first].astype(np.int64), tokens[first + distance].astype(np.int64), document[None],
+        tokens[first].astype(np.int64), tokens[first + distance].astype(np.int64), document,
         lengths.size, int(tokens.max()) + 1,
     )
 
@@ -96,7 +93,8 @@ def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> 
     """The same left and right tokens, paired so that their distance carries no information.
 
     ``"across"``: every left token gets a right token of another document, drawn at random over the whole corpus.
-    True mutual information is zero, marginals and N are those of ``pairs``: the estimate is the bias.
+    True mutual information is zero, marginals and N are those of ``pairs``: the estimate is the bias.  A pair is
+    left out with the document of its left token, so that N falls as it does in ``pairs``.
     ``"within"``: the right tokens are permuted inside each document, which keeps what the two tokens share because they
     are of one document (its language, topic, author); that part never decays with distance.
     (A fixed partner for each document would not be a null: the partnership itself is information.)
@@ -108,13 +106,13 @@ def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> 
     >>> ((null.left < 3) == (null.right < 3)).tolist()
     [False, False, False, False]
     """
-    document = pairs.documents[0]
+    document = pairs.document
     sizes = np.bincount(document, minlength=pairs.n_documents)
     if kind == "within":
         right = pairs.right.copy()
         for start, stop in zip(np.cumsum(sizes) - sizes, np.cumsum(sizes), strict=True):
             rng.shuffle(right[start:stop])
-        return Pairs(pairs.left, right, pairs.documents[:1], pairs.n_documents, pairs.vocabulary)
+        return replace(pairs, right=right)
     if kind != "across":
         raise ValueError(f"kind {kind!r}: expected 'across' or 'within'")
     if 2 * sizes.max() > document.size:
@@ -123,7 +121,7 @@ def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> 
             "document, tokens cannot all be paired across documents; cap the length of documents"
         )
     order = _derange(document, rng)
-    return Pairs(pairs.left, pairs.right[order], np.stack([document, document[order]]), pairs.n_documents, pairs.vocabulary)
+    return replace(pairs, right=pairs.right[order])
 
 
 def _derange(document: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -164,10 +162,10 @@ def _entropies(keys: np.ndarray, pairs: Pairs, size: int) -> tuple[np.ndarray, n
     One pass serves all D + 1: without document d, a symbol's count falls from n to n − c, and only the
     (symbol, document) cells with c > 0 change the sum Σ n G(n).  Also returns N of each and the coverage.
     """
-    rows, n_documents = len(pairs.documents), pairs.n_documents
+    n_documents = pairs.n_documents
     if size > np.iinfo(np.int64).max // n_documents:
         raise ValueError(f"{size} symbols times {n_documents} documents do not fit into 64 bits: use a smaller vocabulary")
-    cells = (keys * n_documents + pairs.documents).ravel()
+    cells = keys * n_documents + pairs.document
     if size * n_documents <= 2 * cells.size:  # a dense table is cheaper than sorting
         table = np.bincount(cells, minlength=size * n_documents)
         cells = np.flatnonzero(table)
@@ -179,7 +177,7 @@ def _entropies(keys: np.ndarray, pairs: Pairs, size: int) -> tuple[np.ndarray, n
         cells = cells[starts]
     symbol, document = np.divmod(cells, n_documents)
     starts = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
-    n = np.add.reduceat(c, starts) // rows
+    n = np.add.reduceat(c, starts)
     n_g = np.zeros(n.max() + 1)
     n_g[1:] = np.arange(1, n_g.size) * grassberger_digamma(np.arange(1, n_g.size))
 
@@ -254,7 +252,7 @@ def two_point_mi(
     distances = np.atleast_1d(np.asarray(distances, dtype=np.int64))
     token_entropy = None
     if marginals == "tokens":
-        document = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))[None]
+        document = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
         vocabulary = int(tokens.max()) + 1
         everything = Pairs(tokens, tokens, document, offsets.size - 1, vocabulary)
         token_entropy, _, _ = _entropies(tokens.astype(np.int64), everything, vocabulary)
@@ -306,9 +304,9 @@ class Decay:
 def fit_decay(distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = None, *, plateau=None, plateau_without=None) -> Decay:
     """Fit A·d^−α + C by the paper's rule: minimise Σ_d (log(Î_d − C) − log A + α log d)².
 
-    ``distances``, ``mi`` (k,); ``without`` (D, k) leave-one-document-out values, for intervals.  With ``plateau``
-    None, C is fitted with 0 ≤ C < min Î_d; without the bound at zero the rule has no sensible answer, since any C → −∞ brings the sum to
-    zero (with α → 0).  A number fixes C (``plateau_without`` (D,): its own leave-one-out values).
+    ``distances``, ``mi`` (k,); ``without`` (D, k) leave-one-document-out values, for intervals.  With ``plateau`` None, C is
+    fitted: the local minimum with the greatest C in [0, min Î_d).  (The rule has no useful global minimum: for C → −∞ the sum
+    goes to zero, with α → 0.)  A number fixes C (``plateau_without`` (D,): its own leave-one-out values).
 
     Raises ``ValueError`` for fewer than three distances (four if C is fitted) or Î_d ≤ C, which has no logarithm.
 
@@ -359,14 +357,24 @@ def _line(d: np.ndarray, rest: np.ndarray):
 
 
 def _best_plateau(d: np.ndarray, curves: np.ndarray) -> np.ndarray:
-    """The C in [0, min Î) with the least residual sum, for each curve (b, k): a grid in log(1 − C/min), then finer ones."""
+    """The local minimum of the residual sum with the greatest C in [0, min Î), for each curve (b, k).
+
+    The sum is infinite at C = min Î.  We go down from there, on a grid in log(1 − C/min), to the first minimum, and
+    zoom in on it; C = 0 if the sum falls all the way.
+    """
     lowest = curves.min(axis=1)
-    centre, width = np.full(len(curves), -10.0), 10.0
-    for size in (401, 41, 41, 41, 41, 41):
-        log_u = np.clip(centre[:, None] + np.linspace(-width, width, size), -30.0, 0.0)
-        trial = lowest[:, None] * -np.expm1(log_u)
-        _, _, residual = _line(d, np.maximum(curves[:, None, :] - trial[..., None], 1e-300))
-        best = residual.argmin(axis=1)
-        centre = log_u[np.arange(len(curves)), best]
-        width *= 4 / (size - 1)
+    rows = np.arange(len(curves))
+
+    def residual(log_u):
+        return _line(d, np.maximum(curves[:, None, :] + (lowest[:, None] * np.expm1(log_u))[..., None], 1e-300))[2]
+
+    grid = np.tile(np.linspace(-18.0, 0.0, 721), (len(curves), 1))
+    sums = residual(grid)
+    rises = np.concatenate([sums[:, 1:] > sums[:, :-1], np.ones((len(curves), 1), bool)], axis=1)
+    first = rises.argmax(axis=1)
+    centre, width = grid[rows, first], grid[0, 1] - grid[0, 0]
+    for _ in range(5):
+        near = np.minimum(centre[:, None] + np.linspace(-width, width, 21), 0.0)
+        centre = near[rows, residual(near).argmin(axis=1)]
+        width /= 8
     return lowest * -np.expm1(centre)
