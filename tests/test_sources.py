@@ -270,6 +270,12 @@ def test_checked_numbers_of_trees_and_dyck():
     assert np.arange(len(p)) @ p == pytest.approx(np.sqrt(2 * 4**8 / np.pi), rel=0.01)
 
 
+def test_two_point_law_of_dyck_words():
+    words = DyckWords(3)
+    assert words.two_point_mi(25, 1024) == pytest.approx(2 / np.pi * 25.0**-3, rel=0.15)
+    assert words.two_point_mi(24, 1024) < 0.01 * words.two_point_mi(25, 1024)
+
+
 def test_markov_two_point_decay_and_mixture_logarithm():
     chain = MarkovChain.binary(0.1)
     assert chain.two_point_mi(20) == pytest.approx(0.8**40 / 2, rel=1e-3)

@@ -47,8 +47,8 @@ class DyckWords(Source):
     @property
     def law(self) -> Law:
         if self.kinds == 1:
-            return Law("power law (measured)", "0.5 log L", "the height: 0.5 log L nats")
-        return Law("power law (measured)", "L^0.5", "the stack: L^0.5", 0.5)
+            return Law("zero in long words", "0.5 log L", "the height: 0.5 log L nats")
+        return Law("d^-3 at odd d, zero at even d", "L^0.5", "the stack: L^0.5", 0.5)
 
     @staticmethod
     def _even(length: int) -> int:
@@ -68,7 +68,11 @@ class DyckWords(Source):
         return float(-xlogx(p).sum() + np.arange(len(p)) @ p * np.log(self.kinds))
 
     def two_point_mi(self, distance: int, length: int = 256) -> float:
-        """I between tokens ``distance`` apart in words of ``length``, the pair's position uniform; O(length²)."""
+        """I between tokens ``distance`` apart in words of ``length``, the pair's position uniform; O(length²).
+
+        In long words two signs look independent; only a matching pair, of probability m ~ (2π)^-½ d^-3/2 at odd
+        d, betrays its kind: I ~ 2 (k - 1) m² = (k - 1)/π · d^-3.
+        """
         length = self._even(length)
         distance = check_distance(distance, length)
         m, pairs = length // 2, length - distance
