@@ -124,16 +124,16 @@ def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None
 
 
 def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndarray:
-    """Covariance (k, k) of the estimates between lengths, regularised so that it can be inverted.
+    """Covariance (k, k) of the estimates between lengths, regularised so that its inverse can be trusted.
 
-    The plain covariance of the replicates has rank at most n−1 and, with few documents, small eigenvalues
-    that are noise; inverse weights would live off that noise.  We keep the variances and shrink the *correlations*
+    The plain covariance has k(k+1)/2 numbers made from n documents.  Inverse weights live off its smallest
+    eigenvalues, which with few documents are noise: fits then look far more certain than they are.  So we shrink it,
 
-        R ← (1−λ) R + λ T,   T_ij = Π_{i ≤ l < j} R_{l,l+1},   λ = k / (k + n − 1),
+        log σ ← (1−λ) log σ + λ log s,   R ← (1−λ) R + λ T,   λ = min(1, k(k+1)/n),
 
-    towards the Markov target T: what sums with independent increments have exactly, always positive
-    definite, and made of the k−1 correlations between neighbours alone.  λ is the weight of an
-    inverse-Wishart prior worth k documents.  Without ``n_documents`` nothing says how noisy R is, and λ = 1.
+    towards a target that few numbers describe: standard errors s whose logarithm is quadratic in the column index
+    (lengths in geometric progression), and the Markov correlation T_ij = Π_{i ≤ l < j} r_l of sums with
+    independent increments, with Fisher's artanh(r_l) linear in l.  Without ``n_documents``, λ = 1.
 
     Raises ``ValueError`` when a column does not vary (a deterministic estimate has no error bar to weigh by).
 
@@ -153,11 +153,18 @@ def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndar
         )
     if n_lengths == 1:
         return deviation[:, None] ** 2
+    weight = 1.0 if n_documents is None else min(1.0, n_lengths * (n_lengths + 1) / n_documents)
     correlation = np.corrcoef(replicates, rowvar=False)
     # A neighbour correlation of one would make the target singular; 1e-6 is far below any sampling error.
-    neighbour = np.clip(np.diag(correlation, 1), -1 + 1e-6, 1 - 1e-6)
+    neighbour = np.tanh(_smooth(np.arctanh(np.clip(np.diag(correlation, 1), -1 + 1e-6, 1 - 1e-6)), 1))
     target = np.eye(n_lengths)
     for row in range(n_lengths - 1):
         target[row, row + 1 :] = target[row + 1 :, row] = np.cumprod(neighbour[row:])
-    weight = 1.0 if n_documents is None else n_lengths / (n_lengths + n_documents - 1)
+    deviation = np.exp((1 - weight) * np.log(deviation) + weight * _smooth(np.log(deviation), 2))
     return ((1 - weight) * correlation + weight * target) * np.outer(deviation, deviation)
+
+
+def _smooth(values: np.ndarray, degree: int) -> np.ndarray:
+    """Least-squares polynomial through ``values`` at 0, 1, 2, …; exact where there are no more values than coefficients."""
+    index = np.arange(len(values))
+    return np.polyval(np.polyfit(index, values, min(degree, len(values) - 1)), index)

@@ -110,7 +110,7 @@ def _minimise(law: Law, theta, x, targets, whiten, log_scale, iterations=200):
 
     theta = theta.copy()
     error, cost = residual(theta, targets)
-    damping = np.full(len(theta), 1e-3)
+    damping = np.full(len(theta), 1e-6)  # starts are good: begin close to Gauss–Newton
     active = np.isfinite(cost)
     for _ in range(iterations):
         if not active.any():
@@ -127,7 +127,7 @@ def _minimise(law: Law, theta, x, targets, whiten, log_scale, iterations=200):
         trial = theta[rows] + step
         trial_error, trial_cost = residual(trial, targets[rows])
         better = trial_cost <= cost[rows]
-        small = (np.abs(step) <= 1e-11 * (np.abs(theta[rows]) + 1e-8)).all(axis=1)
+        small = (np.abs(step) <= 1e-9 * (np.abs(theta[rows]) + 1e-3)).all(axis=1)
         won = rows[better]
         theta[won], error[won], cost[won] = trial[better], trial_error[better], trial_cost[better]
         damping[rows] = np.where(better, np.maximum(damping[rows] / 10, 1e-12), damping[rows] * 10)
