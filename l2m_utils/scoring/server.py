@@ -26,6 +26,7 @@ from l2m_utils.scoring import ScoringError, check_logprobs, check_sequences
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more is not waited for
+_PROBE_RETRIES = 2  # a server that never answers should be known at once, not after all pauses
 _PROBE_TOLERANCE = 0.05  # nats by which one token's score may differ between two requests (bfloat16 kernels do differ)
 
 
@@ -110,7 +111,7 @@ class ServerScorer:
         best, scores = [], []
         for last in dict.fromkeys([int(ids[-1]), self.vocabulary // 3, self.vocabulary // 2]):
             prompt = np.append(ids[:-1], last)
-            logprobs, alternatives = self._request(prompt)
+            logprobs, alternatives = self._request(prompt, min(self.retries, _PROBE_RETRIES))
             scores.append(logprobs)
             if not alternatives or not alternatives[-1]:
                 raise ContractError(f"{self.url} gives no top_logprobs for the prompt: they are needed once, to check that its numbers are not shifted")
@@ -125,9 +126,9 @@ class ServerScorer:
             )
 
     def _score_one(self, sequence: np.ndarray) -> np.ndarray:
-        return self._request(sequence)[0]
+        return self._request(sequence, self.retries)[0]
 
-    def _request(self, sequence: np.ndarray) -> tuple[np.ndarray, list | None]:
+    def _request(self, sequence: np.ndarray, retries: int) -> tuple[np.ndarray, list | None]:
         """Scores of one sequence, and the alternatives that the server names at its positions."""
         answer = self._post(
             {
@@ -137,7 +138,8 @@ class ServerScorer:
                 "echo": True,
                 "logprobs": 1,
                 "temperature": 1.0,
-            }
+            },
+            retries,
         )
         sent = len(sequence) + 1
         try:
@@ -159,10 +161,10 @@ class ServerScorer:
         alternatives = choice["logprobs"].get("top_logprobs")
         return check_logprobs(numbers, len(sequence), self.url), alternatives[1:sent] if alternatives else None
 
-    def _post(self, body: dict) -> dict:
-        """The server's JSON answer, after as many tries as allowed."""
+    def _post(self, body: dict, retries: int) -> dict:
+        """The server's JSON answer, after at most ``retries`` further tries."""
         request = urllib.request.Request(self.url, json.dumps(body).encode(), self._headers)
-        for attempt in range(self.retries + 1):
+        for attempt in range(retries + 1):
             asked = 0.0
             try:
                 with urllib.request.urlopen(request, timeout=self.timeout) as response:
@@ -178,9 +180,9 @@ class ServerScorer:
             if asked > _LONGEST_WAIT:
                 raise ServerError(f"{self.url} asks to wait {asked:.0f} s after {problem}: run again later, finished shards are safe")
             pause = max(asked, min(60.0, self.backoff * 2**attempt) * random.uniform(0.5, 1.0))
-            if attempt < self.retries and self._stop.wait(pause):
+            if attempt < retries and self._stop.wait(pause):
                 raise ServerError("stopped: another request has failed")
-        raise ServerError(f"{self.url} gave no answer in {self.retries + 1} tries, the last time {problem}: check the server, lower concurrency or raise timeout")
+        raise ServerError(f"{self.url} gave no answer in {retries + 1} tries, the last time {problem}: check the server, lower concurrency or raise timeout")
 
 
 def retry_after(value: str | None) -> float:
