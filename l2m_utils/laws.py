@@ -97,12 +97,16 @@ def _logarithm_public(theta, centre):
     return np.stack([theta[:, 0] - theta[:, 1] * np.log(centre), theta[:, 1]], axis=-1)
 
 
+def _saturation_ratio(theta, x):
+    return np.exp(np.minimum(x - theta[:, 1:2], 30.0))  # L/λ; beyond e³⁰ the curve is flat to all digits
+
+
 def _saturation_mean(theta, x):
-    return theta[:, :1] * -np.expm1(-np.exp(x - theta[:, 1:2]))
+    return theta[:, :1] * -np.expm1(-_saturation_ratio(theta, x))
 
 
 def _saturation_jacobian(theta, x):
-    ratio = np.exp(x - theta[:, 1:2])
+    ratio = _saturation_ratio(theta, x)
     return np.stack([-np.expm1(-ratio), -theta[:, :1] * ratio * np.exp(-ratio)], axis=-1)
 
 
