@@ -23,7 +23,7 @@ from l2m_utils.sentences import sentence_starts
 CACHE = PROJECT / ".cache"
 PYTHON_DOCS = "python-docs"
 HUB_LIMIT = 100_000_000  # bytes taken of a hub data set when no limit is given: pg19 alone has 11 GB
-_SPLIT_DRAWS = 256
+_SPLIT_DRAWS, _EXCHANGES = 256, 4
 LIMITED_DOCUMENTS = 10  # what a limit keeps is at least so many documents, if there are as many
 _SHORTEST_REST = 1000  # bytes: a shorter piece of a document is not worth keeping to fill a limit
 
@@ -188,8 +188,8 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
     """Training and held-out documents; the held-out ones have about the share ``held_out`` of the bytes.
 
     Documents are sorted by size into as many groups as are held out and one of each group is drawn, so both
-    parts have short and long documents; of many such draws the one whose bytes are nearest to the share is kept.  The same
-    corpus, share and seed always give the same split.  Raises :class:`CorpusError` for a single document.
+    parts have short and long documents; of many such draws the one whose bytes are nearest to the share is kept, and a few
+    exchanges of two documents bring it nearer.  The same corpus, share and seed always give the same split.  Raises :class:`CorpusError` for a single document.
 
     >>> texts = Corpus("x", [Document(str(i), "word " * (i + 1)) for i in range(20)], "")
     >>> train, held = split(texts, 0.2)
@@ -207,10 +207,29 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
     rng = np.random.default_rng(seed)
     groups = np.array_split(np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 1), n - 1))
     draws = np.stack([rng.choice(group, _SPLIT_DRAWS) for group in groups], axis=1)
-    best = draws[np.abs(corpus.sizes[draws].sum(axis=1) - held_out * corpus.size).argmin()]
-    chosen = set(best.tolist())
+    lacking = held_out * corpus.size - corpus.sizes[draws].sum(axis=1)
+    best = np.abs(lacking).argmin()
+    chosen = _exchange(corpus.sizes, draws[best], lacking[best])
     parts = [[document for i, document in enumerate(corpus) if (i in chosen) is wanted] for wanted in (False, True)]
     return replace(corpus, documents=parts[0]), replace(corpus, documents=parts[1])
+
+
+def _exchange(sizes: np.ndarray, chosen: np.ndarray, lacking: float) -> set[int]:
+    """``chosen`` after some exchanges of one document for another, each the one that brings the sizes nearest to the share."""
+    for _ in range(_EXCHANGES):
+        others = np.setdiff1d(np.arange(len(sizes)), chosen)
+        others = others[np.argsort(sizes[others], kind="stable")]
+        wanted = sizes[chosen] + lacking
+        right = np.minimum(np.searchsorted(sizes[others], wanted), len(others) - 1)
+        candidates = np.stack([right, np.maximum(right - 1, 0)])
+        misses = np.abs(sizes[others[candidates]] - wanted)
+        which, given = np.unravel_index(misses.argmin(), misses.shape)
+        if misses[which, given] >= abs(lacking):
+            break
+        taken = others[candidates[which, given]]
+        lacking -= sizes[taken] - sizes[chosen[given]]
+        chosen = np.append(np.delete(chosen, given), taken)
+    return set(chosen.tolist())
 
 
 class Blocks(NamedTuple):
