@@ -14,7 +14,7 @@ import numpy as np
 
 from l2m_utils.sources.base import Law, check_distance, check_split, check_whole
 from l2m_utils.sources.gaussian_dense import gaussian_pair_mi
-from l2m_utils.sources.gaussian_splits import MIXING, correlations, gram, pair_map, split_mi, window_factors, windows
+from l2m_utils.sources.gaussian_splits import MIXING, correlations, gram, pair_map, split_mi, window_factors
 
 COPIES = {"sub-volume": 3, "logarithmic": 1}
 EXPONENT = float(np.log(3) / np.log(4))  # β of the sub-volume family
@@ -211,7 +211,8 @@ class HierarchicalGaussian:
         >>> (HierarchicalGaussian(1).deviations() ** 2).round(6).tolist()
         [1.0, 0.9375, 0.833333, 0.625]
         """
-        return np.sqrt(windows(self.layers, self.copies, np.arange(self.length))[0][:, 0, 0])
+        scale = _layer_maps(self.layers, self.copies)[3]
+        return 1 / scale[:, 1:5].ravel()[3 : self.length + 3]  # window w holds positions 4w+1 … 4w+4, and w starts at -1
 
     def conditionals(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exact mean (n, L) and standard deviation (L,) of each variable given those before it, in O(L) a sequence.

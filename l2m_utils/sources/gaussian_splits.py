@@ -166,11 +166,10 @@ def split_mi(layer: int, copies: int, splits: np.ndarray) -> np.ndarray:
 
     between = np.flatnonzero((inner == 0) & (row > 0) & (row < count))
     if between.size:
-        left, right = row[between] - 1, count - row[between] - 1
-        adjacent = windows(layer - 1, copies, left)[1]
-        _, _, r, target = pair_map(copies, adjacent)
-        gained = _pair_gain(layer, copies, left) + _pair_gain(layer, copies, right)
-        information[between] += (gained - np.log1p(-(target**2)) + np.log1p(-(r**2))) / 2
+        mirrored = np.concatenate([row[between] - 1, count - row[between] - 1])
+        gain, change = _pair_terms(layer, copies, mirrored)
+        seen_from_left, seen_from_right = gain.reshape(2, -1)
+        information[between] += (seen_from_left + seen_from_right - change[: between.size]) / 2
     return information
 
 
@@ -183,11 +182,20 @@ def _row_terms(layer: int, copies: int, rows: np.ndarray) -> np.ndarray:
     return 2 * np.log(np.diagonal(factor, axis1=1, axis2=2))[back]
 
 
-def _pair_gain(layer: int, copies: int, rows: np.ndarray) -> np.ndarray:
-    """log Var(z'_{w,4} | rest of the left) - log Var(z_{w,4} | rest of the left), (m,)."""
+def _pair_terms(layer: int, copies: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the pair map of the boundaries (w, w+1) changes, each (m,).
+
+    log Var(z'_{w,4} | rest of the left) - log Var(z_{w,4} | rest of the left), and the change of the joint
+    log-determinant, log((1-r'²)/(1-r²)).
+    """
+    inherited, fresh = gram(copies)
     unique, back = np.unique(rows, return_inverse=True)
-    factor = window_factors(layer, copies, unique)[0]
-    return (2 * np.log(factor[:, 3, 3]))[back] - _row_terms(layer, copies, rows)[:, 3]
+    below, adjacent = windows(layer - 1, copies, unique)
+    a, b, r, target = pair_map(copies, adjacent)
+    after = np.linalg.cholesky(window_joint(copies, below, a, b))[:, 3, 3]
+    before = np.linalg.cholesky(below[:, 0, 0, None, None] * inherited + fresh)[:, 3, 3]
+    change = np.log1p(-(target**2)) - np.log1p(-(r**2))
+    return 2 * np.log(after / before)[back], change[back]
 
 
 def correlations(layer: int, copies: int, first: np.ndarray, second: np.ndarray) -> np.ndarray:
