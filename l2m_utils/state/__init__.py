@@ -15,7 +15,7 @@ _HOME = {
     "history_state": "transformers_configs",
     "architecture_of": "transformers_configs",
     "l2m_condition": "condition",
-    "Law": "condition",
+    "TextLaw": "condition",
 }
 __all__ = sorted(_HOME)
 

@@ -11,7 +11,7 @@ os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # the tiny models woul
 
 def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
-    from l2m_utils.state.condition import PUBLISHED, Law
+    from l2m_utils.state.condition import PUBLISHED, TextLaw
 
     parser = argparse.ArgumentParser(prog="python -m l2m_utils.state", description="History state of language models and the L²M condition.")
     parser.add_argument("config", nargs="?", help="a folder with config.json, or a hub name: print this model alone")
@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
     from l2m_utils.state.kinds import StateError
 
     try:
-        law = Law(options.beta, options.prefactor, "command line")
+        law = TextLaw(options.beta, options.prefactor, "command line")
         if options.config:
             verdict = l2m_condition(options.config, law=law, bits_per_entry=options.bits)
             print(f"dim z = {verdict.architecture.formula}\n{verdict.text}")

@@ -24,7 +24,7 @@ LONGEST = 10**15  # tokens: beyond any text; a crossing later than this is repor
 
 
 @dataclass(frozen=True)
-class Law:
+class TextLaw:
     """The demand of text: I^BP_{L/2;L} = prefactor · L^exponent nats.
 
     ``interval`` bounds the exponent (``None`` when its source gives none); the prefactor of a bound is such that all
@@ -50,17 +50,17 @@ class Law:
         """Bipartite mutual information of ``length`` tokens of text, in nats."""
         return self.prefactor * length**self.exponent
 
-    def bounds(self) -> tuple[Law, Law]:
+    def bounds(self) -> tuple[TextLaw, TextLaw]:
         """The laws at the two ends of the interval; raises :class:`StateError` if there is none."""
         if self.interval is None:
             raise StateError(f"the law of {self.source} has no interval")
-        return tuple(Law(e, self.nats(self.pivot) / self.pivot**e, self.source) for e in self.interval)
+        return tuple(TextLaw(e, self.nats(self.pivot) / self.pivot**e, self.source) for e in self.interval)
 
 
-PUBLISHED = Law(0.76, 2.27, "PG19, LLaMA 3.1 405B, direct estimate, as published")
+PUBLISHED = TextLaw(0.76, 2.27, "PG19, LLaMA 3.1 405B, direct estimate, as published")
 
 
-def measured_law(records: str | Path = "") -> Law:
+def measured_law(records: str | Path = "") -> TextLaw:
     """The law that this build measured (records ``beta-direct`` and ``prefactor-direct`` of ``estimation/bipartite``), or the published one.
 
     ``source`` of the answer says which.  Raises :class:`~l2m_utils.records.RecordError` for unreadable records.
@@ -75,7 +75,7 @@ def measured_law(records: str | Path = "") -> Law:
     interval = beta["interval"]
     inside = interval is not None and 0 < interval[0] < interval[1] < 1
     source = f"{beta['corpus']}, {beta['model'] or 'model of estimation/bipartite'}, direct estimate, measured here ({beta['tier']} tier)"
-    return Law(beta["value"], prefactor["value"], source, tuple(interval) if inside else None)
+    return TextLaw(beta["value"], prefactor["value"], source, tuple(interval) if inside else None)
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Verdict:
     """What :func:`l2m_condition` found for one architecture and one law."""
 
     architecture: Architecture
-    law: Law
+    law: TextLaw
     bits_per_entry: float
     vocabulary: int
     reach: float  # L*: the largest length up to which the cap meets the demand; infinity if at every length
@@ -126,7 +126,7 @@ class Verdict:
         return f"single model up to L* = {self.reach:.2g}; {series}"
 
 
-def l2m_condition(config: Any, beta: float = PUBLISHED.exponent, prefactor: float = PUBLISHED.prefactor, *, law: Law | None = None, bits_per_entry: float = 16, vocabulary: int = 128_000) -> Verdict:
+def l2m_condition(config: Any, beta: float = PUBLISHED.exponent, prefactor: float = PUBLISHED.prefactor, *, law: TextLaw | None = None, bits_per_entry: float = 16, vocabulary: int = 128_000) -> Verdict:
     """Does a model meet the L²M condition (theorems 5.4 and 5.6), and up to which length does its cap meet the demand?
 
     ``config`` as in :func:`history_state`; the demand is ``prefactor · L^beta`` nats, or ``law``.  ``bits_per_entry`` sets
@@ -138,7 +138,7 @@ def l2m_condition(config: Any, beta: float = PUBLISHED.exponent, prefactor: floa
     >>> small.grows, round(small.reach), small.text
     (False, 498553, 'single model up to L* = 5e+05; as a series if dim z grows like L^0.76')
     """
-    law = law or Law(beta, prefactor, "given")
+    law = law or TextLaw(beta, prefactor, "given")
     if not bits_per_entry > 0 or not vocabulary > 1:
         raise StateError(f"bits_per_entry {bits_per_entry!r} and vocabulary {vocabulary!r}: expected a positive number and at least 2 symbols")
     architecture = architecture_of(config)
@@ -167,7 +167,7 @@ def _reach(verdict: Verdict) -> float:
     return low
 
 
-def series_factor(law: Law, ratio: float) -> float:
+def series_factor(law: TextLaw, ratio: float) -> float:
     """By how much dim z must grow when the length grows by ``ratio``, in a series that just meets the condition (theorem 5.6).
 
     >>> round(series_factor(PUBLISHED, 10), 2)

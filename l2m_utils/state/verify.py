@@ -117,9 +117,9 @@ class Probe:
         return self.model(input_ids=ids, use_cache=False).logits[0]
 
     @torch.no_grad()
-    def read(self, length: int) -> Any:
-        """The memory after the first ``length`` tokens."""
-        return self._step(self.ids[:, :length], self._empty(), 0)
+    def read(self, length: int, memory: Any = None) -> Any:
+        """The memory after the first ``length`` tokens, in a cache of the model's own kind or in the empty ``memory``."""
+        return self._step(self.ids[:, :length], self._empty() if memory is None else memory, 0)
 
     def _empty(self) -> Any:
         from transformers import DynamicCache
