@@ -294,6 +294,16 @@ def block_entropy(conditional: ArrayLike, documents: ArrayLike) -> Contributions
     return Contributions("block entropy", h.lengths + 1, h.values.cumsum(axis=1), h.documents)
 
 
+def mean_loss(conditional: ArrayLike, documents: ArrayLike) -> Contributions:
+    """Mean of −log q over all tokens of a block, nats a token (``lengths`` holds L): H(L)/L, the held-out loss of the model.
+
+    >>> mean_loss(np.log([[0.5, 0.25]]), ["a"]).estimates.round(4).tolist()
+    [1.0397]
+    """
+    total = block_entropy(conditional, documents)
+    return Contributions("mean loss", total.lengths[-1:], total.values[:, -1:] / total.lengths[-1], total.documents)
+
+
 def predictive_information(conditional: ArrayLike, documents: ArrayLike) -> Contributions:
     """2H(n) − H(2n) in nats for 2n = 2, 4, 8, … ≤ L (``lengths`` holds L = 2n): I(X;Y) of a stationary source from one pass a block.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from l2m_utils.entropy import grassberger, grassberger_digamma
 
@@ -147,7 +147,7 @@ def mixture_marginal(
     following = starts(tokens, splits, order)
     n, k, _ = following.shape
     logprobs = np.empty((n, k))
-    for column in tqdm(range(k), desc="mixture marginal", disable=not progress):
+    for column in tqdm(range(k), desc="mixture marginal", disable=not progress, delay=5, leave=False):
         drawn = np.stack([rng.choice(len(contexts), per_block, replace=False) for _ in range(n)])
         joined = np.concatenate([contexts[drawn], np.repeat(following[:, None, column], per_block, axis=1)], axis=-1)
         scores = np.stack(scorer.score(list(joined.reshape(n * per_block, -1))))[:, -order:]

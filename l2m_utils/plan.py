@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from l2m_utils.estimate import check_ratio, check_splits, derangements
 
@@ -156,7 +156,7 @@ def score_marginals(scorer, plan: Plan, tokens: ArrayLike, *, progress: bool = T
     """log q(Y) at every split of ``plan``, each (n, second[i]); use it alone to score Y behind another prefix."""
     tokens = np.asarray(tokens)
     pairs = list(zip(plan.splits, plan.second))
-    return [_score(scorer, tokens[:, s : s + m], m) for s, m in tqdm(pairs, desc="q(y)", disable=not progress)]
+    return [_score(scorer, tokens[:, s : s + m], m) for s, m in tqdm(pairs, desc="q(y)", disable=not progress, delay=5, leave=False)]
 
 
 def evaluate(
@@ -191,7 +191,7 @@ def evaluate(
     marginals = score_marginals(scorer, plan, tokens, progress=progress)
     crossed = []
     if plan.derangements:
-        for split, length in tqdm(list(zip(plan.splits, plan.second)), desc="q(y|x')", disable=not progress):
+        for split, length in tqdm(list(zip(plan.splits, plan.second)), desc="q(y|x')", disable=not progress, delay=5, leave=False):
             second = tokens[:, split : split + length]
             joined = [np.concatenate([tokens[row, :split], second], axis=1) for row in partners]
             crossed.append(_score(scorer, np.concatenate(joined), length).reshape(len(partners), len(tokens), length))

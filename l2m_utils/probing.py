@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from l2m_utils.estimate import Contributions, check_logprobs
 from l2m_utils.identity import deltas_from_entropies, lag_counts
@@ -72,7 +72,7 @@ def probe(scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, st
         print(f"{cost:,} token evaluations for {len(excerpts)} excerpts of {contexts} contexts and {targets} targets, stride {stride}", flush=True)
     started = time.perf_counter()
     losses, met = np.zeros((len(excerpts), contexts)), np.zeros(contexts)
-    for start, end in tqdm(spans, desc="probing", disable=not progress):
+    for start, end in tqdm(spans, desc="probing", disable=not progress, delay=5, leave=False):
         scores = check_logprobs(np.stack(scorer.score(list(excerpts[:, start:end]))), "window")
         first = max(contexts - start, 0)  # context of the first target in this window
         losses[:, first : end - start] -= scores[:, first:]

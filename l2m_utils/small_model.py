@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 TIME_CHECK = 0.5  # seconds: how much of the time budget is kept back for the last step
 
@@ -215,7 +215,7 @@ def train(
     rng = np.random.default_rng(seed)
     losses: list[float] = []
     tokens, started = 0, time.perf_counter()
-    with tqdm(total=recipe.steps, desc="training", unit="step", disable=not progress, mininterval=1.0) as bar:
+    with tqdm(total=recipe.steps, desc="training", unit="step", disable=not progress, mininterval=5.0, leave=False) as bar:
         for step in range(recipe.steps):
             elapsed = time.perf_counter() - started
             done = step / recipe.steps
@@ -248,7 +248,8 @@ def train(
 def save(trained: Trained, folder: str | Path, tokenizer=None) -> Path:
     """Write the model (safetensors and config) and, if given, the tokenizer (``tokenizers.Tokenizer``) in the Hugging Face layout.
 
-    The prefix ``text`` is stored as BOS, and the recipe beside it in the configuration.
+    The prefix ``text`` is stored as BOS, so that ``TransformersScorer.from_pretrained(folder)`` scores behind it; the recipe and the other
+    prefix lie in the configuration.
     """
     folder = Path(folder)
     config = trained.model.config
@@ -257,5 +258,7 @@ def save(trained: Trained, folder: str | Path, tokenizer=None) -> Path:
     trained.model.generation_config.bos_token_id = trained.text_prefix
     trained.model.save_pretrained(folder, safe_serialization=True)
     if tokenizer is not None:
-        tokenizer.save(str(folder / "tokenizer.json"))
+        from transformers import PreTrainedTokenizerFast
+
+        PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=tokenizer.id_to_token(trained.text_prefix)).save_pretrained(folder)
     return folder

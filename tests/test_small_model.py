@@ -45,7 +45,14 @@ def test_same_seed_same_weights_and_another_seed_others(trained, documents):
 
 
 def test_it_comes_back_from_disk_and_bos_is_the_text_prefix(trained, tmp_path):
-    folder = save(trained, tmp_path / "model")
+    from tokenizers import Tokenizer, models, pre_tokenizers
+    from transformers import AutoTokenizer
+
+    words = Tokenizer(models.WordLevel({"<|endoftext|>": 0, "a": 1, "b": 2, "c": 3}))
+    words.pre_tokenizer = pre_tokenizers.Whitespace()
+    folder = save(trained, tmp_path / "model", words)
+    read = AutoTokenizer.from_pretrained(folder)
+    assert read.backend_tokenizer.encode("c a b").ids == [3, 1, 2] and read.bos_token_id == 0
     assert (folder / "model.safetensors").exists() and not list(folder.glob("*.bin"))
     text = list(CHAIN.sample(3, 20, np.random.default_rng(1)) + 1)
     scorer = TransformersScorer.from_pretrained(str(folder))
