@@ -118,10 +118,14 @@ def load(name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = No
     name = short_name(name_or_path)
     if str(name_or_path) == PYTHON_DOCS:
         corpus = text_files.python_docs_corpus(cache / "corpora")
-        return replace(corpus, documents=list(_take(corpus, limit_bytes)))
+        if limit_bytes is None:
+            return corpus
+        return replace(corpus, documents=list(_take(corpus, limit_bytes)), note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB")
     path = text_files.find(name_or_path)
     if path is not None:
         documents, note = text_files.read(path), f"text of {path.name}"
+        if limit_bytes is not None:
+            note += f"; limited to {limit_bytes / 1e6:g} MB"
     else:
         source = hub.parse(str(name_or_path))
         if source is None:

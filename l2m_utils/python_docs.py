@@ -125,7 +125,7 @@ def prose(docstring: str) -> list[str]:
         for mark, pattern, replacement in _MARKUP:
             if mark in text:
                 text = pattern.sub(replacement, text)
-        text = " ".join(text.split())
+        text = re.sub(r"([.!?]) ?:$", r"\1", " ".join(text.split()))  # a sentence, then "::" before code
         if _is_prose(text):
             found.append(text)
 

@@ -97,6 +97,7 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
         ("See :func:`~a.b.spam` and ``eggs`` for what a breakfast is made of.", ["See spam and eggs for what a breakfast is made of."]),
         ("This sentence is followed by a small example of code::\n\n    x = 1\n", ["This sentence is followed by a small example of code:"]),
         (">>> print('This is not a sentence, though it looks like one.')\nThis is not a sentence, though it looks like one.", []),
+        ("A sentence that is complete comes before the code.\n::\n\n    x = 1\n", ["A sentence that is complete comes before the code."]),
         ("```\nThis is not a sentence, though it looks like one.\n```", []),
         (".. math::\n\n   This is not a sentence, though it looks like one.", []),
         (".. note:: A note of eight words is kept as text.", ["A note of eight words is kept as text."]),
@@ -200,7 +201,7 @@ def test_shared_corpora(name):
     if not (SHARED / name).exists():
         pytest.skip(f"{SHARED / name} is not there: real corpora are outside the project")
     corpus = corpora.load(f"../shared/corpora/{name}", limit_bytes=3_000_000)
-    assert corpus.name == name.removesuffix(".parquet")
+    assert corpus.name == name.removesuffix(".parquet") and "limited to 3 MB" in corpus.note
     assert 2_900_000 < corpus.size <= 3_000_000 and len(corpus) >= 10
     train, held = corpora.split(corpus)
     assert 0.15 < held.size / corpus.size < 0.25 and len(train) + len(held) == len(corpus)

@@ -4,6 +4,8 @@ import hashlib
 import os
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -135,6 +137,21 @@ def test_a_killed_run_leaves_nothing_that_counts(tokenizer, corpus, tmp_path, mo
     assert list((tmp_path / "tokens").iterdir()) == []
     monkeypatch.setattr(tokens, "_batches", whole)
     assert len(tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)) == 3
+
+
+def test_two_at_once_agree(tokenizer, corpus, tmp_path, monkeypatch):
+    """Both start to write before either has finished."""
+    both, whole = threading.Barrier(2), tokens._batches
+
+    def together(*arguments):
+        both.wait(timeout=20)
+        yield from whole(*arguments)
+
+    monkeypatch.setattr(tokens, "_batches", together)
+    with ThreadPoolExecutor(2) as pool:
+        runs = [pool.submit(tokens.encode_corpus, tokenizer, corpus, cache=tmp_path) for _ in range(2)]
+        first, second = (run.result() for run in runs)
+    assert (first.ids == second.ids).all() and len(list((tmp_path / "tokens").iterdir())) == 1
 
 
 def test_disk_full_is_said(tokenizer, corpus, tmp_path, monkeypatch):
