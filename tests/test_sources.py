@@ -20,6 +20,7 @@ from l2m_utils.sources.markov import IdenticalTokens, Independent, MarkovChain
 from l2m_utils.sources.mixture import BernoulliMixture
 from l2m_utils.sources.polynomial import RandomPolynomial
 from l2m_utils.sources.santa_fe import LOG2, SantaFe
+from l2m_utils.sources.santa_fe_measure import distinct_facts_seen, facts_needed, zipf_exponent
 from l2m_utils.sources.stationary_gaussian import LongMemoryGaussian, StationaryGaussian, levinson_durbin
 from l2m_utils.sources.summation import nodes
 from l2m_utils.sources.trees import TreeSource
@@ -240,6 +241,19 @@ def test_memory_of_facts():
     assert SantaFe(1.5, facts=10).excess_loss(10) == 0
 
 
+def test_measurements_on_texts():
+    source, rng = SantaFe(1.4), np.random.default_rng(2)
+    tokens = source.sample(60, 500, rng)
+    seen = distinct_facts_seen(tokens)
+    assert seen[7].tolist() == [len({int(t) // 2 for t in tokens[7, : i + 1]}) for i in range(500)]
+    spread = seen[:, -1].std() / np.sqrt(60)
+    assert abs(seen[:, -1].mean() - source.distinct_facts(500)) < 5 * spread
+    mean_log = (source.fact_entropy() - np.log(zeta(1.4))) / 1.4  # H(K) = a E log K + log ζ(a)
+    assert zipf_exponent(mean_log) == pytest.approx(1.4, abs=1e-6)
+    needed, target = facts_needed(source, 1024, 0.7), 0.7 * source.bipartite_mi(1024, 512)
+    assert source.captured(1024, needed - 1) < target <= source.captured(1024, needed)
+
+
 @settings(max_examples=30, deadline=None)
 @given(st.integers(1, 50), st.integers(0, 20_000), st.floats(1.1, 4))
 def test_summation_nodes(start, more, power):
@@ -267,6 +281,7 @@ def test_checked_numbers_of_trees_and_dyck():
     assert mi == pytest.approx([5.52, 10.6, 20.1, 38.5, 74.6, 146.0], rel=5e-3)
     assert local_exponents(4.0 ** np.arange(6), mi) == pytest.approx([0.469, 0.463, 0.468, 0.477, 0.485], abs=1e-3)
     p = words.height_distribution(4**8, 4**8 // 2)
+    assert p.sum() == pytest.approx(1, abs=1e-9)
     assert np.arange(len(p)) @ p == pytest.approx(np.sqrt(2 * 4**8 / np.pi), rel=0.01)
 
 
@@ -310,6 +325,7 @@ def test_long_memory_gaussian():
         (lambda: SantaFe(1.5, facts=0), "facts: got 0"),
         (lambda: SantaFe(1.5, flip=0.6), "flip: got 0.6"),
         (lambda: SantaFe(1.05).sample(1, 2, np.random.default_rng(0)), "finite `facts`"),
+        (lambda: facts_needed(SantaFe(1.5), 64, 1.0), "share: got 1"),
         (lambda: SantaFe(1.5).bipartite_mi(8, 0), "split: got 0"),
         (lambda: SantaFe(1.5).bipartite_mi(8, 8), "split: got 8"),
         (lambda: SantaFe(1.5).two_point_mi(0), "distance: got 0"),

@@ -58,9 +58,10 @@ class DyckWords(Source):
         return length
 
     def height_distribution(self, length: int, split: int) -> np.ndarray:
-        """P(height = h) after ``split`` tokens of a word of ``length``, h = 0 … min(split, length - split)."""
+        """P(height = h) after ``split`` tokens of a word of ``length``, h = 0, 1, …; heights of total mass e^-60 are left out."""
         length, split = check_split(self._even(length), split)
-        h = np.arange(min(split, length - split) + 1)
+        top = np.sqrt(120 * split * (length - split) / length)  # the law falls like exp(-h² L / 2ℓ(L - ℓ))
+        h = np.arange(min(split, length - split, int(top) + 2) + 1)
         return np.exp(log_paths(split, h) + log_paths(length - split, h) - log_paths(length, 0))
 
     def bipartite_mi(self, length: int, split: int) -> float:

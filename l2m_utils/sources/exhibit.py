@@ -53,8 +53,8 @@ def _plain(name: str, source: Any, longest: int = 2**40, farthest: int = 2**40) 
 def slow_santa_fe(beta: float = BETA, alpha: float = ALPHA, flip: float = 0.02) -> SantaFe:
     """Santa Fe source with I^BP ~ L^β and I^TP ~ d^-α: flip rates φ_k ∝ p_k^θ, θ = (2 - β)/α > 1.
 
-    >>> slow_santa_fe().law
-    Law(two_point='d^-0.91', bipartite='L^0.76', state='facts seen: L^0.76 bits and ages', bipartite_exponent=0.76)
+    >>> slow_santa_fe().law.two_point, slow_santa_fe().law.bipartite
+    ('d^-0.91', 'L^0.76')
     """
     if not 0 < beta < 1 or not 0 < alpha < 2 - beta:
         raise ValueError(f"exponents: got beta = {beta:g}, alpha = {alpha:g}, expected 0 < beta < 1 and 0 < alpha < 2 - beta")

@@ -115,11 +115,11 @@ class SantaFe(Source):
         with np.errstate(divide="ignore", invalid="ignore"):
             unseen = np.log1p(-p)
             stay = self._persistence(p)
-            for i in range(0, len(lags), 256):  # blocks bound the memory at 256 x m numbers
-                g = lags[i : i + 256, None]
+            for i in range(0, len(lags), 32):  # blocks of 32 x m numbers stay in the cache
+                g = lags[i : i + 32, None]
                 gone = np.where(g == 1, 1.0, np.exp((g - 1) * unseen))
                 kept = LOG2 if self.flip == 0 else binary_information(np.exp(g * stay))
-                out[i : i + 256] = (gone * kept) @ (weights * p**2) if self.flip else kept * (gone @ (weights * p**2))
+                out[i : i + 32] = (gone * kept) @ (weights * p**2) if self.flip else kept * (gone @ (weights * p**2))
         return out
 
     def distinct_facts(self, length: int) -> float:
