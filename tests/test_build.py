@@ -97,7 +97,7 @@ def test_a_notebook_runs_and_its_page_names_nothing_of_this_machine(tmp_path):
         "from l2m_utils.records import Recorder, PROJECT\n"
         "run = Recorder('theory/example', tier, seed=seed, folder=records)\n"
         "run.value('answer', 42, unit='')\n"
-        "print('a bar', file=sys.stderr)\n"
+        "print('a ' + 'bar', file=sys.stderr)\n"
         "print(PROJECT / 'notebooks', tier)"
     )
     page = execute(write_notebook(tmp_path, code), "none", tmp_path / "build")
