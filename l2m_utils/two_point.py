@@ -49,6 +49,24 @@ def flatten(documents) -> tuple[np.ndarray, np.ndarray]:
     return np.concatenate(arrays), np.concatenate([[0], np.cumsum([array.size for array in arrays])])
 
 
+def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple[np.ndarray, np.ndarray]:
+    """Only the documents with at least ``minimum`` tokens, so that every distance is measured on the same ones.
+
+    Raises ``ValueError`` if fewer than two are left: error bars over documents need more.
+
+    >>> long_documents(*flatten([[1, 2], [3], [4, 5, 6]]), 2)
+    (array([1, 2, 4, 5, 6]), array([0, 2, 5]))
+    """
+    tokens, offsets = _checked(tokens, offsets)
+    kept = [tokens[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True) if b - a >= minimum]
+    if len(kept) < 2:
+        raise ValueError(
+            f"{len(kept)} of {offsets.size - 1} documents have {minimum} tokens (the longest has {np.diff(offsets).max()}), expected at "
+            "least 2: use smaller distances, or keep more of each document"
+        )
+    return flatten(kept)
+
+
 def _checked(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     tokens, offsets = np.asarray(tokens), np.asarray(offsets, dtype=np.int64)
     if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
@@ -263,6 +281,24 @@ def two_point_mi(
         rows.append(_mi(document_pairs(tokens, offsets, distance, reach=reach), token_entropy))
     values = np.stack([row[0] for row in rows], axis=1)
     return Curve(distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows]))
+
+
+def above_plateau(curve: Curve, plateau: Curve, sigmas: float = 2.0) -> np.ndarray:
+    """Which of the first distances stand above a measured plateau, shape (k,) of bool: all up to the first that does not.
+
+    A distance counts if Î_d − C exceeds ``sigmas`` jackknife standard errors of that difference, with every document left
+    out in turn.  Fit these, and say where they end.
+
+    >>> d = np.array([1, 2, 4])
+    >>> curve = Curve(d, np.array([0.5, 0.3, 0.2]), np.tile([0.5, 0.3, 0.2], (9, 1)), d, d)
+    >>> null = Curve(d[:1], np.array([0.25]), np.full((9, 1), 0.25), d[:1], d[:1])
+    >>> above_plateau(curve, null).tolist()
+    [True, True, False]
+    """
+    rest = curve.without - plateau.without
+    error = np.sqrt(np.diag(jackknife_covariance(rest)))
+    good = (curve.mi - plateau.mi > sigmas * error) & (curve.mi > plateau.mi) & (rest > 0).all(axis=0)
+    return np.logical_and.accumulate(good)
 
 
 def jackknife_covariance(without: ArrayLike) -> np.ndarray:

@@ -235,11 +235,24 @@ def test_published_rule_is_degenerate_without_a_bound():
     assert sums[0] > sums[1] > sums[2] and sums[2] < 1e-9 < two_point._line(d, mi - best.plateau)[2]
 
 
+def test_above_plateau_stops_at_the_first_distance_in_the_noise():
+    rng = np.random.default_rng(9)
+    leaves = potts_tree(rng, 60, 9, 4, 0.6)  # decays fast: the far end is noise
+    tokens, offsets = two_point.flatten(leaves)
+    distances = 2 ** np.arange(8)
+    curve = two_point.two_point_mi(tokens, offsets, distances, reach=128)
+    null = two_point.mutual_information(two_point.null_pairs(two_point.document_pairs(tokens, offsets, 128), rng))
+    good = two_point.above_plateau(curve, null)
+    assert good[0] and not good[-1] and (np.diff(good.astype(int)) <= 0).all()
+    assert good.sum() <= two_point.above_plateau(curve, null, sigmas=0.0).sum()
+
+
 def test_impossible_input():
     tokens, offsets = two_point.flatten([[0, 1, 2], [1, 0, 1]])
     for call, message in [
         (lambda: two_point.flatten([]), "no documents"),
         (lambda: two_point.document_pairs(tokens, offsets, 3), "longest has 3"),
+        (lambda: two_point.long_documents(tokens, offsets, 4), "0 of 2 documents have 4 tokens"),
         (lambda: two_point.document_pairs(tokens, offsets, 0), "1 ≤ distance"),
         (lambda: two_point.document_pairs(tokens, offsets, 2, reach=1), "reach"),
         (lambda: two_point.document_pairs(tokens, [0, 4], 1), "offsets"),
