@@ -285,6 +285,15 @@ def test_checked_numbers_of_trees_and_dyck():
     assert np.arange(len(p)) @ p == pytest.approx(np.sqrt(2 * 4**8 / np.pi), rel=0.01)
 
 
+@settings(max_examples=8, deadline=None)
+@given(st.floats(-0.99, 0.99).filter(lambda x: abs(x) > 0.05), st.integers(4, 40))
+def test_tree_bounds_hold_the_exact_value(correlation, bins):
+    tree = TreeSource.binary(correlation)
+    low, high = tree.half_bounds(32, bins=bins)
+    exact = tree.bipartite_mi(32, 16)
+    assert low - 1e-12 <= exact <= high + 1e-12
+
+
 def test_two_point_law_of_dyck_words():
     words = DyckWords(3)
     assert words.two_point_mi(25, 1024) == pytest.approx(2 / np.pi * 25.0**-3, rel=0.15)

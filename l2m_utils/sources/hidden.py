@@ -56,7 +56,9 @@ class HiddenMarkov(Source):
 
     @property
     def law(self) -> Law:
-        return Law("exponential", f"constant, at most {self.state_entropy:.3g} nats", f"a belief over {self.states} states")
+        rate = np.sort(np.abs(np.linalg.eigvals(self.transition)))[-2] if self.states > 1 else 0.0
+        decay = f"at most {rate:.3g}^(2d)" if rate < 1 - 1e-12 else "need not vanish"
+        return Law(decay, f"constant, at most {self.state_entropy:.3g} nats", f"a belief over {self.states} states")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)

@@ -173,7 +173,7 @@ class TreeSource(Source):
             for child in range(self.branching):
                 bounds = np.clip([low - child * size, high - child * size], 0, size)
                 below, many = self._classes(depth - 1, int(bounds[0]), int(bounds[1]), known)
-                if len(messages) * len(below) > 8 * _MAX_CLASSES:
+                if len(messages) * len(below) > _MAX_CLASSES:
                     raise ValueError(f"length: got {self.branching**depth} leaves or more, too many kinds of strings to count; use half_bounds for the half split")
                 up = below @ self.transition.T
                 messages = (messages[:, None] * up).reshape(-1, self.alphabet)
