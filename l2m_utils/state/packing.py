@@ -84,7 +84,12 @@ def stored_information(directions: np.ndarray, sharpness: float) -> float:
     >>> round(stored_information(np.eye(8), 100.0) / math.log(8), 6)
     1.0
     """
-    scores = sharpness * (directions @ directions.T)
-    logs = scores - np.logaddexp.reduce(scores, axis=1, keepdims=True)
-    marginal = np.logaddexp.reduce(logs, axis=0) - math.log(len(directions))
-    return float((np.exp(logs) * (logs - marginal)).sum(axis=1).mean())
+    count = len(directions)
+
+    def laws(start: int) -> np.ndarray:  # a block of rows at a time: all of them would be count² numbers
+        scores = sharpness * (directions[start : start + 256] @ directions.T)
+        return scores - np.log(np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)) - scores.max(axis=1, keepdims=True)
+
+    starts = range(0, count, 256)
+    marginal = np.log(sum(np.exp(laws(start)).sum(axis=0) for start in starts) / count)
+    return float(sum((np.exp(block) * (block - marginal)).sum() for block in map(laws, starts)) / count)
