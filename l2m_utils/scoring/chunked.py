@@ -103,10 +103,11 @@ def split_model(model) -> tuple[torch.nn.Module, Head]:
     linear = model.get_output_embeddings()
     if type(linear) is not torch.nn.Linear or not linear.weight.is_floating_point():
         raise ScoringError(f"the head of {type(model).__name__} is {type(linear).__name__}: expected a plain linear layer with float weights")
-    if linear.weight.is_meta:
-        raise ScoringError("the head's weights are offloaded to disk: give a device_map that keeps the head in memory")
+    embedding = model.get_input_embeddings().weight
+    if linear.weight.is_meta or embedding.is_meta:
+        raise ScoringError("the first or the last layer is offloaded: give a device_map that keeps both in memory")
 
-    probe = torch.arange(8, device=model.get_input_embeddings().weight.device)[None] * 37 % linear.weight.shape[0]
+    probe = torch.arange(8, device=embedding.device)[None] * 37 % linear.weight.shape[0]
     backbone = _backbone(model, probe)
     hidden, reference = _probe(model, backbone, probe, 1.0)
     if not reference.isfinite().all():
