@@ -1,0 +1,300 @@
+"""The Gaussian experiment as a grid of resumable cells: one model, length and seed each.
+
+    python -m l2m_utils.gaussian_runs --tier laptop                 # the whole grid, two one-thread processes
+    python -m l2m_utils.gaussian_runs --tier cluster --list         # names of the cells, one job each
+    python -m l2m_utils.gaussian_runs --tier cluster --cell NAME    # one of them
+    python -m l2m_utils.gaussian_runs --tier laptop --collect       # what is finished, into the published tables
+
+A finished cell is one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
+reader's: the cells of role ``search`` run first, and every other cell takes the best rate of its architecture.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from l2m_utils.configurations import GAUSSIAN
+from l2m_utils.continuous import ContinuousModel, published_model, small_model
+from l2m_utils.gaussian_loss import expected_nll, stacked_kl
+from l2m_utils.records import PROJECT, RESULTS, Recorder, commit, hardware, write_json
+from l2m_utils.sources.gaussian import HierarchicalGaussian
+from l2m_utils.training import CHECKPOINT, LOG, Settings, train
+
+NOTEBOOK = "models/gaussian-kl"
+HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
+SEARCH_SEED, HELD_OUT_SEED = 100, 1_000_000
+RATES = (5e-3, 1e-2, 2e-2)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run.  ``state`` is the size of the recurrent state (0: none); a ``learning_rate`` of 0 is filled in by the search."""
+
+    model: str
+    length: int
+    seed: int = 0
+    state: int = 0
+    family: str = "sub-volume"
+    role: str = "grid"
+    copies: int = 4
+    sequences: int = 8
+    steps: int = 1000
+    learning_rate: float = 0.0
+
+    @property
+    def name(self) -> str:
+        """A file name that no two cells of a grid share.
+
+        >>> Cell("mamba2", 64, seed=1, state=8).name
+        'grid-sub-volume-mamba2-8-64-s1-1000'
+        """
+        rate = f"-lr{self.learning_rate:g}" if self.role == "search" else ""
+        return f"{self.role}-{self.family}-{self.model}-{self.state}-{self.length}-s{self.seed}-{self.steps}{rate}"
+
+    def build(self) -> ContinuousModel:
+        """The model of the cell: of table F.1 by name, or a small one."""
+        if self.model in GAUSSIAN:
+            return published_model(self.model, self.length, self.copies)
+        return small_model(self.model, self.length, self.copies, self.state or 16)
+
+
+def laptop_cells(tokens: int = 1024, steps: int = 1000, seeds: int = 3) -> list[Cell]:
+    """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras."""
+
+    def cell(model: str, length: int, state: int = 0, **more) -> Cell:
+        return Cell(model, length, state=state, **{"steps": steps, "sequences": max(1, tokens // length), **more})
+
+    lengths = (16, 64, 256)
+    cells = [cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r) for m, s in (("transformer", 0), ("mamba2", 64), ("mamba", 64)) for r in RATES]
+
+    def every(seed: int) -> list[Cell]:
+        new = [cell("transformer", n, seed=seed) for n in lengths]
+        new += [cell(m, n, s, seed=seed) for m in ("mamba2", "mamba") for s in (16, 4, 64) for n in lengths]
+        new += [cell("mamba2", n, s, seed=seed) for s in (8, 32, 12, 24, 48) for n in lengths]
+        new += [cell("mamba2", n, s, seed=seed, family="logarithmic") for s in (4, 8, 16) for n in lengths]
+        return new
+
+    cells += every(0)
+    cells += [cell("transformer", n, seed=0, steps=3 * steps, role="long") for n in lengths]
+    cells += [cell("mamba2", n, 64, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
+    cells += [cell(m, n, 16 if m == "hybrid" else 0, role="extra") for m in ("window", "hybrid") for n in lengths]
+    for seed in range(1, seeds):
+        cells += every(seed)
+        cells += [cell("transformer", n, seed=seed, steps=3 * steps, role="long") for n in lengths]
+    cells += [cell(m, 1024, s, role="extra") for m, s in (("transformer", 0), ("mamba2", 4), ("mamba2", 16), ("mamba2", 64))]
+    cells += [cell("transformer", n, role="extra", family="logarithmic") for n in lengths]
+    return cells
+
+
+def smoke_cells() -> list[Cell]:
+    """Two tiny cells that show that the code path runs."""
+    return [Cell(m, 16, state=s, steps=5, sequences=4, learning_rate=5e-3) for m, s in (("transformer", 0), ("mamba2", 4))]
+
+
+def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
+    """Cells of table F.1 in the paper's setting: 64 copies, 4 sequences a step, peak 5e-5; lengths a model was not trained at are left out."""
+    return [
+        Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=GAUSSIAN[m].state_numbers or 0)
+        for n in lengths for m in models if n in GAUSSIAN[m].lengths
+    ]  # fmt: skip
+
+
+def tier_cells(tier: str) -> list[Cell]:
+    """The grid of a tier; ``ValueError`` for an unknown one.
+
+    >>> len(tier_cells("smoke")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
+    (2, True)
+    """
+    grids = {
+        "smoke": smoke_cells,
+        "laptop": laptop_cells,
+        "gpu": lambda: published_cells(["gpt2", "mamba-50m", "mamba-70m", "mamba-130m", "mamba2-130m"], (256, 1024, 4096), 20_000),
+        "cluster": lambda: published_cells(list(GAUSSIAN), (64, 256, 1024, 4096, 16384), 500_000),
+    }
+    if tier not in grids:
+        raise ValueError(f"tier {tier!r}: expected one of {', '.join(grids)}")
+    return grids[tier]()
+
+
+def _loss(model, batch) -> torch.Tensor:
+    values, means, std = batch[0], batch[1], batch[2][0]
+    return stacked_kl(*model(values), means, std).mean()
+
+
+def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int], tuple[torch.Tensor, ...]]:
+    """Fresh data as a function of the step: values and true means (b, L, c), true deviations (1, L), float32."""
+
+    def make(step: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
+        rng = np.random.default_rng([cell.seed, step, rank])
+        values, means, std = source.batch(cell.sequences, cell.copies, rng)
+        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (values, means, std[None]))
+
+    return make
+
+
+@torch.no_grad()
+def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int = HELD_OUT) -> tuple[np.ndarray, np.ndarray]:
+    """Mean KL and mean NLL at every position, (L,) each in nats, on held-out sequences that depend on the length only."""
+    model.eval()
+    device = next(model.parameters()).device
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    total, count, std = 0.0, max(1, tokens // source.length), None
+    part = max(1, min(count, 4096 // source.length))
+    for first in range(0, count, part):
+        size = min(part, count - first)
+        values, means, std = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).to(device) for a in source.batch(size, copies, rng))
+        total = total + stacked_kl(*model(values), means, std).double().sum(0)
+    kl = total / count
+    return kl.cpu().numpy(), expected_nll(kl, std.double()).cpu().numpy()
+
+
+def run_cell(cell: Cell, folder: str | Path, progress: bool = True, tokens: int = HELD_OUT) -> dict:
+    """Train and measure one cell, or read its record if it is finished; the record is ``folder/<name>.json``.
+
+    Raises ``ValueError`` for a cell without a learning rate, and what :func:`l2m_utils.training.train` raises.
+    """
+    folder = Path(folder)
+    path = folder / f"{cell.name}.json"
+    if path.exists():
+        return json.loads(path.read_text())
+    if cell.learning_rate <= 0:
+        raise ValueError(f"cell {cell.name} has no learning rate: run the search first (`run_grid`), or set one")
+    torch.manual_seed(cell.seed)
+    model, source = cell.build(), HierarchicalGaussian.from_length(cell.length, cell.family)
+    small = cell.model not in GAUSSIAN
+    settings = Settings(
+        steps=cell.steps, learning_rate=cell.learning_rate, warmup=min(100 if small else 2000, cell.steps // 5), betas=(0.9, 0.99 if small else 0.999),
+        device="cpu" if small else "auto", log_every=max(1, cell.steps // 20), save_every=500, seed=cell.seed,
+    )  # fmt: skip
+    scratch = folder / "unfinished" / cell.name
+    start = time.perf_counter()
+    log = train(model, batches(source, cell), _loss, settings, scratch, {"cell": cell.name, "learning_rate": cell.learning_rate}, progress)
+    kl, nll = held_out(model, source, cell.copies, tokens)
+    record = asdict(cell) | {
+        "state_per_copy": (cell.state or model.state_at(cell.length // 2)) / cell.copies,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "tokens": cell.steps * cell.sequences * cell.length,
+        "mean_kl": float(kl.mean()), "mean_nll": float(nll.mean()),
+        "late_fall": float(1 - log[-1]["loss"] / log[int(0.75 * len(log)) - 1]["loss"]) if len(log) > 3 else 0.0,
+        "seconds": round(log[-1]["seconds"], 2), "measure_seconds": round(time.perf_counter() - start - log[-1]["seconds"], 2),
+        "threads": torch.get_num_threads(), "hardware": hardware(), "commit": commit(),
+        "position_kl": [float(f"{x:.5g}") for x in kl], "position_nll": [float(f"{x:.6g}") for x in nll],
+    }  # fmt: skip
+    write_json(path, record)
+    for name in (CHECKPOINT, LOG):
+        (scratch / name).unlink(missing_ok=True)
+    scratch.rmdir()
+    return record
+
+
+def best_rates(folder: str | Path) -> dict[str, float]:
+    """The best learning rate of each architecture among the finished search cells; a hybrid takes Mamba-2's, a window the transformer's."""
+    found: dict[str, tuple[float, float]] = {}
+    for path in sorted(Path(folder).glob("search-*.json")):
+        record = json.loads(path.read_text())
+        found[record["model"]] = min(found.get(record["model"], (np.inf, 0.0)), (record["mean_kl"], record["learning_rate"]))
+    rates = {model: rate for model, (_, rate) in found.items()}
+    for model, like in (("hybrid", "mamba2"), ("window", "transformer")):
+        if like in rates:
+            rates[model] = rates[like]
+    return rates
+
+
+def _one_thread(cell: Cell, folder: str) -> str:
+    torch.set_num_threads(1)
+    run_cell(cell, folder, progress=False)
+    return cell.name
+
+
+def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
+    """Run all cells that have no record yet, the search first, in ``processes`` one-thread processes."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in ([c for c in cells if c.role == "search"], [c for c in cells if c.role != "search"]):
+        rates = best_rates(folder)
+        stage = [c if c.learning_rate > 0 else replace(c, learning_rate=rates.get(c.model, 0.0)) for c in stage]
+        todo = [c for c in stage if not (folder / f"{c.name}.json").exists()]
+        bar = tqdm(total=len(stage), initial=len(stage) - len(todo), unit="run", desc="cells")
+        if processes <= 1:
+            for cell in todo:
+                bar.set_postfix_str(_one_thread(cell, str(folder)))
+                bar.update()
+        else:
+            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+                for done in as_completed([pool.submit(_one_thread, cell, str(folder)) for cell in todo]):
+                    bar.set_postfix_str(done.result())
+                    bar.update()
+        bar.close()
+
+
+def tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The finished cells of a folder: one row a run, and one row a run and position (zero-based).
+
+    Raises ``ValueError`` when there is none.
+    """
+    records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+    if not records:
+        raise ValueError(f"no finished cell in {folder}: run `python -m l2m_utils.gaussian_runs` first")
+    frames = []
+    for run, record in enumerate(records):
+        kl, nll = record.pop("position_kl"), record.pop("position_nll")
+        record["run"] = run
+        frames.append(pd.DataFrame({"run": run, "position": np.arange(len(kl)), "kl": np.float32(kl), "nll": np.float32(nll)}))
+    return pd.DataFrame(records), pd.concat(frames, ignore_index=True)
+
+
+def collect(folder: str | Path, tier: str, results: str | Path) -> pd.DataFrame:
+    """Save the tables ``runs`` and ``positions`` of a folder as records of the notebook; returns ``runs``."""
+    run = Recorder(NOTEBOOK, tier, folder=results)
+    runs, positions = tables(folder)
+    run.table("positions", positions)
+    return run.table("runs", runs)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tier", default="laptop", choices=["smoke", "laptop", "gpu", "cluster"])
+    parser.add_argument("--folder", type=Path, help="where cells are kept (default: _build/gaussian-runs/<tier>)")
+    parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--cell", help="run one cell, by name")
+    parser.add_argument("--list", action="store_true", help="print the names of the cells")
+    parser.add_argument("--collect", action="store_true", help="save the finished cells as the published tables")
+    arguments = parser.parse_args(words)
+    folder = arguments.folder or PROJECT / "_build" / "gaussian-runs" / arguments.tier
+    cells = tier_cells(arguments.tier)
+    if arguments.list:
+        print("\n".join(cell.name for cell in cells))
+        return
+    if arguments.collect:
+        runs = collect(folder, arguments.tier, arguments.results or RESULTS / f"{arguments.tier}-none")
+        print(f"{len(runs)} of {len(cells)} cells collected")
+        return
+    if arguments.tier != "smoke" and commit().endswith("+changes"):
+        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone")
+    if arguments.cell:
+        chosen = [cell for cell in cells if cell.name == arguments.cell]
+        if not chosen:
+            sys.exit(f"error: no cell {arguments.cell!r} in tier {arguments.tier}; --list shows the names")
+        if chosen[0].learning_rate <= 0:
+            chosen = [replace(chosen[0], learning_rate=best_rates(folder).get(chosen[0].model, 0.0))]
+        run_cell(chosen[0], folder)
+        return
+    run_grid(cells, folder, arguments.processes)
+
+
+if __name__ == "__main__":
+    main()
