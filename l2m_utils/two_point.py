@@ -249,6 +249,24 @@ def mutual_information(pairs: Pairs) -> Curve:
     return Curve(np.zeros(1, int), mi[:1], mi[1:, None], np.array([total]), np.array([coverage]))
 
 
+def null_mi(pairs: Pairs, rng: np.random.Generator, kind: str = "across", repeats: int = 4) -> Curve:
+    """Î of :func:`null_pairs`, averaged over ``repeats`` random pairings: the measured plateau, at distance 0.
+
+    Raises ``ValueError`` like :func:`null_pairs`, or for no repeats.
+
+    >>> rng = np.random.default_rng(0)
+    >>> pairs = document_pairs(*flatten(rng.integers(20, size=(10, 500))), 1)   # 5,000 pairs of 400 kinds
+    >>> print(f"{null_mi(pairs, rng).mi[0]:.3f} {mutual_information(pairs).mi[0]:.3f}")  # truth is 0
+    0.001 -0.002
+    """
+    if repeats < 1:
+        raise ValueError(f"repeats must be at least 1, got {repeats}")
+    curves = [mutual_information(null_pairs(pairs, rng, kind)) for _ in range(repeats)]
+    return replace(
+        curves[0], mi=np.mean([curve.mi for curve in curves], axis=0), without=np.mean([curve.without for curve in curves], axis=0)
+    )
+
+
 def two_point_mi(
     tokens: ArrayLike, offsets: ArrayLike, distances: ArrayLike, *, reach: int | None = None, marginals: str = "pairs"
 ) -> Curve:

@@ -153,6 +153,15 @@ def test_null_pairs_keep_marginals_and_documents():
                 assert sorted(null.right[mine]) == sorted(pairs.right[mine])
 
 
+def test_mean_over_pairings_is_less_noisy():
+    rng = np.random.default_rng(10)
+    pairs = two_point.document_pairs(*two_point.flatten(rng.integers(0, 60, size=(20, 200))), 1)
+    single = [two_point.null_mi(pairs, rng, repeats=1).mi[0] for _ in range(40)]
+    means = [two_point.null_mi(pairs, rng, repeats=9).mi[0] for _ in range(15)]
+    assert np.std(means) < 0.6 * np.std(single)
+    assert abs(np.mean(means) - np.mean(single)) < 3 * np.std(single) / np.sqrt(40) + 3 * np.std(means) / np.sqrt(15)
+
+
 def test_tree_source_known_curve_and_exponent():
     rng = np.random.default_rng(5)
     depth, symbols, keep, reach = 10, 4, 0.9, 128
@@ -262,6 +271,7 @@ def test_impossible_input():
         (lambda: two_point.two_point_mi(tokens, offsets, [1], marginals="both"), "marginals"),
         (lambda: two_point.null_pairs(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"), "kind"),
         (lambda: two_point.null_pairs(two_point.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)), "half"),
+        (lambda: two_point.null_mi(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0), "repeats"),
         (lambda: two_point.fit_decay([1, 2, 4], [3, 2, 1]), "at least 4"),
         (lambda: two_point.fit_decay([1, 2, 4, 8], [3, 2, 1, -1]), "positive"),
         (lambda: two_point.fit_decay([1, 2, 4], [3, 2, 1], plateau=1.5), r"\[4\] do not exceed"),
