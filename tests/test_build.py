@@ -246,6 +246,14 @@ def test_notebooks_follow_the_house_rules():
             assert not cell.get("outputs"), f"{path.name}: sources hold no outputs"
 
 
+def test_every_notebook_is_a_page():
+    toc = yaml.safe_load((PROJECT / "book" / "_toc.yml").read_text())
+    pages = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
+    notebooks = {f"notebooks/{path.relative_to(plan.NOTEBOOKS).with_suffix('')}" for path in plan.NOTEBOOKS.glob("*/*.md")}
+    prose = {path.stem for path in (PROJECT / "book").glob("*.md")} - {toc["root"]}
+    assert pages == notebooks | prose
+
+
 def test_exercises_have_solutions_and_labels_of_one_form():
     labels = []
     for path in sorted(plan.NOTEBOOKS.glob("*/*.md")):

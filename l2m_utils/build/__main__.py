@@ -26,8 +26,8 @@ def run_snakemake(tier: str, corpus: str, folder: Path, jobs: int, target: str, 
     shutil.rmtree(folder / "errors", ignore_errors=True)
     log = folder / "snakemake.log"
     command = [
-        sys.executable, "-m", "snakemake", "--snakefile", "workflow/Snakefile", "--cores", str(jobs), "--keep-going",
-        "--rerun-incomplete", "--nolock", "--quiet", "all", target,
+        sys.executable, "-m", "snakemake", target, "--snakefile", "workflow/Snakefile", "--cores", str(jobs), "--keep-going",
+        "--rerun-incomplete", "--nolock", "--quiet", "all",
         "--config", f"tier={tier}", f"corpus={corpus}", f"folder={relative}", f"recompute={int(recompute)}",
     ]  # fmt: skip
     with open(log, "w") as stream:

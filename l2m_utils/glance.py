@@ -1,0 +1,57 @@
+"""The result in one figure: what two halves share grows, what two tokens share decays."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from l2m_utils.plots import colours, loglog_axes
+from l2m_utils.sources.gaussian import HierarchicalGaussian
+
+# Published fits for PG19, direct estimate with LLaMA 3.1 405B and two-point (arXiv 2503.04725, figures 2b and 2c).
+PAPER_BIPARTITE, PAPER_TWO_POINT = (2.27, 0.76), (1.10, -0.91)
+
+
+def gaussian_mi(lengths: np.ndarray, family: str) -> np.ndarray:
+    """Exact bipartite mutual information (nats) of a Gaussian family at ``lengths`` (n,), powers of four.
+
+    >>> gaussian_mi(np.array([4, 16]), "sub-volume").round(6)
+    array([0.293893, 0.901313])
+    """
+    return np.array([HierarchicalGaussian.from_length(int(length), family).bipartite_mi() for length in lengths])
+
+
+def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
+    """Left the bipartite laws, right the two-point law, of ``corpus`` against the published ones.
+
+    ``bipartite`` has columns estimator, ratio, length, estimate, low, high; ``two_point`` has distance, mi and
+    minus_other_documents (the estimate less what pairs of different documents show); all in nats.
+    """
+    import matplotlib.pyplot as plt
+
+    blue, orange, green, red = colours(4)
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.0))
+    halves = bipartite[(bipartite.ratio == 2) & (bipartite.low > 0)]
+    for name, marker, colour in (("direct", "o", blue), ("vCLUB", "s", orange)):
+        curve = halves[halves.estimator == name]
+        left.errorbar(
+            curve.length, curve.estimate, [curve.estimate - curve.low, curve.high - curve.estimate],
+            fmt=marker + "-", ms=4, lw=1, color=colour, label=f"{corpus}, {name}",
+        )  # fmt: skip
+    lengths = 4 ** np.arange(1, 9)
+    left.plot(lengths, gaussian_mi(lengths, "sub-volume"), "^", ms=5, color=green, label="Gaussian, sub-volume (exact)")
+    left.plot(lengths, gaussian_mi(lengths, "logarithmic"), "v", ms=5, color=red, label="Gaussian, logarithmic (exact)")
+    span = 2.0 ** np.arange(2, 17)
+    left.plot(span, PAPER_BIPARTITE[0] * span ** PAPER_BIPARTITE[1], "k--", lw=1, label="published, books, 405 B parameters")
+    loglog_axes(left, "length L (tokens)", "bipartite mutual information (nats)")
+    left.legend(fontsize=7.5, loc="upper left")
+    left.set_ylim(0.1, None)
+
+    raw, net = two_point["mi"], two_point["minus_other_documents"]
+    right.plot(two_point.distance, raw, "o-", ms=4, lw=1, color="0.6", label=f"{corpus}, raw")
+    right.plot(two_point.distance[net > 0], net[net > 0], "o-", ms=4, lw=1, color=blue, label=f"{corpus}, plateau removed")
+    span = np.asarray(two_point.distance, dtype=float)
+    right.plot(span, PAPER_TWO_POINT[0] * span ** PAPER_TWO_POINT[1], "k--", lw=1, label="published, books")
+    loglog_axes(right, "distance d (tokens)", "two-point mutual information (nats)")
+    right.legend(fontsize=7.5)
+    return figure
