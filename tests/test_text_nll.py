@@ -1,0 +1,119 @@
+"""Losses by position: known curves come back, crossings are found where they are, and the training side is causal, paired and resumable."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from l2m_utils.corpora import Corpus, CorpusError, Document
+from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_after, smoothing_matrix, sums_and_counts
+from l2m_utils.text_training import KINDS, Recipe, compare, make, prepare, rows_from_sentences, score
+
+TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search_steps=2, samples_per_document=3)
+
+
+@given(st.integers(1, 60), st.floats(0, 6))
+def test_smoothing_keeps_straight_lines_in_log_position(length, octaves):
+    """The window is cut alike on both sides: it always holds its centre and never reaches past either end."""
+    weights = smoothing_matrix(length, octaves)
+    assert (np.diag(weights) == 1).all() and (weights[0, 1:] == 0).all() and (weights[-1, :-1] == 0).all()
+    place = np.log2(np.arange(1, length + 1))
+    for row, here in zip(weights, place, strict=True):
+        assert np.abs(place[row > 0] - here).max() <= octaves / 2 + 1e-9
+
+
+def frame(model, values, samples=2):
+    d, length = values.shape
+    return pd.DataFrame({
+        "model": model, "document": np.repeat(np.arange(d), length), "position": np.tile(np.arange(1, length + 1), d),
+        "nll_sum": (values * samples).ravel(), "samples": samples,
+    })  # fmt: skip
+
+
+def test_a_planted_crossing_is_found_within_its_interval():
+    rng = np.random.default_rng(0)
+    d, length, at = 40, 200, 60
+    hardness = rng.normal(5, 1, (d, 1))  # the text is far more variable than the models differ
+    gap = 0.3 * np.log(at / np.arange(1, length + 1))
+    table = pd.concat([frame("a", hardness + gap + rng.normal(0, 0.3, (d, length))), frame("b", hardness + rng.normal(0, 0.3, (d, length)))])
+    found = difference(table, "a", "b", octaves=0.5, n_boot=200)
+    cross = find_crossing(found, d)
+    assert cross.share == 1.0 and cross.interval[0] < at < cross.interval[1] and cross.interval[1] - cross.interval[0] < 25
+    assert np.sqrt(np.mean((found.mean - gap)[10:-10] ** 2)) < 0.04  # pairing removed the hardness, whose standard error alone is 0.16
+    assert (found.high - found.low)[20:-40].max() < 0.15
+    alone = curve(*sums_and_counts(table, "a"), n_boot=200)
+    assert (alone.high - alone.low).min() > 0.4
+    (a, counts), (b, _) = sums_and_counts(table, "a"), sums_and_counts(table, "b")
+    end, (low, high) = mean_after(a - b, counts, 151)
+    error = 0.3 * np.sqrt(2 / (d * 50))  # of a mean over 50 positions of 40 documents
+    assert abs(end - gap[150:].mean()) < 3.5 * error and 2 * error < high - low < 6 * error
+
+
+def test_no_crossing_is_said_and_a_late_return_counts():
+    assert np.isnan(crossing(np.array([1.0, 0.5, 0.1]))) and np.isnan(crossing(np.array([-1.0, -0.5])))
+    assert crossing(np.array([1.0, -1.0, 1.0, -3.0])) == 3.25  # the last crossing, not the first
+    flat = curve(np.random.default_rng(0).normal(0, 1, (10, 30)) + 5, np.ones((10, 30)), n_boot=50)
+    verdict = find_crossing(flat, 10)
+    assert verdict.share == 0 and verdict.interval is None and np.isnan(verdict.position)
+
+
+def test_tables_that_do_not_fit_are_refused():
+    table = pd.concat([frame("a", np.ones((3, 4))), frame("b", np.ones((3, 4)), samples=3)])
+    with pytest.raises(ValueError, match="different samples"):
+        difference(table, "a", "b")
+    with pytest.raises(ValueError, match="it has a, b"):
+        sums_and_counts(table, "c")
+    with pytest.raises(ValueError, match="lacks the columns"):
+        sums_and_counts(table.drop(columns="samples"), "a")
+    with pytest.raises(ValueError, match="lack some positions"):
+        sums_and_counts(table.iloc[1:], "a")
+
+
+@pytest.fixture(scope="module")
+def corpus():
+    rng = np.random.default_rng(0)
+    words = ["alpha", "beta", "gamma", "delta", "epsilon"]
+    texts = [" ".join(" ".join(rng.choice(words, 6)).capitalize() + "." for _ in range(60)) for _ in range(10)]
+    return Corpus("toy", [Document(str(i), text) for i, text in enumerate(texts)], "")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_models_are_causal_and_losses_are_those_of_a_distribution(kind):
+    model = make(kind, 40, TINY).eval()
+    ids = torch.randint(1, 40, (2, 13), generator=torch.Generator().manual_seed(0))
+    changed = ids.clone()
+    changed[:, 9] = (changed[:, 9] + 1) % 40
+    with torch.no_grad():
+        a, b = model(ids), model(changed)
+        last = torch.stack([model(torch.cat([ids[:1, :12], torch.tensor([[v]])], 1))[0, -1] for v in range(40)])
+    assert torch.allclose(a[:, :8], b[:, :8], atol=1e-5) and not torch.allclose(a[:, 8:], b[:, 8:], atol=1e-4)
+    assert torch.exp(-last).sum().item() == pytest.approx(1, abs=1e-4)
+    with pytest.raises(ValueError, match="set context="):
+        model(torch.zeros(1, 26, dtype=torch.long))
+
+
+def test_rows_start_at_sentences_behind_the_prefix():
+    documents, starts = [np.arange(1, 30), np.arange(100, 108)], [np.array([0, 7, 28]), np.array([0, 3])]
+    rows = rows_from_sentences(documents, starts, 6)(3, 50, 1)
+    assert (rows[:, 0] == 0).all() and set(rows[:, 1]) == {1, 8, 100} and (np.diff(rows[:, 1:]) == 1).all()
+    with pytest.raises(CorpusError, match="longest document has 29"):
+        rows_from_sentences(documents, starts, 40)
+
+
+def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
+    seen = []
+    losses, runs = compare(corpus, TINY, tmp_path / "work", KINDS[:2], progress=False, finished=lambda a, b: seen.append(a["model"].nunique()))
+    assert seen == [1, 2] and list(runs["purpose"]) == ["search", "search", "final"] * 2
+    again, runs_again = compare(corpus, TINY, tmp_path / "work", KINDS[:2], progress=False)
+    pd.testing.assert_frame_equal(losses, again, check_dtype=False)
+    assert (runs_again["seconds"].to_numpy() == runs["seconds"].to_numpy()).all()  # read, not trained again
+    found = difference(losses, "gpt2", "mamba2", n_boot=20)
+    assert len(found.mean) == TINY.context
+    # An untrained model is scored at about log V at every position, on the same samples.
+    _, held = prepare(corpus, TINY)
+    table = score(make("gpt2", held.vocabulary_size, TINY), held, TINY)
+    assert (table["nll_sum"] / table["samples"]).mean() == pytest.approx(np.log(held.vocabulary_size), abs=0.3)
+    assert (table["samples"].to_numpy() == losses[losses["model"] == "gpt2"]["samples"].to_numpy()).all()
