@@ -19,6 +19,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 import tempfile
 from functools import cache
 from pathlib import Path
@@ -78,20 +79,16 @@ def commit() -> str:
     return head + ("+changes" if changed else "")
 
 
-@cache
 def hardware() -> str:
-    """One line on the machine: processor, cores, and the GPU if torch sees one."""
+    """One line on the machine: processor, cores, and the GPU if torch is in use and sees one."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
         found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
         model = found.group(1).strip() if found else model
     line = f"{model}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    try:
-        import torch
-    except ImportError:
-        return line
-    if torch.cuda.is_available():
+    torch = sys.modules.get("torch")  # a run that has not imported it used no GPU
+    if torch is not None and torch.cuda.is_available():
         line += f", {torch.cuda.get_device_name()}"
     return line
 
