@@ -1,0 +1,108 @@
+"""Records: what is saved, what is refused, and that nothing is half written."""
+
+import errno
+import json
+import os
+
+import matplotlib
+import pandas as pd
+import pytest
+
+from l2m_utils import records
+from l2m_utils.records import RecordError, Recorder, format_value, load_table, load_values, stored_table, write_atomically
+
+matplotlib.use("Agg")
+
+
+@pytest.fixture
+def run(tmp_path):
+    return Recorder("theory/example", "laptop", "books", seed=3, folder=tmp_path)
+
+
+def test_a_value_carries_its_provenance(run):
+    run.value("beta", 0.76, unit="", interval=(0.7, 0.8), model="tiny")
+    record = load_values(run.folder)["theory/example:beta"]
+    assert (record["tier"], record["corpus"], record["seed"], record["model"]) == ("laptop", "books", 3, "tiny")
+    assert record["commit"] and record["hardware"] and record["level"] == 0.95
+    assert format_value(record) == "0.76 [0.7, 0.8]"
+    assert run.summary().loc["beta", "value"] == "0.76 [0.7, 0.8]"
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_numbers_that_are_none_are_refused(run, value):
+    with pytest.raises(RecordError, match="expected finite numbers"):
+        run.value("beta", value, unit="")
+    with pytest.raises(RecordError, match="expected finite numbers"):
+        run.value("beta", 1.0, unit="", interval=(0.0, value))
+    assert not load_values(run.folder)
+
+
+@pytest.mark.parametrize("name", ["Beta", "a b", "../beta", "", "beta-"])
+def test_names_that_cannot_be_files_or_substitutions_are_refused(run, name):
+    with pytest.raises(RecordError, match="expected lower-case words"):
+        run.value(name, 1, unit="")
+
+
+def test_unknown_tier_is_refused(tmp_path):
+    with pytest.raises(RecordError, match="expected one of smoke, laptop, gpu, cluster"):
+        Recorder("theory/example", "huge", folder=tmp_path)
+
+
+def test_tables_come_back_as_they_were(run, tmp_path):
+    frame = pd.DataFrame({"length": [4, 8], "estimate": [0.5, 0.25]})
+    run.table("curve", frame)
+    pd.testing.assert_frame_equal(load_table("theory/example", "curve", run.folder), frame)
+    with pytest.raises(RecordError, match="no table 'lost' of theory/example"):
+        load_table("theory/example", "lost", run.folder)
+
+
+def test_the_best_published_tier_is_read(tmp_path):
+    for tier, value in (("smoke", 1), ("gpu", 3), ("laptop", 2)):
+        Recorder("theory/example", tier, "books", folder=tmp_path / f"{tier}-books").table("runs", pd.DataFrame({"x": [value]}))
+    frame, provenance = stored_table("theory/example", "runs", results=tmp_path)
+    assert frame["x"].tolist() == [3] and provenance["tier"] == "gpu"
+    with pytest.raises(RecordError, match="no published table 'runs' of theory/example .corpus wiki."):
+        stored_table("theory/example", "runs", "wiki", results=tmp_path)
+
+
+def test_a_figure_is_saved_with_its_alt_text_and_reproduces_to_the_byte(run):
+    import matplotlib.pyplot as plt
+
+    from l2m_utils import plots
+
+    plots.use_style()
+
+    def draw():
+        figure, axes = plt.subplots()
+        axes.plot([1, 2, 4], [1, 2, 3])
+        return figure
+
+    alt = 'A line that rises from one to three & says "so".'
+    shown = run.figure("line", draw(), alt=alt)
+    first = (run.home / "figures/line.svg").read_bytes()
+    run.figure("line", draw(), alt=alt)
+    assert (run.home / "figures/line.svg").read_bytes() == first
+    assert 'alt="A line that rises from one to three &amp; says &quot;so&quot;."' in shown._repr_html_()
+    assert json.loads((run.home / "figures/line.json").read_text())["alt"] == alt
+    with pytest.raises(RecordError, match="too short"):
+        run.figure("line", draw(), alt="A line.")
+
+
+def test_a_damaged_record_is_named(run):
+    run.value("beta", 1, unit="")
+    path = run.home / "values/beta.json"
+    path.write_text('{"id": ')
+    with pytest.raises(RecordError, match="beta.json is not a readable value record.*delete it"):
+        load_values(run.folder)
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
+    path = write_atomically(tmp_path / "file", b"old")
+
+    def full(handle):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(records.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
