@@ -1,10 +1,12 @@
 """Better estimators: mutual information from several imperfect models instead of one.
 
-With one model the direct estimate is off by ε = KL(p_Y‖q_Y) − KL(p_{Y|X}‖q_{Y|X}).  Several models give two ways out:
+With one model the direct estimate is off by ε = KL(p_Y‖q_Y) − KL(p_{Y|X}‖q_{Y|X}).  Several models give three ways out:
 
 * :class:`Mixture`, q̄ = (1/J) Σ_j q_j over whole *texts*: by the chain rule log q̄(Y|X) = log q̄(X,Y) − log q̄(X), so the text itself
   says which model to trust.  KL(p‖q̄) ≤ min_j KL(p‖q_j) + log J, for the block and for Y alone, and with a model of the right kind among
   the J the error of the direct estimate is at most log J nats *at every length*: a constant cannot change the exponent.
+* :func:`with_cache`: a model mixed, token by token, with the shares of tokens in what it has just read.  What a network forgets of its
+  far context, a count does not; whether it helps is seen from the loss, without the truth.
 * :func:`extrapolate`: models of growing budget N (training steps, weights) have errors that fall together.  With the learning curve
   Î_N(L) = I(L) + b(L)·N^{−s}, one rate s for all lengths, the intercept is what a model of infinite budget would say.
 
@@ -69,6 +71,37 @@ def mix_logprobs(logprobs: ArrayLike, weights: ArrayLike | None = None) -> np.nd
     weights = np.full(models, 1 / models) if weights is None else np.asarray(weights, dtype=float)
     joint = logsumexp(logprobs.cumsum(axis=2) + np.log(weights)[:, None, None], axis=0)
     return np.diff(joint, axis=1, prepend=0.0)
+
+
+def with_cache(logprobs: ArrayLike, tokens: ArrayLike, alphabet: int, share: float) -> np.ndarray:
+    """log[(1 − share)·q(x_t | x_<t) + share·c(x_t | x_<t)] in nats, c the add-one-in-all share of x_t among the tokens before it.
+
+    c = (count of x_t in x_<t + 1/alphabet) / (t + 1).  ``logprobs`` and ``tokens`` have shape (n, length): for log q(Y) give Y alone.
+
+    Raises ``ValueError`` for shapes that differ, ids outside the alphabet, or a share outside [0, 1).
+
+    >>> np.exp(with_cache(np.log([[0.5, 0.5]]), [[1, 1]], 2, 0.5)).round(3).tolist()      # c = 1/2, then 3/4
+    [[0.5, 0.625]]
+    """
+    logprobs, tokens = np.asarray(logprobs, dtype=float), np.asarray(tokens)
+    if tokens.ndim != 2 or tokens.shape != logprobs.shape:
+        raise ValueError(f"logprobs {logprobs.shape} and tokens {tokens.shape}: expected the same shape (n, length)")
+    if tokens.size and not 0 <= tokens.min() <= tokens.max() < alphabet:
+        raise ValueError(f"token ids {tokens.min()} to {tokens.max()}: expected 0 to {alphabet - 1}")
+    if not 0 <= share < 1:
+        raise ValueError(f"share: got {share}, expected a number in [0, 1)")
+    if share == 0:
+        return logprobs
+    # Within the stable order by token, the place in its run is how often the token came before.
+    order = np.argsort(tokens, axis=1, kind="stable")
+    grouped = np.take_along_axis(tokens, order, axis=1)
+    place = np.broadcast_to(np.arange(tokens.shape[1]), tokens.shape)
+    new = np.ones(tokens.shape, dtype=bool)
+    new[:, 1:] = grouped[:, 1:] != grouped[:, :-1]
+    before = np.empty(tokens.shape)
+    np.put_along_axis(before, order, (place - np.maximum.accumulate(np.where(new, place, 0), axis=1)).astype(float), axis=1)
+    cached = (before + 1 / alphabet) / (np.arange(tokens.shape[1]) + 1)
+    return np.logaddexp(np.log1p(-share) + logprobs, np.log(share) + np.log(cached))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2m_utils.correct import Mixture, extrapolate, extrapolated_replicates, mix_logprobs
+from l2m_utils.correct import Mixture, extrapolate, extrapolated_replicates, mix_logprobs, with_cache
 from l2m_utils.degrade import Smoothed
 from l2m_utils.sources.hidden import HiddenMarkov
 from l2m_utils.sources.markov import Independent, MarkovChain
@@ -47,6 +47,18 @@ def test_the_mixture_beats_a_wrong_member_at_length():
 def test_mixture_survives_members_that_call_the_text_impossible():
     logprobs = np.log(np.array([[[0.5, 0.5, 0.5]], [[0.5, 1e-300, 0.5]]]))
     np.testing.assert_allclose(mix_logprobs(logprobs), np.log([[0.5, 0.25, 0.5]]))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.9])
+def test_a_cache_keeps_a_density_a_density(share):
+    """Normalised over all texts, and equal to counting by hand."""
+    scores = with_cache(HIDDEN.logprobs(TEXTS), TEXTS, 2, share)
+    assert abs(np.exp(scores.sum(axis=1)).sum() - 1) < 1e-12
+    text = 0b10110100
+    row, plain = TEXTS[text], HIDDEN.logprobs(TEXTS)[text]
+    for t in range(8):
+        cached = ((row[:t] == row[t]).sum() + 0.5) / (t + 1)
+        np.testing.assert_allclose(np.exp(scores[text, t]), (1 - share) * np.exp(plain[t]) + share * cached, rtol=1e-12)
 
 
 @settings(max_examples=30, deadline=None)
@@ -91,6 +103,9 @@ def test_replicates_carry_the_noise_of_the_rate():
         (lambda: Mixture([]), "at least one"),
         (lambda: Mixture([HIDDEN, HIDDEN], [0.5, 0.6]), "sum to 1"),
         (lambda: mix_logprobs(np.zeros((2, 3))), "shape"),
+        (lambda: with_cache(np.zeros((2, 3)), np.zeros((2, 4), int), 2, 0.5), "same shape"),
+        (lambda: with_cache(np.zeros((1, 1)), [[2]], 2, 0.5), "expected 0 to 1"),
+        (lambda: with_cache(np.zeros((1, 1)), [[1]], 2, 1.0), "share"),
         (lambda: extrapolate(np.zeros((2, 3, 4)), [1, 2]), "at least 3"),
         (lambda: extrapolate(np.zeros((3, 3, 4)), [1, 4, 2]), "increasing"),
         (lambda: extrapolate(np.full((3, 3, 4), np.nan), [1, 2, 4]), "finite"),
