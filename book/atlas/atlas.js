@@ -9,7 +9,7 @@ function l2mAtlas(data) {
   var SVG = "http://www.w3.org/2000/svg";
   var W = 720, H = 460, LEFT = 64, RIGHT = 14, TOP = 14, BOTTOM = 46;
   var xs = data.lengths, x0 = Math.log10(xs[0]), x1 = Math.log10(xs[xs.length - 1]);
-  var y0 = 2, y1 = 13;
+  var y0 = 2, y1 = 15;
 
   function make(name, attributes, parent) {
     var node = document.createElementNS(SVG, name);
@@ -57,7 +57,7 @@ function l2mAtlas(data) {
   var same = function (number) { return number; };
   var ten = function (number) { return Math.pow(10, number); };
   var beta = slider("beta", "exponent β", 0.3, 0.98, 0.01, data.beta, { value: same, text: function (n) { return n.toFixed(2); } });
-  var prefactor = slider("prefactor", "prefactor A (nats)", -1, 2, 0.01, Math.log10(data.prefactor), { value: ten, text: function (n) { return n.toPrecision(3); } });
+  var prefactor = slider("prefactor", "prefactor A (nats)", -1, 2, 0.001, Math.log10(data.prefactor), { value: ten, text: function (n) { return n.toPrecision(3); } });
   var bits = slider("bits", "bits an entry", -2, Math.log10(32), 0.005, Math.log10(16), { value: ten, text: function (n) { return n.toPrecision(3); } });
 
   // --- axes and lines ------------------------------------------------------------------------------------------
@@ -91,7 +91,7 @@ function l2mAtlas(data) {
     return { model: model, thin: thin, wide: wide };
   });
   var demand = make("polyline", { fill: "none", stroke: "#000", "stroke-width": 2.4, "stroke-dasharray": "7 4" }, svg);
-  var name = label(0, 0, "what text needs", "start", { "font-weight": "bold" });
+  var name = label(0, 0, "what text needs", "start", { "font-weight": "bold", "paint-order": "stroke", stroke: "#fff", "stroke-width": 4 });
   lines.forEach(function (line) { svg.appendChild(line.wide); });  // on top, so that every line can be met
 
   var legend = html("div", "", home);
@@ -120,9 +120,10 @@ function l2mAtlas(data) {
     var i, last;
     for (i = 0; i < xs.length; i += 1) if (model.z[i] < need(xs[i])) break;
     if (i === xs.length) {
-      if (model.growth === "L") return Infinity;
-      last = model.z[xs.length - 1];  // a bounded state, or so slow a growth that its last value stands for it
-      return model.growth === "1" ? Math.pow((last * now.bits * Math.LN2 + data.logM) / now.A, 1 / now.b) : NaN;
+      if (model.exponent >= now.b) return Infinity;
+      if (model.growth === "log L") return NaN;  // out somewhere beyond the figure
+      last = model.z[xs.length - 1] / Math.pow(xs[xs.length - 1], model.exponent);
+      return Math.pow((last * now.bits * Math.LN2 + data.logM) / now.A, 1 / (now.b - model.exponent));
     }
     if (i === 0) return 0;
     var low = Math.log(xs[i - 1]), high = Math.log(xs[i]), a = Math.log(model.z[i - 1]), slope = (Math.log(model.z[i]) - a) / (high - low), step, middle;
@@ -150,7 +151,7 @@ function l2mAtlas(data) {
   count.style.cssText = "font-size:0.92em;margin:0.2em 0";
   function draw() {
     now = { b: beta.read(), A: prefactor.read(), bits: bits.read() };
-    demand.setAttribute("points", xs.filter(function (length) { return need(length) > 0; }).map(function (length) {
+    demand.setAttribute("points", xs.filter(function (length) { return need(length) >= ten(y0); }).map(function (length) {
       return px(length).toFixed(1) + "," + py(need(length)).toFixed(1);
     }).join(" "));
     var end = xs[Math.floor(xs.length * 0.72)];
