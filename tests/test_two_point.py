@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2m_utils import entropy, two_point
+from l2m_utils import decay, entropy, two_point
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=2, max_size=5)
 
@@ -171,8 +171,8 @@ def test_tree_source_known_curve_and_exponent():
     exact = potts_tree_mi(depth, symbols, keep, distances, reach)
     assert (abs(curve.mi - exact) < 4 * curve.standard_error).all()
     assert (curve.standard_error < 0.15 * exact).all()
-    target = two_point.fit_decay(distances, exact, plateau=0.0)
-    fitted = two_point.fit_decay(distances, curve.mi, curve.without, plateau=0.0)
+    target = decay.fit_decay(distances, exact, plateau=0.0)
+    fitted = decay.fit_decay(distances, curve.mi, curve.without, plateau=0.0)
     low, high = fitted.intervals["alpha"]
     assert low < target.alpha < high and high - low < 0.1
     # Asymptotic exponent 4 log(1/keep)/log 2 (Lin and Tegmark), up to the finite size of the tree.
@@ -183,12 +183,12 @@ def test_coverage_of_the_interval_of_alpha():
     rng = np.random.default_rng(6)
     depth, symbols, keep, reach, runs = 7, 3, 0.85, 16, 150
     distances = 2 ** np.arange(5)
-    target = two_point.fit_decay(distances, potts_tree_mi(depth, symbols, keep, distances, reach), plateau=0.0).alpha
+    target = decay.fit_decay(distances, potts_tree_mi(depth, symbols, keep, distances, reach), plateau=0.0).alpha
     inside = 0
     for _ in range(runs):
         leaves = potts_tree(rng, 60, depth, symbols, keep)
         curve = two_point.two_point_mi(*two_point.flatten(leaves), distances, reach=reach)
-        low, high = two_point.fit_decay(distances, curve.mi, curve.without, plateau=0.0).intervals["alpha"]
+        low, high = decay.fit_decay(distances, curve.mi, curve.without, plateau=0.0).intervals["alpha"]
         inside += low < target < high
     assert 0.89 <= inside / runs <= 0.99, inside / runs  # 95 % nominal; 150 runs have a standard error of 1.8 %
 
@@ -209,11 +209,11 @@ def test_drawing_documents_with_replacement_would_bias_an_undersampled_table():
 @settings(max_examples=60, deadline=None)
 def test_fit_recovers_an_exact_law(alpha, prefactor, plateau):
     d = 2.0 ** np.arange(12)
-    fit = two_point.fit_decay(d, prefactor * d**-alpha + plateau)
+    fit = decay.fit_decay(d, prefactor * d**-alpha + plateau)
     assert fit.alpha == pytest.approx(alpha, rel=2e-3)
     assert fit.prefactor == pytest.approx(prefactor, rel=2e-3)
     assert fit.plateau == pytest.approx(plateau, abs=2e-3 * prefactor)
-    fixed = two_point.fit_decay(d, prefactor * d**-alpha + plateau, plateau=plateau)
+    fixed = decay.fit_decay(d, prefactor * d**-alpha + plateau, plateau=plateau)
     assert fixed.alpha == pytest.approx(alpha, rel=1e-6)
     assert fixed.predict(d) == pytest.approx(prefactor * d**-alpha + plateau, rel=1e-6)
 
@@ -232,16 +232,16 @@ def test_fit_agrees_with_a_general_optimiser():
     starts = [np.array([c, 0.0, a]) for c in (-2.0, 0.0, 2.0, 4.0) for a in (0.3, 1.0)]
     best = min((minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 5000})
                 for start in starts), key=lambda found: found.fun)
-    fit = two_point.fit_decay(d, mi)
+    fit = decay.fit_decay(d, mi)
     assert fit.alpha == pytest.approx(best.x[2], rel=1e-3)
 
 
 def test_published_rule_is_degenerate_without_a_bound():
     d = 2.0 ** np.arange(11)
     mi = 0.8 * d**-0.6 + 0.05 + 0.01 * np.cos(d)
-    sums = [two_point._line(d, mi - constant)[2] for constant in (-1e2, -1e4, -1e6)]
-    best = two_point.fit_decay(d, mi)
-    assert sums[0] > sums[1] > sums[2] and sums[2] < 1e-9 < two_point._line(d, mi - best.plateau)[2]
+    sums = [decay._line(d, mi - constant)[2] for constant in (-1e2, -1e4, -1e6)]
+    best = decay.fit_decay(d, mi)
+    assert sums[0] > sums[1] > sums[2] and sums[2] < 1e-9 < decay._line(d, mi - best.plateau)[2]
 
 
 def test_above_plateau_stops_at_the_first_distance_in_the_noise():
@@ -272,10 +272,10 @@ def test_impossible_input():
         (lambda: two_point.null_pairs(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"), "kind"),
         (lambda: two_point.null_pairs(two_point.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)), "half"),
         (lambda: two_point.null_mi(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0), "repeats"),
-        (lambda: two_point.fit_decay([1, 2, 4], [3, 2, 1]), "at least 4"),
-        (lambda: two_point.fit_decay([1, 2, 4, 8], [3, 2, 1, -1]), "positive"),
-        (lambda: two_point.fit_decay([1, 2, 4], [3, 2, 1], plateau=1.5), r"\[4\] do not exceed"),
-        (lambda: two_point.jackknife_covariance([[1.0, 2.0]]), "D ≥ 2"),
+        (lambda: decay.fit_decay([1, 2, 4], [3, 2, 1]), "at least 4"),
+        (lambda: decay.fit_decay([1, 2, 4, 8], [3, 2, 1, -1]), "positive"),
+        (lambda: decay.fit_decay([1, 2, 4], [3, 2, 1], plateau=1.5), r"\[4\] do not exceed"),
+        (lambda: decay.jackknife_covariance([[1.0, 2.0]]), "D ≥ 2"),
     ]:
         with pytest.raises(ValueError, match=message):
             call()
