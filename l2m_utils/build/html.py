@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import os
+import re
 import shutil
 import subprocess
 import sys
@@ -26,12 +26,13 @@ def build_html(folder: Path) -> Path:
     work = folder / "sphinx"
     jupyter_book = Path(sys.executable).with_name("jupyter-book")
     command = [str(jupyter_book), "build", str(source), "--path-output", str(work), "-n", "-W", "--keep-going"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "NO_COLOR": "1"})
-    output = done.stdout + done.stderr
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)  # Sphinx colours even what is not a terminal
     write_atomically(folder / "sphinx.log", output.encode())
     built = work / "_build" / "html"
     if done.returncode or not (built / "index.html").exists():
-        said = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line] or output.splitlines()[-20:]
+        warnings = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line]
+        said = list(dict.fromkeys(warnings)) or output.splitlines()[-20:]
         raise BuildError("the book did not build cleanly:\n  " + "\n  ".join(said[:40]) + f"\n  (whole log: {folder.relative_to(PROJECT)}/sphinx.log)")
     new, old = folder / "html.new", folder / "html"
     shutil.rmtree(new, ignore_errors=True)
