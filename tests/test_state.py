@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -91,8 +92,11 @@ def test_bytes_round_up_and_scale_with_bits():
     state = Architecture("odd", (Term("recurrent", 1, 3, Growth("state")),)).at(1)
     assert (state.bytes(), state.bytes(4), state.bytes(32)) == (6, 2, 12)
     assert model("GPT-2 small").at(1024).gib() == pytest.approx(36 / 1024)
-    with pytest.raises(StateError, match="bits_per_entry"):
-        state.bytes(0)
+    jamba = model("Jamba-v0.1").at(1000)
+    assert sum(jamba.bytes_by_kind().values()) == jamba.bytes() and set(jamba.bytes_by_kind()) == {"attention", "recurrent", "convolution"}
+    for method in (state.bytes, state.bytes_by_kind):
+        with pytest.raises(StateError, match="bits_per_entry"):
+            method(0)
 
 
 # --- published formulas against small implementations ------------------------------------------------------------------
@@ -292,6 +296,37 @@ def test_interactive_page_is_whole_and_local():
         page(rows, PUBLISHED, {})
     with pytest.raises(StateError, match="at least one"):
         payload([], PUBLISHED)
+
+
+def test_interactive_page_in_a_browser(tmp_path):
+    """The sliders move the demand, a line tells its formula, and the numbers are those of the library."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    from l2m_utils.state.condition import PUBLISHED, l2m_condition
+    from l2m_utils.state.interactive import page
+
+    rows = architectures()
+    (tmp_path / "atlas.html").write_text('<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED, {family(one): "#123456" for one in rows}))
+    with sync_api.sync_playwright() as tool:
+        chrome = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        tab, asked, broken = chrome.new_page(), [], []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("pageerror", lambda error: broken.append(str(error)))
+        tab.goto(f"file://{tmp_path}/atlas.html")
+        before = tab.inner_text("#l2m-atlas-count")
+        assert f"Of {len(rows)} architectures" in before
+        always = sum(one.exponent >= 0.76 for one in rows)
+        assert f"and {always} at every length" in before
+        tab.evaluate("e => { const s = document.getElementById('l2m-atlas-bits'); s.value = -1; s.dispatchEvent(new Event('input')); }")
+        assert tab.inner_text("#l2m-atlas-count") != before
+        tab.focus("polyline[aria-label^='Mamba2-2.7B']")
+        card = tab.inner_text("#l2m-atlas p[aria-live]")
+        chrome.close()
+    reach = l2m_condition(model("Mamba2-2.7B"), bits_per_entry=0.1).reach
+    assert model("Mamba2-2.7B").formula in card and f"L* = {short(reach)}" in card
+    assert len(asked) == 1 and not broken
 
 
 def test_lazy_names():

@@ -101,9 +101,8 @@ def plain(table: pd.DataFrame) -> str:
     """The atlas as text for a terminal: architecture, states, growth exponent, L*, verdict."""
     lines = [f"{'architecture':<29}{'z(4k)':>8}{'z(128k)':>9}{'z(1M)':>8}{'growth':>8}{'slope':>7}  verdict"]
     for row in table.itertuples():
-        lines.append(
-            f"{row.architecture:<29}{short(row.state_4k):>8}{short(row.state_128k):>9}{short(row.state_1M):>8}{row.growth:>8}{row.exponent:>7.2f}  {row.verdict}"
-        )
+        states = f"{short(row.state_4k):>8}{short(row.state_128k):>9}{short(row.state_1M):>8}"
+        lines.append(f"{row.architecture:<29}{states}{row.growth:>8}{row.exponent:>7.2f}  {row.verdict}")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ from l2m_utils.state.kinds import Architecture, StateError
 from l2m_utils.state.transformers_configs import architecture_of
 
 MEMORY_LENGTHS = (8_192, 131_072, 1_000_000, 10_000_000)
-LONGEST = 10**15  # tokens: beyond any text; a crossing later than this is reported as none
+LONGEST = 10**60  # tokens: a state that still meets the demand here meets it everywhere that a number can reach
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,15 @@ class Verdict:
         return f"single model up to L* = {self.reach:.2g}; {series}"
 
 
-def l2m_condition(config: Any, beta: float = PUBLISHED.exponent, prefactor: float = PUBLISHED.prefactor, *, law: TextLaw | None = None, bits_per_entry: float = 16, vocabulary: int = 128_000) -> Verdict:
+def l2m_condition(
+    config: Any,
+    beta: float = PUBLISHED.exponent,
+    prefactor: float = PUBLISHED.prefactor,
+    *,
+    law: TextLaw | None = None,
+    bits_per_entry: float = 16,
+    vocabulary: int = 128_000,
+) -> Verdict:
     """Does a model meet the L²M condition (theorems 5.4 and 5.6), and up to which length does its cap meet the demand?
 
     ``config`` as in :func:`history_state`; the demand is ``prefactor · L^beta`` nats, or ``law``.  ``bits_per_entry`` sets
@@ -143,21 +151,27 @@ def l2m_condition(config: Any, beta: float = PUBLISHED.exponent, prefactor: floa
         raise StateError(f"bits_per_entry {bits_per_entry!r} and vocabulary {vocabulary!r}: expected a positive number and at least 2 symbols")
     architecture = architecture_of(config)
     grows = architecture.exponent >= law.exponent
-    verdict = Verdict(architecture, law, bits_per_entry, vocabulary, math.inf, grows, {length: architecture.at(length).gib() for length in MEMORY_LENGTHS})
+    memory = {length: architecture.at(length).gib() for length in MEMORY_LENGTHS}
+    verdict = Verdict(architecture, law, bits_per_entry, vocabulary, math.inf, grows, memory)
     object.__setattr__(verdict, "reach", _reach(verdict))
     return verdict
 
 
 def _reach(verdict: Verdict) -> float:
-    """The largest L such that the margin is at least 1 at every length up to L (checked at powers of 2^¼, then bisected)."""
-    grid = sorted({max(2, round(2 ** (step / 4))) for step in range(4, math.ceil(4 * math.log2(LONGEST)) + 1)})
+    """The largest L such that the margin is at least 1 at every length up to L (checked at powers of √2, then bisected)."""
+    grid = sorted({round(2 ** (step / 2)) for step in range(2, math.ceil(2 * math.log2(LONGEST)) + 1)})
     before = None
     for length in grid:
         if verdict.margin(length) < 1:
             break
         before = length
     else:
-        return math.inf
+        if not verdict.architecture.bounded:
+            return math.inf
+        try:  # a fixed state is out sooner or later, however late
+            return (verdict.capacity(LONGEST) / verdict.law.prefactor) ** (1 / verdict.law.exponent)
+        except OverflowError:
+            return math.inf
     if before is None:
         return 1
     low, high = before, length

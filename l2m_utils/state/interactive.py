@@ -31,7 +31,14 @@ def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 1
     if not architectures:
         raise StateError("no architecture to draw: give at least one")
     models = [
-        {"name": a.name, "family": family(a), "formula": a.formula, "growth": a.growth, "z": [a.at(max(int(length) // 2, 1)).elements for length in LENGTHS]}
+        {
+            "name": a.name,
+            "family": family(a),
+            "formula": a.formula,
+            "growth": a.growth,
+            "exponent": a.exponent,
+            "z": [a.at(max(int(length) // 2, 1)).elements for length in LENGTHS],
+        }
         for a in architectures
     ]
     return {"lengths": LENGTHS.tolist(), "models": models, "beta": law.exponent, "prefactor": law.prefactor, "logM": float(np.log(vocabulary)), "source": law.source}

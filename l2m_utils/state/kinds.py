@@ -235,6 +235,16 @@ class HistoryState:
             raise StateError(f"bits_per_entry {bits_per_entry!r}: expected a positive number")
         return math.ceil(self.elements * bits_per_entry / 8)
 
+    def bytes_by_kind(self, bits_per_entry: float = 16) -> dict[str, int]:
+        """Memory in bytes of each kind at ``bits_per_entry`` bits a number, rounded up.
+
+        >>> HistoryState(Architecture("toy", (Term("recurrent", 1, 5, Growth("state")),)), 9).bytes_by_kind(32)
+        {'recurrent': 20}
+        """
+        if not bits_per_entry > 0:
+            raise StateError(f"bits_per_entry {bits_per_entry!r}: expected a positive number")
+        return {kind: math.ceil(elements * bits_per_entry / 8) for kind, elements in self.by_kind.items()}
+
     def gib(self, bits_per_entry: float = 16) -> float:
         """Memory in GiB (2³⁰ bytes)."""
         return self.bytes(bits_per_entry) / 2**30

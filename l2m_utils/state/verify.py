@@ -57,7 +57,8 @@ _OWN: dict[str, dict[str, Any]] = {
     "minimax": dict(block_size=4),
     # The prefill of Nemotron-H and Zamba2 clamps the time step from below and the single step does not: no clamp, no difference.
     "nemotron_h": dict(
-        time_step_min=1e-12, mamba_num_heads=4, mamba_head_dim=16, ssm_state_size=6, n_groups=2, chunk_size=4, layers_block_type=["linear_attention", "full_attention", "mlp", "linear_attention"]
+        time_step_min=1e-12, mamba_num_heads=4, mamba_head_dim=16, ssm_state_size=6, n_groups=2, chunk_size=4,
+        layers_block_type=["linear_attention", "full_attention", "mlp", "linear_attention"],
     ),
     "opt": dict(word_embed_proj_dim=32),
     "qwen3_next": dict(_DELTA, shared_expert_intermediate_size=16),
@@ -65,8 +66,12 @@ _OWN: dict[str, dict[str, Any]] = {
     "recurrent_gemma": dict(lru_width=40),
     "xlstm": dict(hidden_size=128, num_heads=2),
     "zamba": dict(attention_head_dim=16, mamba_d_state=6, mamba_dt_rank=3, n_mamba_heads=2, layers_block_type=_MIXED),
-    "zamba2": dict(time_step_min=1e-12, mamba_d_state=6, n_mamba_heads=8, mamba_headdim=8, mamba_ngroups=2, chunk_size=4, num_mem_blocks=1, layers_block_type=_MIXED, hybrid_layer_ids=[1, 3], adapter_rank=4),
+    "zamba2": dict(
+        time_step_min=1e-12, mamba_d_state=6, n_mamba_heads=8, mamba_headdim=8, mamba_ngroups=2, chunk_size=4, num_mem_blocks=1,
+        layers_block_type=_MIXED, hybrid_layer_ids=[1, 3], adapter_rank=4,
+    ),
 }  # fmt: skip
+_CACHE_ARGUMENT = {"rwkv": "state", **dict.fromkeys(("xlstm", "mamba", "mamba2", "falcon_mamba"), "cache_params")}
 # Sizes that these types derive from others.
 _WITHOUT = {
     **dict.fromkeys(("recurrent_gemma", "zamba", "zamba2", "falcon", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "kimi_linear"), {"head_dim"}),
@@ -130,7 +135,7 @@ class Probe:
     def _step(self, ids: torch.Tensor, memory: Any, start: int) -> Any:
         # The position is the one integer besides the cache; some models (Bamba) take it to be 0 when it is not given.
         places = {"position_ids": torch.arange(start, start + ids.shape[1])[None]} if self.places else {}
-        name = {"rwkv": "state", "xlstm": "cache_params", "mamba": "cache_params", "mamba2": "cache_params", "falcon_mamba": "cache_params"}.get(self.kind, "past_key_values")
+        name = _CACHE_ARGUMENT.get(self.kind, "past_key_values")
         result = self.model(input_ids=ids, use_cache=True, **places, **({name: memory} if memory is not None else {}))
         self.last = result.logits[0]
         return memory if self.kind == "recurrent_gemma" else getattr(result, name)
