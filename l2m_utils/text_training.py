@@ -3,7 +3,7 @@
 Every model reads the same samples in the same order: an explicit prefix, then ``context`` tokens from the start of a
 sentence of a training document.  They are scored on samples of held-out documents.  One command trains, scores and stores:
 
-    python -m l2m_utils.text_training --corpus books.parquet --work RUNS --records RECORDS
+    python -m l2m_utils.text_training --corpus books.parquet --work RUNS --records results/laptop-books --steps 1700 800
 
 A killed run goes on where it was: training from its last checkpoint, finished models from their tables.
 """
@@ -11,6 +11,7 @@ A killed run goes on where it was: training from its last checkpoint, finished m
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -24,7 +25,7 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from l2m_utils.corpora import Corpus, CorpusError, Document, blocks, load, split
-from l2m_utils.records import Recorder, write_atomically
+from l2m_utils.records import Recorder, commit, write_atomically
 from l2m_utils.tokens import TokenCorpus, encode_corpus, train_bpe
 from l2m_utils.training import Settings, train
 
@@ -38,17 +39,17 @@ class Recipe:
     """Sizes and budget of one comparison; the same for every architecture but for ``layers``.
 
     A state-space block holds about half the weights of a transformer block (attention and MLP), so it gets twice the ``layers``, as in
-    table F.2 of the paper.  ``rates`` are the learning rates tried for ``search_steps`` each; the best one trains for ``steps``.
+    table F.2 of the paper.  ``rates`` are the learning rates tried for the share ``search`` of the steps each; the best one trains for all ``steps``.
     """
 
     layers: int = 4
     width: int = 128
     context: int = 512
     vocabulary: int = 2048
-    steps: int = 600
-    batch: int = 4
+    steps: int = 1700
+    batch: int = 2
     rates: tuple[float, ...] = (1e-3, 3e-3)
-    search_steps: int = 100
+    search: float = 0.075
     document_bytes: int = 120_000
     held_out: float = 0.2
     samples_per_document: int = 8
@@ -184,10 +185,13 @@ def prepare(corpus: Corpus, recipe: Recipe) -> tuple[TokenCorpus, TokenCorpus]:
 def compare(corpus: Corpus, recipe: Recipe, work: Path | None = None, kinds: Sequence[str] = KINDS[:2], progress: bool = True, finished=None):
     """Train and score every architecture: (losses by position, training runs) as two tables; resumes in the folder ``work``.
 
-    The first table has the columns of :data:`l2m_utils.text_nll.COLUMNS`, the second a row a run: the searched rates and the final one,
-    each with its last logged training loss in nats.  ``finished(losses, runs)`` is called after every architecture.
+    The first table has the columns of :data:`l2m_utils.text_nll.COLUMNS` and ``budget`` (steps), the second a row a run: the searched rates
+    and the final one, each with its last logged training loss in nats.  ``finished(losses, runs)`` is called after every architecture.
+    Another recipe or corpus never meets the files of this one: each has its own folder below ``work``.
     """
     learn, held = prepare(corpus, recipe)
+    digest = hashlib.sha256(f"{asdict(recipe)} {learn.fingerprint} {held.fingerprint}".encode()).hexdigest()[:16]
+    work = work / f"{recipe.steps}-{digest}" if work is not None else None
     draw = rows_from_sentences(learn.documents, [learn.sentence_starts(i) for i in range(len(learn))], recipe.context)
     tables, runs = [], []
 
@@ -202,9 +206,9 @@ def compare(corpus: Corpus, recipe: Recipe, work: Path | None = None, kinds: Seq
             lambda forward, batch: forward(batch[0]).mean(), recipe.settings(rate, steps), folder, identity, progress,
         )  # fmt: skip
         runs.append({
-            "model": kind, "purpose": purpose, "learning_rate": rate, "steps": steps, "tokens": steps * recipe.batch * recipe.context,
+            "model": kind, "purpose": purpose, "budget": recipe.steps, "learning_rate": rate, "steps": steps, "tokens": steps * recipe.batch * recipe.context,
             "parameters": sum(p.numel() for p in model.parameters()), "state_numbers": model.state_at(recipe.context),
-            "training_nll": log[-1]["loss"], "seconds": log[-1]["seconds"], "cpu_seconds_here": time.process_time() - started, "seed": recipe.seed,
+            "training_nll": log[-1]["loss"], "seconds": log[-1]["seconds"], "cpu_seconds_here": time.process_time() - started, "seed": recipe.seed, "commit": commit(),
         })  # fmt: skip
         return model
 
@@ -216,10 +220,10 @@ def compare(corpus: Corpus, recipe: Recipe, work: Path | None = None, kinds: Seq
         else:
             before = len(runs)
             for rate in recipe.rates if len(recipe.rates) > 1 else ():
-                fit(kind, rate, recipe.search_steps, "search")
+                fit(kind, rate, max(1, int(recipe.search * recipe.steps)), "search")
             best = min(runs[before:], key=lambda run: run["training_nll"])["learning_rate"] if len(recipe.rates) > 1 else recipe.rates[0]
             model = fit(kind, best, recipe.steps, "final")
-            tables.append(score(model, held, recipe).assign(model=kind))
+            tables.append(score(model, held, recipe).assign(model=kind, budget=recipe.steps))
             for path, frame in zip(stored, (tables[-1], pd.DataFrame(runs[before:])), strict=False):
                 write_atomically(path, frame.to_parquet(index=False))
         if finished is not None:
@@ -235,19 +239,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
     parser.add_argument("--tier", default="laptop")
     parser.add_argument("--kinds", nargs="+", default=list(KINDS), choices=KINDS)
-    for name in ("steps", "context", "width", "layers", "batch", "search_steps", "samples_per_document", "seed"):
+    parser.add_argument("--steps", type=int, nargs="+", default=[Recipe.steps], help="budgets, each trained from scratch")
+    for name in ("context", "width", "layers", "batch", "samples_per_document", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     options = vars(parser.parse_args(arguments))
     corpus = load(options.pop("corpus"))
-    work, folder, tier, kinds = (options.pop(name) for name in ("work", "records", "tier", "kinds"))
-    recipe = Recipe(**options)
+    work, folder, tier, kinds, budgets = (options.pop(name) for name in ("work", "records", "tier", "kinds", "steps"))
+    record = Recorder("models/text-nll", tier, corpus.name, options["seed"], folder)
+    done: list[tuple[pd.DataFrame, pd.DataFrame]] = []
 
     def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
-        record = Recorder("models/text-nll", tier, corpus.name, recipe.seed, folder)
-        record.table("losses", losses)
-        record.table("runs", runs)
+        for name, frames in (("losses", [a for a, _ in done] + [losses]), ("runs", [b for _, b in done] + [runs])):
+            record.table(name, pd.concat(frames, ignore_index=True))
 
-    compare(corpus, recipe, work, kinds, finished=publish)
+    for steps in budgets:
+        done.append(compare(corpus, Recipe(steps=steps, **options), work, kinds, finished=publish))
 
 
 if __name__ == "__main__":

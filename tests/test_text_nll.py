@@ -1,5 +1,7 @@
 """Losses by position: known curves come back, crossings are found where they are, and the training side is causal, paired and resumable."""
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +13,7 @@ from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_after, smoothing_matrix, sums_and_counts
 from l2m_utils.text_training import KINDS, Recipe, compare, make, prepare, rows_from_sentences, score
 
-TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search_steps=2, samples_per_document=3)
+TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=0.5, samples_per_document=3)
 
 
 @given(st.integers(1, 60), st.floats(0, 6))
@@ -110,6 +112,9 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
     again, runs_again = compare(corpus, TINY, tmp_path / "work", KINDS[:2], progress=False)
     pd.testing.assert_frame_equal(losses, again, check_dtype=False)
     assert (runs_again["seconds"].to_numpy() == runs["seconds"].to_numpy()).all()  # read, not trained again
+    assert list(runs["steps"]) == [2, 2, 4] * 2 and set(losses["budget"]) == {4}
+    other, _ = compare(corpus, replace(TINY, steps=2), tmp_path / "work", KINDS[:1], progress=False)
+    assert set(other["budget"]) == {2} and not np.allclose(other["nll_sum"], losses[losses["model"] == "gpt2"]["nll_sum"])
     found = difference(losses, "gpt2", "mamba2", n_boot=20)
     assert len(found.mean) == TINY.context
     # An untrained model is scored at about log V at every position, on the same samples.
