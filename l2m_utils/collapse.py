@@ -50,7 +50,8 @@ def collapse(x: np.ndarray, loss: np.ndarray, points: np.ndarray, factor: np.nda
 
     ``points`` (n,) names the design point of each run; runs of one point (its seeds) are left out and shuffled together.
     With a ``factor``, such as L^{1−β}, the curve goes through loss · factor, but shares are of the variance of the loss
-    itself, so that all laws answer for the same numbers.
+    itself, so that all laws answer for the same numbers.  A point at either end of the curve stays in the fit: nothing vouches for a
+    curve beyond its ends, under any law.
 
     Raises ``ValueError`` for fewer than four design points, or losses that do not vary.
 
@@ -77,7 +78,8 @@ def collapse(x: np.ndarray, loss: np.ndarray, points: np.ndarray, factor: np.nda
     errors = np.empty(len(loss))
     for point in range(len(names)):
         out = which == point
-        errors[out] = (predicted(~out, out, loss) - loss[out]) ** 2
+        inside = x[~out].min() <= x[out].min() and x[out].max() <= x[~out].max()
+        errors[out] = (predicted(~out if inside else everything, out, loss) - loss[out]) ** 2
     means = np.bincount(which, loss) / np.bincount(which)
     rng, shuffled = np.random.default_rng(seed), np.empty(shuffles)
     for i in range(shuffles):
