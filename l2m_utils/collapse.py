@@ -109,3 +109,21 @@ def left_out_interval(first: Collapse, second: Collapse | None, points: np.ndarr
     share = (weight @ errors) / weight.sum(1) / first.variance
     low, high = np.quantile((0 if second is not None else 1) - share, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
+
+
+def best_factor(
+    x: np.ndarray, loss: np.ndarray, points: np.ndarray, base: np.ndarray, exponents: np.ndarray, *, n_boot: int = 1000, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
+    """The exponent p for which ``loss`` = curve(x) · ``base``^{−p} explains left-out points best, and its 95 % interval over design points.
+
+    >>> length, x = np.tile([16.0, 64, 256, 1024], 20), np.repeat(np.linspace(0, 2, 20), 4)
+    >>> best_factor(x, x * length**-0.2, np.arange(80), length, np.arange(0, 0.45, 0.05))[0].__round__(2)
+    0.2
+    """
+    exponents = np.asarray(exponents, dtype=float)
+    errors = np.stack([collapse(x, loss, points, np.asarray(base, dtype=float) ** p, shuffles=1).errors for p in exponents])
+    names, which = np.unique(np.asarray(points), return_inverse=True)
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)[:, which]
+    found = exponents[np.argmin(errors @ drawn.T, axis=0)]
+    low, high = np.quantile(found, [0.025, 0.975])
+    return float(exponents[np.argmin(errors.sum(1))]), (float(low), float(high))

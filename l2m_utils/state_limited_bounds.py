@@ -102,6 +102,7 @@ def window_bound(
     sees_token: bool = False,
     step: int = 1,
     longest: int | None = None,
+    progress: bool = True,
 ) -> np.ndarray:
     """Lower bounds in nats a position on the mean loss of every predictor with a limited state, one for each limit.
 
@@ -123,7 +124,7 @@ def window_bound(
     value: Callable[[np.ndarray], np.ndarray] = _tails if kind == "numbers" else _bits_missing
     length, factor = len(covariance), cholesky_factor(covariance)
     best = np.zeros((length + 1, len(limits)))
-    for first in tqdm(range(0, length, step), desc="windows", leave=False, disable=length < 200):
+    for first in tqdm(range(0, length, step), desc="windows", leave=False, disable=not progress or length < 200):
         best[first] = np.maximum(best[first], best[first - step]) if first else 0
         if first == 0:
             continue  # nothing to forget yet: the first window starts after the first token(s)
