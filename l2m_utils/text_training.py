@@ -153,7 +153,7 @@ def rows_from_sentences(documents: Sequence[np.ndarray], starts: Sequence[np.nda
     return draw
 
 
-def score(model: TextModel, held: TokenCorpus, recipe: Recipe) -> pd.DataFrame:
+def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = True) -> pd.DataFrame:
     """Summed losses in nats by held-out document and position: columns document, position, nll_sum, samples.
 
     The samples depend on the recipe's seed alone, so every model is scored on the same ones.
@@ -163,7 +163,7 @@ def score(model: TextModel, held: TokenCorpus, recipe: Recipe) -> pd.DataFrame:
     losses = []
     model.eval()
     with torch.no_grad():
-        for batch in tqdm(rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=len(rows) < 64):
+        for batch in tqdm(rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64):
             losses.append(model(batch))
     nll = torch.cat(losses).double().numpy()
     number = np.bincount(cut.document, minlength=len(held))
@@ -223,7 +223,7 @@ def compare(corpus: Corpus, recipe: Recipe, work: Path | None = None, kinds: Seq
                 fit(kind, rate, max(1, int(recipe.search * recipe.steps)), "search")
             best = min(runs[before:], key=lambda run: run["training_nll"])["learning_rate"] if len(recipe.rates) > 1 else recipe.rates[0]
             model = fit(kind, best, recipe.steps, "final")
-            tables.append(score(model, held, recipe).assign(model=kind, budget=recipe.steps))
+            tables.append(score(model, held, recipe, progress).assign(model=kind, budget=recipe.steps))
             for path, frame in zip(stored, (tables[-1], pd.DataFrame(runs[before:])), strict=False):
                 write_atomically(path, frame.to_parquet(index=False))
         if finished is not None:

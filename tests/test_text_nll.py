@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.corpora import Corpus, CorpusError, Document
-from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_after, smoothing_matrix, sums_and_counts
+from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_between, smoothing_matrix, sums_and_counts
 from l2m_utils.text_training import KINDS, Recipe, compare, make, prepare, rows_from_sentences, score
 
 TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=0.5, samples_per_document=3)
@@ -48,7 +48,7 @@ def test_a_planted_crossing_is_found_within_its_interval():
     alone = curve(*sums_and_counts(table, "a"), n_boot=200)
     assert (alone.high - alone.low).min() > 0.4
     (a, counts), (b, _) = sums_and_counts(table, "a"), sums_and_counts(table, "b")
-    end, (low, high) = mean_after(a - b, counts, 151)
+    end, (low, high) = mean_between(a - b, counts, 151, length)
     error = 0.3 * np.sqrt(2 / (d * 50))  # of a mean over 50 positions of 40 documents
     assert abs(end - gap[150:].mean()) < 3.5 * error and 2 * error < high - low < 6 * error
 
