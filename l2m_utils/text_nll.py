@@ -23,16 +23,16 @@ def smoothing_matrix(length: int, octaves: float) -> np.ndarray:
     """Weights (L, L) of a running mean over the positions within ``octaves``/2 factors of two on either side.
 
     The window grows with the position, as wide on a logarithmic axis at its left end as at its right; 0 smooths nothing.
-    Row i sums per-document sums *and* counts, so that a position weighs by its samples.  At the ends the window is cut on
-    both sides alike (in octaves): a mean over one side only would lag behind a curve that falls.
+    Row i sums per-document sums *and* counts, so that a position weighs by its samples.  At the start, where curves are steep, the window is
+    cut on both sides alike; at the end, where they are not, only on the right, so that the last values are not those of single positions.
 
     >>> smoothing_matrix(4, 2.0).tolist()
-    [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 0.0, 1.0, 1.0], [0.0, 0.0, 0.0, 1.0]]
+    [[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0], [0.0, 1.0, 1.0, 1.0]]
     """
     if length < 1 or not octaves >= 0:
         raise ValueError(f"length {length}, octaves {octaves}: expected at least one position and no negative width")
     place = np.log2(np.arange(1, length + 1))
-    reach = np.minimum(np.minimum(place, place[-1] - place), octaves / 2)
+    reach = np.minimum(place, octaves / 2)
     return (np.abs(place[:, None] - place) <= reach[:, None] + 1e-9).astype(float)
 
 
