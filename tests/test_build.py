@@ -1,6 +1,7 @@
 """The build: plans, execution, names on pages, states of the reproduction table, publishing."""
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -240,7 +241,7 @@ def test_notebooks_follow_the_house_rules():
         text = path.read_text()
         assert not any(word in text for word in ("<div", "<span", "<img")), f"{path.name}: raw HTML"
         cells = plan.read_notebook(path).cells
-        assert cells[0].cell_type == "markdown" and cells[0].source.lstrip().startswith("# "), f"{path.name} starts with its title"
+        assert cells[0].cell_type == "markdown" and re.match(r"(\([\w-]+\)=\n)?# ", cells[0].source), f"{path.name} starts with its title"
         assert "What you will learn" in text or "what you will learn" in text.lower(), f"{path.name} states objectives"
         for cell in cells:
             assert not cell.get("outputs"), f"{path.name}: sources hold no outputs"

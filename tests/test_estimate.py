@@ -101,6 +101,16 @@ def test_published_scheme_has_the_same_mean_and_far_more_noise(facts):
     correction = published_correction(facts.tokens, facts.plan.splits)
     expected = paired.estimates - 0.8 * (correction.logprobs[0] - own)
     np.testing.assert_allclose(old.estimates, expected, atol=1e-5)
+    # And block by block: the second term is that of a block of another document.
+    partner = derangements(facts.documents, 1, np.random.default_rng(1))[0]
+    for column, split in enumerate(facts.plan.splits[:3]):
+        length = 2 * split
+        second = facts.marginals[column][:, :split].sum(axis=1, dtype=float)
+        second += 0.8 * (correction.logprobs[:, column] - facts.marginals[column][:, :2].sum(axis=1, dtype=float))
+        np.testing.assert_allclose(old.values[:, column], facts.conditional[:, split:length].sum(axis=1, dtype=float) - second[partner], rtol=1e-5)
+    pooled = np.concatenate([facts.tokens[:, split : split + 2] for split in facts.plan.splits])
+    counts = np.unique(pooled, axis=0, return_counts=True)[1]
+    np.testing.assert_allclose(correction.logprobs, -grassberger(counts))
     ratio = old.values.var(axis=0) / paired.values.var(axis=0)
     assert ratio.min() > 10 and ratio[-1] > 20
 

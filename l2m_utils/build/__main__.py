@@ -55,7 +55,9 @@ def book(options: argparse.Namespace) -> None:
     load_plan(options.tier)
     check_corpus_path(options.corpus)
     folder = build_folder(options.tier, options.corpus)
-    run_snakemake(options.tier, options.corpus, folder, options.jobs, "book", recompute=False)
+    # Text that cannot be read ends the build before the first notebook starts.
+    for target in ("corpus", "book"):
+        run_snakemake(options.tier, options.corpus, folder, options.jobs, target, recompute=False)
     print_build(folder, started=start)
     print(f"\nstart page: {(folder / 'html' / 'index.html').relative_to(PROJECT)}   (`make serve` shows it in a browser)")
 

@@ -36,7 +36,8 @@ def main() -> int:
     try:
         write_json(folder / "corpus.json", describe(options.corpus))
     except CorpusError as error:
-        write_atomically(message, f"CORPUS={options.corpus}: {error}\n".encode())
+        said = str(error).removeprefix(f"{options.corpus}: ")
+        write_atomically(message, f"CORPUS={options.corpus}: {said}\n".encode())
         return 1
     return 0
 

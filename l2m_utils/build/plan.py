@@ -46,6 +46,7 @@ class Notebook:
     needs: tuple[str, ...]
     threads: int
     modules: tuple[Path, ...]
+    stored: tuple[str, ...] = ()  # published tables that it reads, as "notebook:table"
 
     @property
     def reads_text(self) -> bool:
@@ -155,8 +156,9 @@ def load_plan(tier: str) -> dict[str, Notebook]:
         needs = tuple(metadata.get("needs", ()))
         if missing := set(needs) - set(paths):
             raise BuildError(f"notebooks/{name}.md needs records of {', '.join(sorted(missing))}, which is not a notebook")
-        plan[name] = Notebook(
-            name, path, {**parameters, **overrides, "tier": tier}, needs, int(metadata.get("threads", 1)), dependencies(code_of(path))
+        plan[name] = Notebook(  # fmt: skip
+            name, path, {**parameters, **overrides, "tier": tier}, needs, int(metadata.get("threads", 1)), dependencies(code_of(path)),
+            tuple(metadata.get("stored", ())),
         )
     return plan
 

@@ -33,7 +33,6 @@ def publish_records(folder: Path, tier: str, corpus: str, notebooks: list[str], 
         files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != ".png"]
         if large := [path for path in files if path.stat().st_size > LARGEST]:
             raise BuildError(f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)")
-        shutil.rmtree(target, ignore_errors=True)
         for path in files:
             destination = target / path.relative_to(home)
             destination.parent.mkdir(parents=True, exist_ok=True)
