@@ -184,7 +184,7 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, tokens: int 
     log = train(model, batches(source, cell), _loss, settings, scratch, {"cell": cell.name, "learning_rate": cell.learning_rate}, progress)
     kl, nll = held_out(model, source, cell.copies, tokens)
     record = asdict(cell) | {
-        "state_per_copy": (cell.state or model.state_at(cell.length // 2)) / cell.copies,
+        "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "tokens": cell.steps * cell.sequences * cell.length,
         "mean_kl": float(kl.mean()), "mean_nll": float(nll.mean()),

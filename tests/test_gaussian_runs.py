@@ -73,6 +73,12 @@ def test_training_lowers_the_kl_below_no_memory(tmp_path):
     assert not (tmp_path / "unfinished" / cell.name).exists()
 
 
+@pytest.mark.parametrize("model, per_copy", [("mamba2", 4), ("transformer", 2 * 128 * 8 / 4), ("hybrid", (16 + 128 * 8) / 4)])
+def test_state_per_copy_counts_every_layer_at_the_half(model, per_copy, tmp_path):
+    cell = Cell(model, 16, state=0 if model == "transformer" else 16, steps=1, sequences=1, learning_rate=1e-3)
+    assert run_cell(cell, tmp_path, progress=False, tokens=16)["state_per_copy"] == per_copy
+
+
 def test_a_grid_searches_first_and_a_killed_grid_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(gaussian_runs, "HELD_OUT", 64)
     tiny = {"steps": 3, "sequences": 2}
