@@ -5,13 +5,14 @@ import math
 import shutil
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2m_utils.state import Architecture, Growth, HistoryState, StateError, Term, architecture_of, history_state
+from l2m_utils.state import Architecture, Growth, HistoryState, StateError, Term, TextLaw, architecture_of, history_state
 from l2m_utils.state import published as formulas
 from l2m_utils.state.atlas import architectures, atlas, family, kinds_counted, plain, short
 from l2m_utils.state.catalogue import MODELS, config_of, model, models
@@ -336,3 +337,10 @@ def test_lazy_names():
     with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
         state.nothing  # noqa: B018
     assert architecture_of(model("GPT-2 small")) is model("GPT-2 small")
+
+
+def test_reach_is_a_float_however_far_it_lies(tmp_path):
+    """A slow law, as a weak model measures it, puts some L* beyond 64-bit integers; the table must still be writable."""
+    table = atlas(TextLaw(0.3, 1.8, "weak model"), bits_per_entry=16)
+    assert table.reach.dtype == float and (table.reach[np.isfinite(table.reach)] > 2**63).any()
+    table.to_parquet(tmp_path / "atlas.parquet")

@@ -173,12 +173,12 @@ def _reach(verdict: Verdict) -> float:
         except OverflowError:
             return math.inf
     if before is None:
-        return 1
+        return 1.0
     low, high = before, length
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if verdict.margin(middle) >= 1 else (low, middle)
-    return low
+    return float(low)
 
 
 def series_factor(law: TextLaw, ratio: float) -> float:
