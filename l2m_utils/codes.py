@@ -126,6 +126,49 @@ def code_mi(x: bytes, y: bytes, code: Code) -> float:
     return code_length(x, code) + code_length(y, code) - code_length(bytes(x) + bytes(y), code)
 
 
+def block_sizes(lengths: ArrayLike, smallest: int = 256) -> np.ndarray:
+    """Block sizes n in bytes: ``smallest`` times 1, 2, 4, … up to half of the longest of ``lengths`` (D,); int64, ascending.
+
+    Raises ``ValueError`` if ``smallest`` is not positive or no document has two of the smallest blocks.
+
+    >>> block_sizes([900, 5000]).tolist()
+    [256, 512, 1024, 2048]
+    """
+    longest = int(np.max(lengths, initial=0))
+    if smallest < 1:
+        raise ValueError(f"smallest={smallest}: expected a block size of at least 1 byte")
+    if longest < 2 * smallest:
+        raise ValueError(_too_short(longest, smallest))
+    return smallest * 2 ** np.arange((longest // (2 * smallest)).bit_length())
+
+
+def _too_short(longest: int, size: int) -> str:
+    return (
+        f"no document has two adjacent blocks of {size} bytes: the longest has {longest}. Use longer documents, or a smallest block of at most "
+        f"{longest // 2} bytes"
+    )
+
+
+def sizes_to_fit(plan: pd.DataFrame, fewest: int) -> np.ndarray:
+    """The sizes of a plan that at least ``fewest`` documents reach, ascending: what a power law may be fitted to.
+
+    Raises ``ValueError`` if fewer than three do.
+
+    >>> plan = plan_blocks([1000, 5000, 9000], [64, 128, 256, 2048], np.random.default_rng(0))
+    >>> sizes_to_fit(plan, fewest=3).tolist()
+    [64, 128, 256]
+    """
+    reach = plan.groupby("size").document.nunique()
+    found = reach.index[reach >= fewest].to_numpy()
+    if len(found) < 3:
+        counted = ", ".join(f"{size} bytes: {number}" for size, number in reach.items())
+        raise ValueError(
+            f"{len(found)} block sizes are reached by {fewest} documents, a power law needs at least 3 (documents at each size: {counted}). Use more "
+            "or longer documents, smaller blocks, or ask for fewer documents a size"
+        )
+    return found
+
+
 def plan_blocks(lengths: ArrayLike, sizes: Sequence[int], rng: np.random.Generator, *, per_size: int = 1 << 14, at_most: int = 8) -> pd.DataFrame:
     """Where to cut adjacent blocks X, Y of n bytes each: a row per pair of blocks.
 
@@ -140,10 +183,13 @@ def plan_blocks(lengths: ArrayLike, sizes: Sequence[int], rng: np.random.Generat
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     sizes = sorted(int(size) for size in sizes)
-    if not sizes or sizes[0] < 1:
-        raise ValueError(f"block sizes must be positive, got {sizes}")
-    if lengths.size == 0 or lengths.max() < 2 * sizes[0]:
-        raise ValueError(f"no document has two blocks of {sizes[0]} bytes: the longest has {lengths.max(initial=0)}")
+    if not sizes:
+        raise ValueError("no block sizes: expected at least one; block_sizes() gives those that fit the documents")
+    if sizes[0] < 1:
+        raise ValueError(f"block sizes must be at least 1 byte, got {sizes}")
+    longest = int(lengths.max(initial=0))
+    if longest < 2 * sizes[0]:
+        raise ValueError(_too_short(longest, sizes[0]))
     rows = []
     for size in sizes:
         long_enough = np.flatnonzero(lengths >= 2 * size)

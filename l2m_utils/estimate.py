@@ -32,7 +32,8 @@ class Contributions:
     """What every block says about the mutual information (nats) at every length.
 
     ``lengths`` (k,) in tokens, ``values`` (n, k) in nats, ``documents`` (n,) the document of each block.  The estimate is the mean
-    over blocks; its error comes from drawing documents again, through ``sums`` and ``counts``.
+    over blocks; its error comes from drawing documents again, through ``sums`` and ``counts``.  Raises ``ValueError`` for no blocks, or
+    shapes that do not fit.
 
     >>> c = Contributions("direct", np.array([4, 8]), np.array([[1.0, 2], [3, 4], [5, 9]]), np.array(["a", "a", "b"]))
     >>> c.estimates.tolist(), c.sums.tolist(), c.counts.tolist()
@@ -43,6 +44,13 @@ class Contributions:
     lengths: np.ndarray
     values: np.ndarray
     documents: np.ndarray
+
+    def __post_init__(self):
+        n, k = len(self.documents), len(self.lengths)
+        if not n:
+            raise ValueError(f"{self.estimator}: no blocks; expected at least one: use longer documents or shorter blocks")
+        if np.shape(self.values) != (n, k):
+            raise ValueError(f"{self.estimator}: got values of shape {np.shape(self.values)}, expected (blocks, lengths) = ({n}, {k})")
 
     @property
     def estimates(self) -> np.ndarray:
@@ -281,6 +289,8 @@ def conditional_entropy(conditional: ArrayLike, documents: ArrayLike) -> Contrib
     [0.6931, 1.3863]
     """
     conditional = check_logprobs(conditional, "conditional")
+    if conditional.ndim != 2:
+        raise ValueError(f"conditional: got shape {conditional.shape}, expected (blocks, tokens)")
     return Contributions("conditional entropy", np.arange(conditional.shape[1]), -conditional.astype(float), np.asarray(documents))
 
 

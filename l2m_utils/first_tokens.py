@@ -64,6 +64,8 @@ class NgramTable:
         self.total = int(self.counts.sum())
 
     def _keys(self, ngrams: np.ndarray) -> np.ndarray:
+        if ngrams.dtype.kind not in "iu":
+            raise ValueError(f"n-grams of {ngrams.dtype}: expected whole numbers, the ids of tokens")
         if ngrams.size and not 0 <= ngrams.min() <= ngrams.max() < self.vocabulary:
             raise ValueError(f"token ids {ngrams.min()} … {ngrams.max()}: expected 0 … {self.vocabulary - 1}; is this the right tokenizer?")
         keys = np.zeros(ngrams.shape[:-1], dtype=np.int64)

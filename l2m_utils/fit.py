@@ -243,8 +243,12 @@ def _textbook(rule: Law, theta, x, centre, chi2, log_scale):
     return matrix, list(zip((public - reach).tolist(), (public + reach).tolist(), strict=True))
 
 
-def local_slopes(lengths: ArrayLike, estimates: ArrayLike, replicates: ArrayLike | None = None) -> pd.DataFrame:
+def local_slopes(
+    lengths: ArrayLike, estimates: ArrayLike, replicates: ArrayLike | None = None, *, n_documents: int | None = None
+) -> pd.DataFrame:
     """Slopes of log Î between neighbouring lengths, at their geometric means, with 95 % intervals if replicates are given.
+
+    ``n_documents`` widens the percentiles for few documents, as in :func:`power_law`.
 
     Columns ``length``, ``slope``, and ``low``, ``high``.  A straight line on log–log axes has one slope; a drift
     says that the law is not (yet) a power law.  Raises like :func:`power_law` on the log scale.
@@ -256,7 +260,7 @@ def local_slopes(lengths: ArrayLike, estimates: ArrayLike, replicates: ArrayLike
     gaps = np.diff(np.log(lengths))
     table = pd.DataFrame({"length": np.sqrt(lengths[1:] * lengths[:-1]), "slope": np.diff(np.log(estimates)) / gaps})
     if replicates is not None:
-        table["low"], table["high"] = bootstrap.interval(np.diff(np.log(replicates), axis=1) / gaps, LEVEL)
+        table["low"], table["high"] = bootstrap.interval(np.diff(np.log(replicates), axis=1) / gaps, LEVEL, n_documents)
     return table
 
 

@@ -60,7 +60,8 @@ def probe(scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, st
 
     ``scorer.score`` sees every window after its own prefix, so context 0 is the prefix alone.
 
-    Raises ``ValueError`` for excerpts no longer than ``targets``, impossible log-probabilities, or a stride that does not divide.
+    Raises ``ValueError`` for excerpts no longer than ``targets``, impossible log-probabilities or a wrong number of them, or a stride that does
+    not divide.
     """
     excerpts, documents = np.asarray(excerpts), np.asarray(documents)
     if excerpts.ndim != 2 or len(documents) != len(excerpts):
@@ -73,7 +74,13 @@ def probe(scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, st
     started = time.perf_counter()
     losses, met = np.zeros((len(excerpts), contexts)), np.zeros(contexts)
     for start, end in tqdm(spans, desc="probing", disable=not progress, delay=5, leave=False):
-        scores = check_logprobs(np.stack(scorer.score(list(excerpts[:, start:end]))), "window")
+        scores = scorer.score(list(excerpts[:, start:end]))
+        if [len(row) for row in scores] != len(excerpts) * [end - start]:
+            raise ValueError(
+                f"the scorer returned {len(scores)} arrays of {sorted({len(row) for row in scores})} log-probabilities for {len(excerpts)} windows of "
+                f"{end - start} tokens; expected one for each token of each window"
+            )
+        scores = check_logprobs(np.stack(scores), "window")
         first = max(contexts - start, 0)  # context of the first target in this window
         losses[:, first : end - start] -= scores[:, first:]
         met[first : end - start] += 1

@@ -110,18 +110,23 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, object, str]]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
+    number = 0
     try:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             if "text" not in names:
                 raise CorpusError(f"{path}: no column 'text' (found: {', '.join(names)}). Rename the column that holds the text to 'text'")
             columns = ["text", *(name for name in _ID_COLUMNS if name in names)]
-            number = 0
             for batch in file.iter_batches(batch_size=64, columns=columns):
                 for row in batch.to_pylist():
                     yield row_name(row, f"{path.stem}-{number}"), row["text"], f"{path}, row {number}"
                     number += 1
-    except (pa.ArrowException, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise CorpusError(
+            f"{path}: a text near row {number} is not UTF-8: byte 0x{error.object[error.start]:02x}. Decode the texts with their own encoding and "
+            "write the file again"
+        ) from error
+    except pa.ArrowException as error:
         raise CorpusError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). Make the file anew or copy it again") from error
 
 
@@ -166,7 +171,7 @@ def kept(path: Path, name: str, build: Callable[[], list[Document]], note: str) 
     try:
         write_atomically(path, sink.getvalue().to_pybytes())
     except OSError as error:
-        warnings.warn(f"{path} cannot be written ({error}): {name} will be made anew every time", stacklevel=2)
+        warnings.warn(f"{error}; until then {name} will be made anew every time", stacklevel=2)
     return corpus
 
 

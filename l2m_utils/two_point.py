@@ -41,9 +41,13 @@ def flatten(documents) -> tuple[np.ndarray, np.ndarray]:
     >>> flatten([[5, 6], [7]])
     (array([5, 6, 7]), array([0, 2, 3]))
     """
-    arrays = [np.asarray(document, dtype=np.int64) for document in documents]
+    arrays = [np.asarray(document) for document in documents]
     if not arrays:
         raise ValueError("no documents: expected at least one list of token ids")
+    for number, array in enumerate(arrays):
+        if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
+            raise ValueError(f"document {number} is {array.dtype} of shape {array.shape}: expected a flat list of token ids, whole numbers")
+    arrays = [array.astype(np.int64) for array in arrays]
     return np.concatenate(arrays), np.concatenate([[0], np.cumsum([array.size for array in arrays])])
 
 
@@ -60,7 +64,7 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
     if len(kept) < 2:
         raise ValueError(
             f"{len(kept)} of {offsets.size - 1} documents have {minimum} tokens (the longest has {np.diff(offsets).max()}), expected at "
-            "least 2: use smaller distances, or keep more of each document"
+            "least 2: use smaller distances (largest_distance), or keep more of each document (document_chars)"
         )
     return flatten(kept)
 
@@ -71,7 +75,9 @@ def _checked(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndar
         raise ValueError(f"tokens must be a vector of whole numbers, got {tokens.dtype} of shape {tokens.shape}")
     if offsets.ndim != 1 or offsets.size < 2 or offsets[0] != 0 or offsets[-1] != tokens.size or (np.diff(offsets) < 0).any():
         raise ValueError(f"offsets must rise from 0 to the {tokens.size} tokens, got {offsets[:3]} … {offsets[-1:]}")
-    if tokens.size and tokens.min() < 0:
+    if not tokens.size:
+        raise ValueError(f"all {offsets.size - 1} documents are empty: expected some tokens")
+    if tokens.min() < 0:
         raise ValueError(f"token ids must not be negative, got {tokens.min()}")
     return tokens, offsets
 
@@ -283,7 +289,9 @@ def two_point_mi(
     (True, [399980, 399960])
     """
     tokens, offsets = _checked(tokens, offsets)
-    distances = np.atleast_1d(np.asarray(distances, dtype=np.int64))
+    distances = np.atleast_1d(np.asarray(distances))
+    if not distances.size or distances.dtype.kind not in "iu" or distances[0] < 1 or (np.diff(distances) <= 0).any():
+        raise ValueError(f"distances {distances.tolist()}: expected increasing whole numbers from 1 on, without duplicates")
     token_entropy = None
     if marginals == "tokens":
         document = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))

@@ -127,6 +127,25 @@ def test_plans_stay_inside_documents(lengths, at_most, seed):
             assert sorted(group.partner) == sorted(group.index)
 
 
+@given(st.lists(st.integers(0, 5000), min_size=1, max_size=6), st.integers(1, 300))
+@settings(max_examples=100, deadline=None)
+def test_block_sizes_are_all_that_fit(lengths, smallest):
+    fitting = [smallest * 2**k for k in range(14) if 2 * smallest * 2**k <= max(lengths)]
+    if not fitting:
+        with pytest.raises(ValueError, match=f"longest has {max(lengths)}. Use longer documents, or a smallest block of at most {max(lengths) // 2} bytes"):
+            codes.block_sizes(lengths, smallest)
+        return
+    assert codes.block_sizes(lengths, smallest).tolist() == fitting
+
+
+def test_sizes_to_fit_are_reached_by_enough_documents():
+    plan = codes.plan_blocks([100, 200, 400, 800, 800], [50, 100, 200, 400], np.random.default_rng(0))
+    assert codes.sizes_to_fit(plan, 2).tolist() == [50, 100, 200, 400]
+    assert codes.sizes_to_fit(plan, 3).tolist() == [50, 100, 200]
+    with pytest.raises(ValueError, match="2 block sizes are reached by 4 documents.*at least 3 .*400 bytes: 2.*smaller blocks"):
+        codes.sizes_to_fit(plan, 4)
+
+
 def test_shuffles_keep_what_they_promise():
     text = b"the cat sat on the mat and the dog sat on the cat"
     rng = np.random.default_rng(6)
@@ -147,7 +166,10 @@ def test_impossible_input():
         (lambda: codes.ppmd(order=1), ValueError, "order"),
         (lambda: codes.plan_blocks([100], [51], rng), ValueError, "longest has 100"),
         (lambda: codes.plan_blocks([], [5], rng), ValueError, "no document"),
-        (lambda: codes.plan_blocks([100], [0], rng), ValueError, "positive"),
+        (lambda: codes.plan_blocks([100], [0], rng), ValueError, r"at least 1 byte, got \[0\]"),
+        (lambda: codes.plan_blocks([100], [], rng), ValueError, "no block sizes.*block_sizes"),
+        (lambda: codes.block_sizes([], 256), ValueError, "longest has 0"),
+        (lambda: codes.block_sizes([900], 0), ValueError, "smallest=0: expected"),
         (lambda: codes.measure([b"x" * 10], plan, code), ValueError, "plan with these"),
         (lambda: codes.per_document(pd.DataFrame({"size": [1], "document": [0]}), [1.0, 2.0], 1), ValueError, "one for each"),
     ]:

@@ -164,6 +164,12 @@ def file_with(name, content):
     return make
 
 
+def latin_column():
+    """Strings as a careless writer leaves them: Latin-1 bytes that are declared to be UTF-8."""
+    content = "café".encode("latin1")
+    return pa.StringArray.from_buffers(1, pa.py_buffer(np.array([0, len(content)], np.int32)), pa.py_buffer(content))
+
+
 def unreadable(tmp_path):
     (tmp_path / "loop.txt").symlink_to(tmp_path / "loop2.txt")
     (tmp_path / "loop2.txt").mkdir()
@@ -181,6 +187,9 @@ BAD = {
     "half a surrogate": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "\\ud800"}\n'), "x.jsonl, line 2: half a surrogate"),
     "latin-1": (file_with("x.txt", "café".encode("latin1")), "x.txt: not UTF-8: byte 0xe9 at position 3.*iconv"),
     "latin-1 lines": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "caf\xe9"}\n'), "line 2: not UTF-8: byte 0xe9 at position 30.*iconv"),
+    "latin-1 column": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=latin_column()), "x.parquet: a text near row 0 is not UTF-8: byte 0xe9.*encoding"),
+    "bytes": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=[b"text"]), "row 0: text is bytes, expected a string"),
+    "nul in a row": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "a\\u0000b"}\n'), "x.jsonl, line 2: NUL character at position 1"),
     "nul": (file_with("x.txt", "text".encode("utf-16-le")), "x.txt: NUL character at position 1.*UTF-16"),
     "empty file": (file_with("x.txt", b""), "x.txt: no document has any text"),
     "empty table": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=pa.array([], pa.string())), "x.parquet: no document has any text"),

@@ -309,6 +309,11 @@ SHIFTED = np.roll(np.arange(4), -1)
         (lambda: mixture_marginal(None, GOOD, [2], np.zeros((3, 2)), per_block=4, rng=None), "per_block=4"),
         (lambda: predictive_information(np.zeros((2, 1)), [0, 1]), "at least 2 tokens"),
         (lambda: check_logprobs(GOOD, "x", 9), "at least 9"),
+        (lambda: direct(GOOD[:0], [h[:0] for h in HALVES], NAMES[:0], [2, 4]), "direct: no blocks; expected at least one"),
+        (lambda: conditional_entropy(GOOD[0], NAMES), r"got shape \(8,\), expected \(blocks, tokens\)"),
+        (lambda: block_entropy(GOOD, NAMES[:3]), r"values of shape \(4, 8\), expected .* = \(3, 8\)"),
+        (lambda: Contributions("x", np.array([2, 4]), np.ones((4, 3)), NAMES), r"shape \(4, 3\), expected .* = \(4, 2\)"),
+        (lambda: NgramTable([np.array([0.0, 1.0])], 1, 5), "n-grams of float64: expected whole numbers"),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

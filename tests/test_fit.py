@@ -128,6 +128,20 @@ def test_local_slopes_and_their_intervals():
     assert (table.low < table.slope).all() and (table.slope < table.high).all()
 
 
+def test_local_slopes_of_few_documents_hold_the_truth_as_often_as_they_say():
+    rng = np.random.default_rng(11)
+    lengths, n, runs = LENGTHS[:4], 8, 300
+    hits = {None: 0, n: 0}
+    for _ in range(runs):
+        documents = noisy_documents("power", n, rng)[:, :4]
+        made = bootstrap.replicates(documents, np.ones(n), 200, rng)
+        for number in hits:
+            table = local_slopes(lengths, documents.mean(axis=0), made, n_documents=number)
+            hits[number] += int(((table.low <= 0.7) & (0.7 <= table.high)).sum())
+    narrow, wide = (hits[number] / (3 * runs) for number in (None, n))
+    assert narrow < 0.91 < 0.92 <= wide <= 0.98, (narrow, wide)
+
+
 @pytest.mark.parametrize("law", ["power", "logarithm", "saturation"])
 def test_comparison_picks_the_law_that_made_the_data(law):
     rng = np.random.default_rng(4)

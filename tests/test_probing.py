@@ -92,6 +92,11 @@ def test_cost_is_printed_first(capsys):
     assert "12 token evaluations for 2 excerpts" in capsys.readouterr().out
 
 
+class Short(ByContext):
+    def score(self, sequences):
+        return [row[1:] for row in super().score(sequences)]
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
@@ -103,6 +108,7 @@ def test_cost_is_printed_first(capsys):
         (lambda: bipartite_from_importance(np.ones(5), 0), "n=0"),
         (lambda: importance_by_octave(Probe(np.ones((2, 4)), np.arange(2), 4, 1, 0.0)), "no octave"),
         (lambda: probe(ByContext(), -np.ones((2, 6), int), [0, 1], targets=2, stride=2, progress=False), "above 0"),
+        (lambda: probe(Short(), np.ones((2, 6), int), [0, 1], targets=2, stride=2, progress=False), r"2 arrays of \[3\] log-prob.*2 windows of 4 tokens"),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

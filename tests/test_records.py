@@ -103,6 +103,10 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(records.os, "fsync", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(OSError, match=r"file cannot be written \(3 bytes\): No space left on device. Free some space") as raised:
         write_atomically(path, b"new")
+    assert raised.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+    monkeypatch.undo()
+    with pytest.raises(FileExistsError, match="below cannot be written .*File exists.*that its folder is one"):
+        write_atomically(path / "below", b"new")

@@ -90,6 +90,23 @@ def test_a_sentence_that_starts_within_a_token_is_left_out(tmp_path):
     assert found.ids.tolist() == [0] and found.sentence_starts(0).tolist() == [0]
 
 
+def test_special_tokens_padding_and_truncation_of_a_tokenizer_do_not_enter(tokenizer, corpus, tmp_path):
+    """A tokenizer that adds BOS, pads with its end-of-text token and cuts long texts gives the ids of one that does not."""
+    from tokenizers import Tokenizer, processors
+
+    eager = Tokenizer.from_str(tokenizer.to_str())
+    eager.post_processor = processors.TemplateProcessing(single=f"{tokens.END_OF_TEXT} $A", special_tokens=[(tokens.END_OF_TEXT, 0)])
+    eager.enable_padding(pad_id=0, pad_token=tokens.END_OF_TEXT)
+    eager.enable_truncation(4)
+    eager.encode_special_tokens = False
+    both = [each.ids for each in eager.encode_batch(["One.", TEXTS[0]])]
+    assert both[0][0] == both[1][0] == 0 and len(both[0]) == len(both[1]) == 4  # it does all that, if it is let
+    expected = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
+    found = tokens.encode_corpus(eager, corpus, cache=tmp_path)
+    assert found.fingerprint != expected.fingerprint
+    assert (found.ids == expected.ids).all() and (found.offsets == expected.offsets).all() and (found.starts == expected.starts).all()
+
+
 def test_tokens_are_stored_once_and_mapped(tokenizer, corpus, tmp_path, monkeypatch):
     first = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
     monkeypatch.setattr(tokens, "_batches", lambda *_: pytest.fail("tokenised a second time"))
