@@ -2,11 +2,12 @@
 
     python -m l2m_utils.gaussian_runs --tier laptop                 # the whole grid, two one-thread processes
     python -m l2m_utils.gaussian_runs --tier cluster --list         # names of the cells, one job each
-    python -m l2m_utils.gaussian_runs --tier cluster --cell NAME    # one of them
+    python -m l2m_utils.gaussian_runs --tier cluster --cell NAME    # one of them; several GPUs: torchrun --nproc_per_node 4 -m …
     python -m l2m_utils.gaussian_runs --tier laptop --collect       # what is finished, into the published tables
 
 A finished cell is one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
 reader's: the cells of role ``search`` run first, and every other cell takes the best rate of its architecture.
+The notebook models/gaussian-kl calls :func:`simulate`; ``workflow/gaussian.smk`` makes a job of each cell.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
@@ -31,7 +32,7 @@ from l2m_utils.continuous import ContinuousModel, published_model, small_model
 from l2m_utils.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.records import PROJECT, RESULTS, Recorder, commit, hardware, write_json
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-from l2m_utils.training import CHECKPOINT, LOG, Settings, train
+from l2m_utils.training import CHECKPOINT, LOG, Settings, TrainingError, process_of, train
 
 NOTEBOOK = "models/gaussian-kl"
 HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
@@ -41,7 +42,11 @@ RATES = (5e-3, 1e-2, 2e-2)
 
 @dataclass(frozen=True)
 class Cell:
-    """One training run.  ``state`` is the size of the recurrent state (0: none); a ``learning_rate`` of 0 is filled in by the search."""
+    """One training run; a ``learning_rate`` of 0 is filled in by the search.
+
+    ``state`` is the size of the recurrent state, which attention models do not have.  ``sequences`` make a step, over all processes;
+    ``held_out`` tokens measure the finished model.
+    """
 
     model: str
     length: int
@@ -53,6 +58,7 @@ class Cell:
     sequences: int = 8
     steps: int = 1000
     learning_rate: float = 0.0
+    held_out: int = HELD_OUT
 
     @property
     def name(self) -> str:
@@ -64,44 +70,58 @@ class Cell:
         rate = f"-lr{self.learning_rate:g}" if self.role == "search" else ""
         return f"{self.role}-{self.family}-{self.model}-{self.state}-{self.length}-s{self.seed}-{self.steps}{rate}"
 
+    @property
+    def small(self) -> bool:
+        """Whether the model is one for two processor cores, not one of table F.1."""
+        return self.model not in GAUSSIAN
+
     def build(self) -> ContinuousModel:
         """The model of the cell: of table F.1 by name, or a small one."""
-        if self.model in GAUSSIAN:
-            return published_model(self.model, self.length, self.copies)
-        return small_model(self.model, self.length, self.copies, self.state or 16)
+        if self.small:
+            return small_model(self.model, self.length, self.copies, self.state)
+        return published_model(self.model, self.length, self.copies)
 
 
-def laptop_cells(tokens: int = 1024, steps: int = 1000, seeds: int = 3) -> list[Cell]:
-    """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras."""
+def laptop_cells(
+    tokens: int = 1024, steps: int = 1000, seeds: int = 3, *, lengths: tuple[int, ...] = (16, 64, 256), longest: int = 1024, rates: tuple[float, ...] = RATES,
+    states: tuple[int, ...] = (16, 4, 64), more_states: tuple[int, ...] = (8, 32, 12, 24, 48), held_out: int = HELD_OUT,
+) -> list[Cell]:  # fmt: skip
+    """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras.
+
+    ``states`` are those of both state-space models, ``more_states`` of Mamba-2 alone, ``longest`` is a length with one seed only.
+    """
 
     def cell(model: str, length: int, state: int = 0, **more) -> Cell:
-        return Cell(model, length, state=state, **{"steps": steps, "sequences": max(1, tokens // length), **more})
+        return Cell(model, length, state=state, **{"steps": steps, "sequences": max(1, tokens // length), "held_out": held_out, **more})
 
-    lengths = (16, 64, 256)
-    cells = [cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r) for m, s in (("transformer", 0), ("mamba2", 64), ("mamba", 64)) for r in RATES]
+    largest = max(states)
+    cells = [cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r) for m, s in (("transformer", 0), ("mamba2", largest), ("mamba", largest)) for r in rates]
 
     def every(seed: int) -> list[Cell]:
         new = [cell("transformer", n, seed=seed) for n in lengths]
-        new += [cell(m, n, s, seed=seed) for m in ("mamba2", "mamba") for s in (16, 4, 64) for n in lengths]
-        new += [cell("mamba2", n, s, seed=seed) for s in (8, 32, 12, 24, 48) for n in lengths]
+        new += [cell(m, n, s, seed=seed) for m in ("mamba2", "mamba") for s in states for n in lengths]
+        new += [cell("mamba2", n, s, seed=seed) for s in more_states for n in lengths]
         new += [cell("mamba2", n, s, seed=seed, family="logarithmic") for s in (4, 8, 16) for n in lengths]
         return new
 
     cells += every(0)
     cells += [cell("transformer", n, seed=0, steps=3 * steps, role="long") for n in lengths]
-    cells += [cell("mamba2", n, 64, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
-    cells += [cell(m, n, 16 if m == "hybrid" else 0, role="extra") for m in ("window", "hybrid") for n in lengths]
+    cells += [cell("mamba2", n, largest, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
+    mixed = (("window", 0), ("hybrid", 16))
+    cells += [cell(m, n, s, role="extra") for m, s in mixed for n in lengths]
     for seed in range(1, seeds):
         cells += every(seed)
         cells += [cell("transformer", n, seed=seed, steps=3 * steps, role="long") for n in lengths]
-    cells += [cell(m, 1024, s, role="extra") for m, s in (("transformer", 0), ("mamba2", 4), ("mamba2", 16), ("mamba2", 64))]
+        cells += [cell(m, n, s, role="extra", seed=seed) for m, s in mixed for n in lengths]
+    cells += [cell(m, n, s, steps=3 * steps, role="long") for m, s in mixed for n in lengths]
+    cells += [cell(m, longest, s, role="extra") for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))]
     cells += [cell("transformer", n, role="extra", family="logarithmic") for n in lengths]
     return cells
 
 
 def smoke_cells() -> list[Cell]:
-    """Two tiny cells that show that the code path runs."""
-    return [Cell(m, 16, state=s, steps=5, sequences=4, learning_rate=5e-3) for m, s in (("transformer", 0), ("mamba2", 4))]
+    """Four steps of a few cells of every role, so that the whole chapter runs; what they learn means nothing."""
+    return laptop_cells(tokens=64, steps=4, seeds=2, lengths=(16, 64), longest=256, rates=RATES[:2], states=(4, 16), more_states=(), held_out=256)
 
 
 def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
@@ -115,8 +135,8 @@ def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> 
 def tier_cells(tier: str) -> list[Cell]:
     """The grid of a tier; ``ValueError`` for an unknown one.
 
-    >>> len(tier_cells("smoke")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
-    (2, True)
+    >>> len(tier_cells("laptop")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
+    (186, True)
     """
     grids = {
         "smoke": smoke_cells,
@@ -135,18 +155,23 @@ def _loss(model, batch) -> torch.Tensor:
 
 
 def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int], tuple[torch.Tensor, ...]]:
-    """Fresh data as a function of the step: values and true means (b, L, c), true deviations (1, L), float32."""
+    """Fresh data as a function of the step: values and true means (b, L, c), true deviations (1, L), float32.
+
+    Several processes share the cell's sequences, so that the step stays the same; ``ValueError`` if they cannot.
+    """
 
     def make(step: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
+        if cell.sequences % world:
+            raise ValueError(f"cell {cell.name}: {world} processes cannot share {cell.sequences} sequences a step evenly; start a number of processes that divides it")
         rng = np.random.default_rng([cell.seed, step, rank])
-        values, means, std = source.batch(cell.sequences, cell.copies, rng)
+        values, means, std = source.batch(cell.sequences // world, cell.copies, rng)
         return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (values, means, std[None]))
 
     return make
 
 
 @torch.no_grad()
-def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int = HELD_OUT) -> tuple[np.ndarray, np.ndarray]:
+def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
     """Mean KL and mean NLL at every position, (L,) each in nats, on held-out sequences that depend on the length only."""
     model.eval()
     device = next(model.parameters()).device
@@ -161,28 +186,44 @@ def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, 
     return kl.cpu().numpy(), expected_nll(kl, std.double()).cpu().numpy()
 
 
-def run_cell(cell: Cell, folder: str | Path, progress: bool = True, tokens: int = HELD_OUT) -> dict:
+def _finished(path: Path, cell: Cell) -> dict:
+    """The record of a finished cell; :class:`TrainingError` if it is of another configuration."""
+    record = json.loads(path.read_text())
+    wanted = {key: value for key, value in asdict(cell).items() if key in record and not (key == "learning_rate" and value == 0)}
+    different = [f"{key}: {record[key]!r} there, {value!r} here" for key, value in wanted.items() if record[key] != value]
+    if different:
+        raise TrainingError(f"{path} is the record of another configuration ({'; '.join(different)}); use another folder, or delete it to train again")
+    return record
+
+
+def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str = "") -> dict:
     """Train and measure one cell, or read its record if it is finished; the record is ``folder/<name>.json``.
 
-    Raises ``ValueError`` for a cell without a learning rate, and what :func:`l2m_utils.training.train` raises.
+    ``device`` defaults to ``"cpu"`` for a small model and to ``"cuda"`` for one of table F.1.  Of several processes (``torchrun``) the first
+    measures and writes; the others return ``{}``.  Raises ``ValueError`` for a cell without a learning rate, a state of size 0 and a length
+    that the source does not have, and :class:`TrainingError`, with the cell's name, for what stops :func:`l2m_utils.training.train`.
     """
     folder = Path(folder)
     path = folder / f"{cell.name}.json"
     if path.exists():
-        return json.loads(path.read_text())
+        return _finished(path, cell)
     if cell.learning_rate <= 0:
         raise ValueError(f"cell {cell.name} has no learning rate: run the search first (`run_grid`), or set one")
     torch.manual_seed(cell.seed)
     model, source = cell.build(), HierarchicalGaussian.from_length(cell.length, cell.family)
-    small = cell.model not in GAUSSIAN
     settings = Settings(
-        steps=cell.steps, learning_rate=cell.learning_rate, warmup=min(100 if small else 2000, cell.steps // 5), betas=(0.9, 0.99 if small else 0.999),
-        device="cpu" if small else "auto", log_every=max(1, cell.steps // 20), save_every=500, seed=cell.seed,
+        steps=cell.steps, learning_rate=cell.learning_rate, warmup=min(100 if cell.small else 2000, cell.steps // 5), betas=(0.9, 0.99 if cell.small else 0.999),
+        device=device or ("cpu" if cell.small else "cuda"), log_every=max(1, cell.steps // 20), save_every=500, seed=cell.seed,
     )  # fmt: skip
     scratch = folder / "unfinished" / cell.name
     start = time.perf_counter()
-    log = train(model, batches(source, cell), _loss, settings, scratch, {"cell": cell.name, "learning_rate": cell.learning_rate}, progress)
-    kl, nll = held_out(model, source, cell.copies, tokens)
+    try:
+        log = train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
+    except TrainingError as error:
+        raise TrainingError(f"cell {cell.name}: {error}") from error
+    if process_of()[0] > 0:
+        return {}
+    kl, nll = held_out(model, source, cell.copies, cell.held_out)
     record = asdict(cell) | {
         "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
@@ -240,12 +281,13 @@ def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
         bar.close()
 
 
-def tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The finished cells of a folder: one row a run, and one row a run and position (zero-based).
+def tables(folder: str | Path, cells: Sequence[Cell] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The finished cells of a folder (of ``cells``, if given): one row a run, and one row a run and position (zero-based).
 
     Raises ``ValueError`` when there is none.
     """
-    records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+    wanted = None if cells is None else {cell.name for cell in cells}
+    records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json")) if wanted is None or path.stem in wanted]
     if not records:
         raise ValueError(f"no finished cell in {folder}: run `python -m l2m_utils.gaussian_runs` first")
     frames = []
@@ -256,10 +298,20 @@ def tables(folder: str | Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     return pd.DataFrame(records), pd.concat(frames, ignore_index=True)
 
 
-def collect(folder: str | Path, tier: str, results: str | Path) -> pd.DataFrame:
+def simulate(tier: str, folder: str | Path, processes: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train every cell of a tier that is not finished in ``folder``; returns the tables (runs, positions) of the whole grid.
+
+    Raises what :func:`tier_cells` and :func:`run_cell` raise; called again, it goes on where it stopped.
+    """
+    cells = tier_cells(tier)
+    run_grid(cells, folder, processes)
+    return tables(folder, cells)
+
+
+def collect(folder: str | Path, tier: str, results: str | Path, cells: Sequence[Cell] | None = None) -> pd.DataFrame:
     """Save the tables ``runs`` and ``positions`` of a folder as records of the notebook; returns ``runs``."""
     run = Recorder(NOTEBOOK, tier, folder=results)
-    runs, positions = tables(folder)
+    runs, positions = tables(folder, cells)
     run.table("positions", positions)
     return run.table("runs", runs)
 
@@ -271,6 +323,7 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--cell", help="run one cell, by name")
+    parser.add_argument("--device", default="", choices=["", "cpu", "cuda", "auto"], help="for --cell (default: cpu for the small models, cuda for those of table F.1)")
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
     parser.add_argument("--collect", action="store_true", help="save the finished cells as the published tables")
     arguments = parser.parse_args(words)
@@ -280,7 +333,7 @@ def main(words: list[str] | None = None) -> None:
         print("\n".join(cell.name for cell in cells))
         return
     if arguments.collect:
-        runs = collect(folder, arguments.tier, arguments.results or RESULTS / f"{arguments.tier}-none")
+        runs = collect(folder, arguments.tier, arguments.results or RESULTS / f"{arguments.tier}-none", cells)
         print(f"{len(runs)} of {len(cells)} cells collected")
         return
     if arguments.tier != "smoke" and commit().endswith("+changes"):
@@ -291,9 +344,13 @@ def main(words: list[str] | None = None) -> None:
             sys.exit(f"error: no cell {arguments.cell!r} in tier {arguments.tier}; --list shows the names")
         if chosen[0].learning_rate <= 0:
             chosen = [replace(chosen[0], learning_rate=best_rates(folder).get(chosen[0].model, 0.0))]
-        run_cell(chosen[0], folder)
-        return
-    run_grid(cells, folder, arguments.processes)
+    try:
+        if arguments.cell:
+            run_cell(chosen[0], folder, device=arguments.device)
+        else:
+            run_grid(cells, folder, arguments.processes)
+    except (TrainingError, ValueError) as error:
+        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

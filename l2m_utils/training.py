@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -87,10 +88,20 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
 
 
+def process_of() -> tuple[int, int]:
+    """(rank, world) as ``torchrun`` and ``accelerate launch`` set them; (0, 1) in a process that nobody launched.
+
+    >>> process_of()
+    (0, 1)
+    """
+    return int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+
+
+@cache
 def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> float:
     """Multiply-adds count twice: floating-point operations a second of a large matrix product on ``device``.
 
-    This measured peak, not the maker's, is what the utilisation of a run is a share of.
+    This measured peak, not the maker's, is what the utilisation of a run is a share of; a process measures it once.
     """
     a = torch.full((side, side), 0.5, device=device, dtype=dtype)  # no random numbers: a resumed run must not draw more than a straight one
     wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
@@ -169,7 +180,7 @@ def train(
     checkpoint of another configuration, and memory that does not suffice.
     """
     device = choose_device(settings.device)
-    rank, world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
+    rank, world = process_of()
     if device.type == "cuda" and world > 1:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
