@@ -10,14 +10,17 @@ A *scorer* is any object with the method and attributes of :class:`Scorer`.  The
 =====================================  =====================================================
 
 Every one of them puts exactly one prefix token before a sequence (BOS, else EOS), scores sequences of
-any length up to its context, and never pads.  :func:`.store.score_all` adds files that survive a kill.
+any length up to its context, and never pads.  :func:`.connect.connect` makes one from the name of a model;
+:class:`.stored.StoredScorer` adds files that survive a kill.
 
 This module holds what the four share and imports nothing heavy.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -130,6 +133,23 @@ def equal_length_batches(sequences: Sequence[np.ndarray], batch_tokens: int) -> 
         size = max(1, batch_tokens // length)
         for start in range(0, len(by_length[length]), size):
             yield by_length[length][start : start + size]
+
+
+def pinned(model: str, revision: str) -> dict[str, str]:
+    """What ``from_pretrained`` needs besides the name: nothing for a local folder, the ``revision`` (a commit hash) for a hub id.
+
+    Branches move, and stored scores with them.  Raises :class:`ScoringError` for a hub id without a full commit, or no name at all.
+
+    >>> pinned("someone/model", 40 * "a") == {"revision": 40 * "a"}, pinned(".", "")
+    (True, {})
+    """
+    if not model:
+        raise ScoringError("model is empty: give a local folder in the Hugging Face layout, or a hub id with its commit, revision='<40 hex digits>'")
+    if Path(model).is_dir():
+        return {}
+    if not re.fullmatch(r"[0-9a-f]{40}", revision):
+        raise ScoringError(f"model {model!r} is no local folder and its revision is {revision!r}: pin a hub model to a commit, revision='<40 hex digits>'")
+    return {"revision": revision}
 
 
 def choose_prefix(named) -> int:

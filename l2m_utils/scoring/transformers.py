@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import warnings
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from l2m_utils.scoring import NO_LIMIT, ScoringError, check_logprobs, check_sequences, choose_prefix, equal_length_batches
+from l2m_utils.scoring import NO_LIMIT, ScoringError, check_logprobs, check_sequences, choose_prefix, equal_length_batches, pinned
 from l2m_utils.scoring.chunked import split_model
 
 
@@ -72,19 +71,16 @@ class TransformersScorer:
         """
         from transformers import AutoModelForCausalLM, AutoTokenizer
 
-        local = Path(name).is_dir()
-        if not local and not re.fullmatch(r"[0-9a-f]{40}", revision):
-            raise ScoringError(f"model {name!r} is no local folder and its revision is {revision!r}: pin a hub model to a commit, revision='<40 hex digits>'")
-        pinned = {} if local else {"revision": revision}
+        commit = pinned(name, revision)
         if prefix_id is None:
             try:
-                prefix_id = choose_prefix(AutoTokenizer.from_pretrained(name, trust_remote_code=False, **pinned))
+                prefix_id = choose_prefix(AutoTokenizer.from_pretrained(name, trust_remote_code=False, **commit))
             except (OSError, ValueError):
                 pass  # no tokenizer beside the model: its configuration names the prefix
         model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, device_map=device_map, trust_remote_code=False, use_safetensors=True, **pinned
+            name, dtype=dtype, device_map=device_map, trust_remote_code=False, use_safetensors=True, **commit
         )
-        return cls(model, prefix_id, name=Path(name).name if local else name, revision=revision, **options)
+        return cls(model, prefix_id, name=name if commit else Path(name).resolve().name, revision=revision, **options)
 
     def score(self, sequences) -> list[np.ndarray]:
         """log q(wᵢ | prefix, w₁ … wᵢ₋₁) in nats, float32, one array a sequence, in the given order.

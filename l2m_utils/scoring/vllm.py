@@ -7,10 +7,13 @@ compare a few sequences with :class:`~l2m_utils.scoring.transformers.Transformer
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from l2m_utils.scoring import ScoringError, check_logprobs, check_sequences
 
@@ -20,7 +23,7 @@ class VllmScorer:
 
     Parameters
     ----------
-    model, revision : hub id with a commit, or a local folder.
+    model, revision : hub id with a commit, or a local folder, whose files are hashed unless a revision names them.
     prefix_id : the token before every sequence (BOS, else EOS).
     vocabulary : number of token ids of the model.
     max_model_len : most tokens in one request; two of them go to the prefix and to the one token that vLLM must generate.
@@ -56,16 +59,17 @@ class VllmScorer:
         except ImportError as error:
             raise ImportError("vLLM is not installed; on a machine with a GPU: pip install 'l2m-book[vllm]'") from error
         self.prefix_id, self.vocabulary, self.context = prefix_id, vocabulary, max_model_len - 2
+        local = Path(model).is_dir()
         self.identity = {
             "backend": "vllm",
-            "model": model,
-            "revision": revision,
+            "model": Path(model).resolve().name if local else model,
+            "revision": revision or (folder_fingerprint(model) if local else ""),
             "dtype": dtype,
             **{key: str(value) for key, value in sorted(options.items())},
         }
         self._engine = LLM(
             model=model,
-            revision=revision or None,
+            revision=None if local else revision or None,
             dtype=dtype,
             tensor_parallel_size=tensor_parallel_size,
             pipeline_parallel_size=pipeline_parallel_size,
@@ -98,6 +102,25 @@ class VllmScorer:
                 raise ScoringError(f"vLLM scored another prompt than sequence {index}: expected the same token ids in the same order")
             scores.append(check_logprobs(prompt_logprobs(answer.prompt_logprobs, sequence), len(sequence), "vLLM"))
         return scores
+
+
+def folder_fingerprint(folder: str | Path) -> str:
+    """A hash (hex) of the configuration and the safetensors weights in ``folder``, read once in whole.
+
+    Raises :class:`ScoringError` when there are none.
+    """
+    weights = sorted(Path(folder).glob("*.safetensors"))
+    if not weights:
+        raise ScoringError(f"{folder} holds no .safetensors weights: save the model in the Hugging Face layout, or pass revision= to name it")
+    digest = hashlib.blake2b(digest_size=16)
+    with tqdm(total=sum(path.stat().st_size for path in weights), desc="hashing the weights", unit="B", unit_scale=True, delay=5) as bar:
+        for path in sorted(Path(folder).glob("config.json")) + weights:
+            digest.update(f"{path.name} {path.stat().st_size} ".encode())
+            with path.open("rb") as stream:
+                while content := stream.read(1 << 24):
+                    digest.update(content)
+                    bar.update(len(content) if path in weights else 0)
+    return digest.hexdigest()
 
 
 def prompt_logprobs(found, sequence: Sequence[int]) -> list[float]:
