@@ -70,14 +70,26 @@ class Table:
         return np.ascontiguousarray((matrix @ weights.astype(np.int64).T).T)
 
 
-def _table(keys: np.ndarray, n_documents: int) -> Table:
-    """Sort ``keys`` (symbol · D + document, changed in place) and count them."""
+def tally(keys: np.ndarray, n_documents: int) -> Table:
+    """Count ``keys`` = symbol · D + document, whole numbers ≥ 0; the array is sorted in place.
+
+    >>> tally(np.array([2 * 7 + 1, 2 * 5, 2 * 7 + 1]), 2)  # symbol 5 in document 0, symbol 7 twice in document 1
+    Table(symbols=array([5, 7]), borders=array([0, 1, 2]), documents=array([0, 1], dtype=int32), cells=array([1, 2]), n_documents=2)
+    """
     keys.sort()
     first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]])) if keys.size else np.zeros(0, np.int64)
-    cells = np.diff(first, append=keys.size)
+    return by_symbol(keys[first], np.diff(first, append=keys.size), n_documents)
+
+
+def by_symbol(keys: np.ndarray, cells: np.ndarray, n_documents: int) -> Table:
+    """The table of distinct ``keys`` = symbol · D + document, ascending, with their counts ``cells``.
+
+    >>> by_symbol(np.array([4, 5, 9]), np.array([3, 1, 2]), 2).weighted([1, 0]).tolist()  # symbols 2 and 4 in document 0
+    [3, 0]
+    """
     if n_documents == 1:  # nothing to take apart, and divisions are slow
-        return Table(keys[first].astype(np.int64), np.arange(cells.size + 1), np.zeros(cells.size, np.int32), cells, 1)
-    symbol, document = np.divmod(keys[first], n_documents)
+        return Table(keys.astype(np.int64), np.arange(cells.size + 1), np.zeros(cells.size, np.int32), cells, 1)
+    symbol, document = np.divmod(keys, n_documents)
     new = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]])) if symbol.size else symbol
     return Table(symbol[new].astype(np.int64), np.append(new, symbol.size), document.astype(np.int32), cells, n_documents)
 
@@ -104,37 +116,45 @@ def count_tokens(ids: ArrayLike, offsets: ArrayLike, *, by_document: bool = Fals
     ids, offsets = _checked(ids, offsets)
     n_documents = offsets.size - 1
     if by_document:
-        return _table(ids * np.int64(n_documents) + np.repeat(np.arange(n_documents), np.diff(offsets)), n_documents)
+        return tally(ids * np.int64(n_documents) + np.repeat(np.arange(n_documents), np.diff(offsets)), n_documents)
     counts = np.bincount(ids)
     symbols = np.flatnonzero(counts)
     return Table(symbols, np.arange(symbols.size + 1), np.zeros(symbols.size, np.int32), counts[symbols], 1)
 
 
 def pair_shards(
-    ids: ArrayLike, offsets: ArrayLike, distance: int, vocabulary_size: int, *, by_document: bool = False, shard: int = SHARD
+    ids: ArrayLike,
+    offsets: ArrayLike,
+    distance: int,
+    vocabulary_size: int,
+    *,
+    reach: int | None = None,
+    by_document: bool = False,
+    shard: int = SHARD,
 ) -> Iterator[Table]:
     """Count the pairs (W_i, W_{i+d}), a :class:`Table` at a time: ascending ranges of the left token.
 
-    Each shard holds about ``shard`` pairs (more only if one token alone starts more), so memory does not grow with the
-    corpus when ``ids`` is mapped from a file.  Raises ``ValueError`` for a distance below 1, ids outside the vocabulary, and
-    if no document is longer than ``distance``.
+    With ``reach`` ≥ ``distance`` only positions i with i + reach still in the document are used, the same for every distance.  Each shard holds about ``shard`` pairs (more only if one token alone starts more), so memory does not grow with the
+    corpus when ``ids`` is mapped from a file.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary,
+    and if no document is longer than ``reach``.
     """
     ids, offsets = _checked(ids, offsets)
     n_documents = offsets.size - 1 if by_document else 1
-    if distance < 1:
-        raise ValueError(f"distance must be at least 1, got {distance}")
+    reach = distance if reach is None else reach
+    if not 1 <= distance <= reach:
+        raise ValueError(f"expected 1 ≤ distance ≤ reach, got distance {distance} and reach {reach}")
     if shard < 1:
         raise ValueError(f"shard must be at least 1 pair, got {shard}")
     if ids.size and int(ids.max()) >= vocabulary_size:
         raise ValueError(f"token id {ids.max()} does not fit vocabulary_size={vocabulary_size}: give the size of the tokenizer")
     largest = vocabulary_size**2 * n_documents
     if largest > np.iinfo(np.int64).max:
-        raise ValueError(f"{vocabulary_size}² pairs of {n_documents} documents do not fit into 64 bits: count with by_document=False")
+        raise ValueError(f"{vocabulary_size}² pairs of {n_documents} documents do not fit into 64 bits: use a smaller vocabulary, or by_document=False")
     borders = enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
-    spans = [(number, a, b - distance) for number, (a, b) in borders if b - a > distance]
+    spans = [(number, a, b - reach) for number, (a, b) in borders if b - a > reach]
     if not spans:
         longest = int(np.diff(offsets).max())
-        raise ValueError(f"no document has more than {distance} tokens (the longest has {longest}): use a smaller distance")
+        raise ValueError(f"no document has more than {reach} tokens (the longest has {longest}): use a smaller distance")
 
     total = sum(b - a for _, a, b in spans)
     ranges = [(0, vocabulary_size, total)] if total <= shard else list(_ranges(ids, spans, vocabulary_size, shard))
@@ -154,7 +174,7 @@ def pair_shards(
                 part *= n_documents
                 part += number
             filled += left.size
-        yield _table(keys, n_documents)
+        yield tally(keys, n_documents)
 
 
 def _pieces(spans: list[tuple[int, int, int]], size: int) -> Iterator[tuple[int, int, int]]:
@@ -179,7 +199,14 @@ def _ranges(ids: np.ndarray, spans: list[tuple[int, int, int]], vocabulary_size:
 
 
 def count_pairs(
-    ids: ArrayLike, offsets: ArrayLike, distance: int, vocabulary_size: int, *, by_document: bool = False, shard: int = SHARD
+    ids: ArrayLike,
+    offsets: ArrayLike,
+    distance: int,
+    vocabulary_size: int,
+    *,
+    reach: int | None = None,
+    by_document: bool = False,
+    shard: int = SHARD,
 ) -> Table:
     """Count the pairs (W_i, W_{i+d}) within documents: all shards of :func:`pair_shards` as one :class:`Table`.
 
@@ -189,7 +216,7 @@ def count_pairs(
     >>> [divmod(int(symbol), 2) for symbol in table.symbols], table.counts.tolist()
     ([(0, 1), (1, 0)], [2, 2])
     """
-    tables = list(pair_shards(ids, offsets, distance, vocabulary_size, by_document=by_document, shard=shard))
+    tables = list(pair_shards(ids, offsets, distance, vocabulary_size, reach=reach, by_document=by_document, shard=shard))
     if len(tables) == 1:
         return tables[0]
     shifts = np.cumsum([0] + [table.cells.size for table in tables])

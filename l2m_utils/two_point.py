@@ -14,12 +14,14 @@ Letters: N pairs, D documents, V vocabulary size, k distances.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
+from l2m_utils.counting import SHARD, Table, by_symbol, count_tokens, pair_shards, tally
 from l2m_utils.decay import jackknife_covariance
 from l2m_utils.entropy import grassberger_digamma
 
@@ -178,39 +180,73 @@ def pair_counts(pairs: Pairs) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return keys // pairs.vocabulary, keys % pairs.vocabulary, counts
 
 
-def _entropies(keys: np.ndarray, pairs: Pairs, size: int) -> tuple[np.ndarray, np.ndarray, float]:
-    """Grassberger entropy of ``keys`` (< size) with everything (index 0) and without each document (1 … D).
+@dataclass
+class _Sums:
+    """Σ n G(n) and N over counted symbols, with every document (index 0) and without each of the D (1 … D), and the singletons.
 
-    One pass serves all D + 1: without document d, a symbol's count falls from n to n − c, and only the
-    (symbol, document) cells with c > 0 change the sum Σ n G(n).  Also returns N of each and the coverage.
+    Tables that share no symbol are added one after the other, so the whole need not fit into memory.
     """
-    n_documents = pairs.n_documents
-    if size > np.iinfo(np.int64).max // n_documents:
-        raise ValueError(f"{size} symbols times {n_documents} documents do not fit into 64 bits: use a smaller vocabulary")
-    cells = keys * n_documents + pairs.document
-    if size * n_documents <= 2 * cells.size:  # a dense table is cheaper than sorting
-        table = np.bincount(cells, minlength=size * n_documents)
-        cells = np.flatnonzero(table)
-        c = table[cells]
-    else:
-        cells.sort()
-        starts = np.flatnonzero(np.concatenate([[True], cells[1:] != cells[:-1]]))
-        c = np.diff(starts, append=cells.size)
-        cells = cells[starts]
-    symbol, document = np.divmod(cells, n_documents)
-    starts = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]]))
-    n = np.add.reduceat(c, starts)
-    n_g = np.zeros(n.max() + 1)
-    n_g[1:] = np.arange(1, n_g.size) * grassberger_digamma(np.arange(1, n_g.size))
 
-    n_of_cell = np.repeat(n, np.diff(starts, append=symbol.size))
-    lost = np.bincount(document, weights=n_g[n_of_cell] - n_g[n_of_cell - c], minlength=n_documents)
-    total = np.concatenate([[0], np.bincount(document, weights=c, minlength=n_documents)])
-    total = keys.size - total
-    if total.min() <= 0:
-        raise ValueError("one document holds every pair: an error bar over documents needs at least two")
-    sums = n_g[n].sum() - np.concatenate([[0], lost])
-    return np.log(total) - sums / total, total, float(1 - (n == 1).sum() / keys.size)
+    n_documents: int
+    sums: np.ndarray | float = 0.0
+    totals: np.ndarray | int = 0
+    singletons: int = 0
+
+    def add(self, table: Table) -> None:
+        """Without document d, a symbol's count falls from n to n − c: only cells with c > 0 change the sums."""
+        n, c = table.counts, table.cells
+        n_g = np.zeros(n.max() + 1)
+        n_g[1:] = np.arange(1, n_g.size) * grassberger_digamma(np.arange(1, n_g.size))
+        n_of_cell = np.repeat(n, np.diff(table.borders))
+        lost = np.bincount(table.documents, weights=n_g[n_of_cell] - n_g[n_of_cell - c], minlength=self.n_documents)
+        gone = np.bincount(table.documents, weights=c, minlength=self.n_documents)
+        self.sums = self.sums + n_g[n].sum() - np.append(0, lost)
+        self.totals = self.totals + n.sum() - np.append(0, gone)
+        self.singletons += int((n == 1).sum())
+
+    @property
+    def entropies(self) -> np.ndarray:
+        """Grassberger's log N − (1/N) Σ n G(n), (D + 1,)."""
+        if self.totals.min() <= 0:
+            raise ValueError("one document holds every pair: an error bar over documents needs at least two")
+        return np.log(self.totals) - self.sums / self.totals
+
+    @property
+    def coverage(self) -> float:
+        return float(1 - self.singletons / self.totals[0])
+
+
+def _collapse(keys: np.ndarray, cells: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct ``keys`` (< size), ascending, and the sum of the ``cells`` of each."""
+    if size <= 4 * keys.size:  # a dense table is cheaper than sorting
+        dense = np.bincount(keys, weights=cells, minlength=size)
+        keys = np.flatnonzero(dense)
+        return keys, dense[keys].astype(np.int64)
+    order = np.argsort(keys)
+    keys, cells = keys[order], cells[order]
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[first], np.add.reduceat(cells, first)
+
+
+def _information(tables: Iterable[Table], vocabulary: int, token_entropy: np.ndarray | None) -> tuple[np.ndarray, int, float]:
+    """Î (D + 1,), N and the coverage of pairs that are counted by document; both marginals come from the same tables."""
+    right = np.zeros(0, np.int64), np.zeros(0, np.int64)
+    for number, table in enumerate(tables):
+        n_documents = table.n_documents
+        if not number:
+            joint, left_sums, right_sums = (_Sums(n_documents) for _ in range(3))
+        joint.add(table)
+        if token_entropy is not None:
+            continue
+        of_left, of_right = np.divmod(np.repeat(table.symbols, np.diff(table.borders)), vocabulary)
+        size = vocabulary * n_documents
+        # All pairs of one left token are in one shard; right tokens come again in others.
+        left_sums.add(by_symbol(*_collapse(of_left * n_documents + table.documents, table.cells, size), n_documents))
+        right = _collapse(np.append(right[0], of_right * n_documents + table.documents), np.append(right[1], table.cells), size)
+    if token_entropy is not None:
+        return 2 * token_entropy - joint.entropies, int(joint.totals[0]), joint.coverage
+    right_sums.add(by_symbol(*right, n_documents))
+    return left_sums.entropies + right_sums.entropies - joint.entropies, int(joint.totals[0]), joint.coverage
 
 
 @dataclass(frozen=True)
@@ -233,15 +269,6 @@ class Curve:
         return np.sqrt(np.diag(jackknife_covariance(self.without)))
 
 
-def _mi(pairs: Pairs, token_entropy: np.ndarray | None) -> tuple[np.ndarray, int, float]:
-    joint, total, coverage = _entropies(pairs.left * pairs.vocabulary + pairs.right, pairs, pairs.vocabulary**2)
-    if token_entropy is not None:
-        return 2 * token_entropy - joint, int(total[0]), coverage
-    left, _, _ = _entropies(pairs.left, pairs, pairs.vocabulary)
-    right, _, _ = _entropies(pairs.right, pairs, pairs.vocabulary)
-    return left + right - joint, int(total[0]), coverage
-
-
 def mutual_information(pairs: Pairs) -> Curve:
     """Î of one set of pairs (such as :func:`null_pairs`), as a :class:`Curve` with a single point at distance 0.
 
@@ -249,7 +276,10 @@ def mutual_information(pairs: Pairs) -> Curve:
     >>> print(f"{mutual_information(pairs).mi[0]:.3f}")  # one token tells the next: log 2, and a little bias
     0.696
     """
-    mi, total, coverage = _mi(pairs, None)
+    if pairs.vocabulary**2 > np.iinfo(np.int64).max // pairs.n_documents:
+        raise ValueError(f"{pairs.vocabulary}² pairs of {pairs.n_documents} documents do not fit into 64 bits: use a smaller vocabulary")
+    keys = (pairs.left * pairs.vocabulary + pairs.right) * pairs.n_documents + pairs.document
+    mi, total, coverage = _information([tally(keys, pairs.n_documents)], pairs.vocabulary, None)
     return Curve(np.zeros(1, int), mi[:1], mi[1:, None], np.array([total]), np.array([coverage]))
 
 
@@ -272,13 +302,20 @@ def null_mi(pairs: Pairs, rng: np.random.Generator, kind: str = "across", repeat
 
 
 def two_point_mi(
-    tokens: ArrayLike, offsets: ArrayLike, distances: ArrayLike, *, reach: int | None = None, marginals: str = "pairs"
+    tokens: ArrayLike,
+    offsets: ArrayLike,
+    distances: ArrayLike,
+    *,
+    reach: int | None = None,
+    marginals: str = "pairs",
+    shard: int = SHARD,
 ) -> Curve:
     """Î_d in nats at every distance, with the leave-one-document-out values for error bars.
 
     ``tokens`` (T,) are ids ≥ 0, ``offsets`` (D + 1,) the document borders (:func:`flatten`); ``reach`` as in
     :func:`document_pairs`.  ``marginals="pairs"``: Ĥ(X) + Ĥ(Y) − Ĥ(X, Y), all from the pair table.
-    ``marginals="tokens"``: the published form 2Ĥ(X) − Ĥ(X, Y), with Ĥ(X) from all tokens (section B of the paper).
+    ``marginals="tokens"``: the published form 2Ĥ(X) − Ĥ(X, Y), with Ĥ(X) from all tokens (section B of the paper).  Pairs are counted
+    ``shard`` at a time (:func:`l2m_utils.counting.pair_shards`), so memory does not grow with the corpus.
     Raises ``ValueError`` for documents that are all too short, fewer than two documents, or broken input.
 
     >>> rng = np.random.default_rng(0)
@@ -292,17 +329,18 @@ def two_point_mi(
     distances = np.atleast_1d(np.asarray(distances))
     if not distances.size or distances.dtype.kind not in "iu" or distances[0] < 1 or (np.diff(distances) <= 0).any():
         raise ValueError(f"distances {distances.tolist()}: expected increasing whole numbers from 1 on, without duplicates")
+    vocabulary = int(tokens.max()) + 1
     token_entropy = None
     if marginals == "tokens":
-        document = np.repeat(np.arange(offsets.size - 1), np.diff(offsets))
-        vocabulary = int(tokens.max()) + 1
-        everything = Pairs(tokens, tokens, document, offsets.size - 1, vocabulary)
-        token_entropy, _, _ = _entropies(tokens.astype(np.int64), everything, vocabulary)
+        everything = _Sums(offsets.size - 1)
+        everything.add(count_tokens(tokens, offsets, by_document=True))
+        token_entropy = everything.entropies
     elif marginals != "pairs":
         raise ValueError(f"marginals {marginals!r}: expected 'pairs' or 'tokens'")
     rows = []
     for distance in tqdm(distances.tolist(), desc="two-point", leave=False, disable=tokens.size < 10**6):
-        rows.append(_mi(document_pairs(tokens, offsets, distance, reach=reach), token_entropy))
+        shards = pair_shards(tokens, offsets, distance, vocabulary, reach=reach, by_document=True, shard=shard)
+        rows.append(_information(shards, vocabulary, token_entropy))
     values = np.stack([row[0] for row in rows], axis=1)
     return Curve(distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows]))
 

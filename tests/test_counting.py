@@ -78,6 +78,18 @@ def test_shards_are_disjoint_and_no_larger_than_asked():
     assert all(before[1] < after[0] for before, after in zip(ranges, ranges[1:], strict=False))
 
 
+def test_reach_leaves_the_same_left_tokens_at_every_distance():
+    texts = [[0, 1, 2, 3, 4, 0], [4, 4, 1], [3, 2, 1, 0]]
+    for distance in (1, 2, 3):
+        table = counting.count_pairs(*flat(texts), distance, 5, reach=3)
+        expected = Counter((text[i], text[i + distance]) for text in texts for i in range(len(text) - 3))
+        assert as_dict(table) == expected
+    with pytest.raises(ValueError, match="distance 3 and reach 2"):
+        counting.count_pairs(*flat(texts), 3, 5, reach=2)
+    with pytest.raises(ValueError, match="more than 6 tokens .the longest has 6"):
+        counting.count_pairs(*flat(texts), 3, 5, reach=6)
+
+
 def test_keys_beyond_32_bits():
     vocabulary = 200_000
     ids = np.array([199_999, 199_999, 0, 199_999, 199_999, 199_998], dtype=np.int32)
@@ -111,7 +123,7 @@ def test_ids_mapped_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([0, 1], [0, 2], 0, 2), "distance must be at least 1"),
+        (([0, 1], [0, 2], 0, 2), "1 ≤ distance ≤ reach, got distance 0"),
         (([0, 1], [0, 2], 2, 2), "longest has 2"),
         (([0, 5], [0, 2], 1, 5), "does not fit vocabulary_size=5"),
         (([0, -1], [0, 2], 1, 5), "must not be negative"),

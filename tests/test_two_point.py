@@ -1,5 +1,6 @@
 """Two-point mutual information against brute force, closed forms and sources with known curves."""
 
+import tracemalloc
 from collections import Counter
 
 import numpy as np
@@ -48,18 +49,18 @@ def potts_tree_mi(depth, symbols, keep, distances, reach):
     return np.array(result)
 
 
-@given(DOCUMENTS, st.integers(1, 3), st.integers(0, 2))
+@given(DOCUMENTS, st.integers(1, 3), st.integers(0, 2), st.integers(1, 30))
 @settings(max_examples=150, deadline=None)
-def test_equals_counting_with_tuples_and_really_leaving_out(documents, distance, more):
+def test_equals_counting_with_tuples_and_really_leaving_out(documents, distance, more, shard):
     reach = distance + more
     tokens, offsets = two_point.flatten(documents)
     expected = brute_force(documents, distance, reach)
     without = [brute_force(documents[:j] + documents[j + 1 :], distance, reach) for j in range(len(documents))]
     if expected is None or None in without:
         with pytest.raises(ValueError):
-            two_point.two_point_mi(tokens, offsets, [distance], reach=reach)
+            two_point.two_point_mi(tokens, offsets, [distance], reach=reach, shard=shard)
         return
-    curve = two_point.two_point_mi(tokens, offsets, [distance], reach=reach)
+    curve = two_point.two_point_mi(tokens, offsets, [distance], reach=reach, shard=shard)
     assert curve.mi[0] == pytest.approx(expected[0], abs=1e-10)
     assert curve.pairs[0] == expected[1]
     assert curve.without[:, 0] == pytest.approx([each[0] for each in without], abs=1e-10)
@@ -81,6 +82,23 @@ def test_sorting_and_dense_tables_agree():
     small = two_point.two_point_mi(*two_point.flatten(documents), [1, 5])
     spread = two_point.two_point_mi(*two_point.flatten([doc * 4001 for doc in documents]), [1, 5])  # same text, huge ids
     assert np.allclose(small.mi, spread.mi, atol=1e-12) and np.allclose(small.without, spread.without, atol=1e-12)
+
+
+def test_shards_do_not_change_the_result_and_need_less_memory():
+    rng = np.random.default_rng(12)
+    tokens, offsets = two_point.flatten(rng.integers(0, 500, size=(20, 15_000)))
+
+    def peak(shard):
+        tracemalloc.start()
+        curve = two_point.two_point_mi(tokens.astype(np.int32), offsets, [1, 7], reach=7, shard=shard)
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return most, curve
+
+    (whole, expected), (sharded, found) = peak(1 << 24), peak(15_000)
+    assert sharded < whole / 3
+    for name in ("mi", "without", "pairs", "coverage"):
+        np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)
 
 
 def test_published_form_takes_its_marginal_from_all_tokens():
