@@ -1,5 +1,6 @@
 """Losses by position: known curves come back, crossings are found where they are, and the training side is causal, paired and resumable."""
 
+import argparse
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,9 @@ from hypothesis import strategies as st
 
 from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_between, smoothing_matrix, sums_and_counts
-from l2m_utils.text_training import KINDS, Recipe, compare, make, prepare, rows_from_sentences, score
+from l2m_utils.text_training import KINDS, Recipe, budget, compare, make, optimizers, prepare, rows_from_sentences, score, train
+from l2m_utils.tokens import TokenCorpus
+from l2m_utils.training import TrainingError
 
 TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=0.5, samples_per_document=3)
 
@@ -123,3 +126,69 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
     table = score(make("gpt2", held.vocabulary_size, TINY), held, TINY)
     assert (table["nll_sum"] / table["samples"]).mean() == pytest.approx(np.log(held.vocabulary_size), abs=0.3)
     assert (table["samples"].to_numpy() == losses[losses["model"] == "gpt2"]["samples"].to_numpy()).all()
+
+
+def counted_rows(step, number, length):
+    return np.random.default_rng(step).integers(1, 40, (number, length + 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_killed_run_ends_where_a_straight_one_does(kind, tmp_path):
+    straight, killed = (make(kind, 40, TINY) for _ in range(2))
+    log = train(straight, counted_rows, TINY, 1e-2, 6, tmp_path / "a", progress=False, save_every=2)
+
+    def kill(step, number, length):
+        if step == 5:
+            raise KeyboardInterrupt
+        return counted_rows(step, number, length)
+
+    with pytest.raises(KeyboardInterrupt):
+        train(killed, kill, TINY, 1e-2, 6, tmp_path / "b", progress=False, save_every=2)
+    resumed = make(kind, 40, replace(TINY, seed=3))  # other weights: everything comes from the checkpoint
+    again = train(resumed, counted_rows, TINY, 1e-2, 6, tmp_path / "b", progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
+    assert [row["loss"] for row in log] == [row["loss"] for row in again] and log[-1]["step"] == 6
+    with pytest.raises(TrainingError, match="another configuration"):
+        train(resumed, counted_rows, TINY, 2e-2, 6, tmp_path / "b", progress=False)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
+    model = make("gpt2", 40, TINY)
+    with torch.no_grad():
+        model.trunk.ln_f.weight.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="step 1 of 3; no checkpoint was written yet. Lower the learning rate, 0.01"):
+        train(model, counted_rows, TINY, 1e-2, 3, progress=False)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
+    model = make(kind, 40, TINY)
+    muon, adam = ([p for group in maker.param_groups for p in group["params"]] for maker in optimizers(model, 1e-3))
+    assert sorted(map(id, muon + adam)) == sorted(map(id, model.parameters()))
+    assert any(p is model.embedding.weight for p in adam) and all(p.ndim == 2 for p in muon)
+    names = {id(p): name for name, p in model.named_parameters()}
+    assert not any(word in names[id(p)] for p in muon for word in ("wpe", "A_log", "norm"))
+    assert sum("in_proj" in names[id(p)] or "c_attn" in names[id(p)] for p in muon) == (1 if kind == "gpt2" else 2) * TINY.layers
+
+
+def test_near_losses_are_those_of_a_model_that_saw_a_window():
+    """By brute force: a sample cut by hand, the loss of one token of it."""
+    tokens = np.random.default_rng(0).integers(1, 40, 200).astype(np.int32)
+    held = TokenCorpus("toy", tokens, np.array([0, 200]), np.array([7]), 40, "")
+    recipe = replace(TINY, samples_per_document=1)
+    model = make("gpt2", 40, recipe)
+    table = score(model, held, recipe, progress=False).set_index("position")
+    window = recipe.context // 8  # 3: positions 7 to 9 see the tokens from position 4 on
+    assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[2 * window :].all()
+    sample = tokens[7 : 7 + recipe.context]
+    for position, first in ((7, 4), (9, 4), (10, 7), (24, 19)):
+        with torch.no_grad():
+            losses = model(torch.from_numpy(np.concatenate([[0], sample[first - 1 : position]]).astype(np.int64))[None])
+        assert table["near_sum"][position] == pytest.approx(losses[0, -1].item(), rel=1e-5)
+
+
+def test_plans_are_read_and_refused():
+    assert budget("12:mamba") == (12, ("mamba",)) and budget("7") == (7, KINDS[:2])
+    for text in ("x:gpt2", "0:gpt2", "5:lstm"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected steps and kinds"):
+            budget(text)
