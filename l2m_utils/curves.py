@@ -57,8 +57,8 @@ def curve(
 ) -> Curve:
     """Estimates of ``contributions`` with 95 % intervals, and A·L^β fitted from L = ``fit_from`` on.
 
-    The same ``seed`` draws the same documents for every estimator, so curves can be compared replicate by replicate.  Lengths without a positive
-    interval are left out of the fit and listed; if fewer than three are left, the fit is made on the linear scale.
+    The same ``seed`` draws the same documents for every estimator, so curves can be compared replicate by replicate.  Lengths at which the
+    estimate or one of its replicates is not positive are left out of the fit and listed; if fewer than three are left, the fit is made on the linear scale.
 
     Raises ``ValueError`` for fewer than two documents or fewer than three lengths.
 

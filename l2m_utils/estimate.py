@@ -253,6 +253,9 @@ def vclub(
     ``partners`` (J, n) from :func:`derangements`.  ``as_published=True`` pairs a block's log q(Y|X) with log q(Y′|X) of the
     block whose partner it is (same X, another document's Y; first derangement only).
 
+    A value belongs to the document of its Y.  What the documents of the X′ add to the error of the mean is in the scatter of the values of *one*
+    derangement, but is averaged out of those of many, although the mean keeps it: with many, the interval of a bootstrap over documents is too narrow.
+
     Raises ``ValueError`` like :func:`direct`, and for a partner of the same document.
 
     >>> conditional = np.log([[0.5, 0.5, 0.8, 0.9], [0.5, 0.5, 0.4, 0.9]])

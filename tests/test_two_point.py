@@ -76,6 +76,21 @@ def test_pair_counts_are_the_counter(documents):
     assert dict(zip(zip(left.tolist(), right.tolist()), counts.tolist())) == expected
 
 
+@given(DOCUMENTS)
+@settings(max_examples=40, deadline=None)
+def test_every_estimator_on_the_same_table(documents):
+    pairs = [(doc[i], doc[i + 1]) for doc in documents for i in range(len(doc) - 1)]
+    if len(pairs) < 2:
+        return
+    found = two_point.by_estimator(two_point.document_pairs(*two_point.flatten(documents), 1)).set_index("estimator")
+    assert set(found.index) == {"plug-in", "Miller–Madow", "Chao–Shen", "jackknife", "Grassberger"}
+    counts = [list(Counter(each).values()) for each in (*zip(*pairs), pairs)]
+    for name, estimator in entropy.ESTIMATORS.items():
+        h = [estimator(each) for each in counts]
+        assert found.loc[name, ["left", "right", "joint", "mi"]].tolist() == pytest.approx([*h, h[0] + h[1] - h[2]], abs=1e-12)
+    assert found.coverage.tolist() == pytest.approx([entropy.coverage(counts[2])] * 5)
+
+
 def test_sorting_and_dense_tables_agree():
     rng = np.random.default_rng(3)
     documents = [rng.integers(0, 8, size=400) for _ in range(4)]
