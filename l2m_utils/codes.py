@@ -143,10 +143,8 @@ def block_sizes(lengths: ArrayLike, smallest: int = 256) -> np.ndarray:
 
 
 def _too_short(longest: int, size: int) -> str:
-    return (
-        f"no document has two adjacent blocks of {size} bytes: the longest has {longest}. Use longer documents, or a smallest block of at most "
-        f"{longest // 2} bytes"
-    )
+    smaller = f", or a smallest block of at most {longest // 2} bytes" if longest > 1 else ""
+    return f"no document has two adjacent blocks of {size} bytes: the longest has {longest} bytes. Use longer documents{smaller}"
 
 
 def sizes_to_fit(plan: pd.DataFrame, fewest: int) -> np.ndarray:

@@ -191,6 +191,8 @@ def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document
 def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus, Corpus]:
     """Training and held-out documents; the held-out ones have about the share ``held_out`` of the bytes.
 
+    At least two are held out if there are four, for error bars over documents need two.
+
     Documents are sorted by size into as many groups as are held out and one of each group is drawn, so both
     parts have short and long documents; of many such draws the one whose bytes are nearest to the share is kept, and a few
     exchanges of two documents bring it nearer.  The same corpus, share and seed always give the same split.  Raises :class:`CorpusError` for a single document.
@@ -209,7 +211,7 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
             "several. Give a folder or a .parquet file with several texts, cut this one into chapters, or raise limit_bytes"
         )
     rng = np.random.default_rng(seed)
-    groups = np.array_split(np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 1), n - 1))
+    groups = np.array_split(np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 2 if n > 3 else 1), n - 1))
     draws = np.stack([rng.choice(group, _SPLIT_DRAWS) for group in groups], axis=1)
     lacking = held_out * corpus.size - corpus.sizes[draws].sum(axis=1)
     best = np.abs(lacking).argmin()

@@ -40,6 +40,10 @@ class FirstTokens:
     def __post_init__(self):
         if self.order < 1 or not 0 <= self.weight <= 1:
             raise ValueError(f"order {self.order}, weight {self.weight}: expected an order of at least 1 and a weight from 0 to 1")
+        bad = np.argwhere(~np.isfinite(self.logprobs))
+        if len(bad):
+            place, value = bad[0].tolist(), np.asarray(self.logprobs)[tuple(bad[0])]
+            raise ValueError(f"first tokens: the log-probability at (block, split) {place} is {value}; expected finite numbers: score this block again")
 
 
 class NgramTable:

@@ -345,6 +345,12 @@ def test_split_is_balanced_even_with_heavy_tails(python_corpus):
     assert abs(held.size / sizes.sum() - 0.2) < 0.02 and len(held) == 16
 
 
+@pytest.mark.parametrize(("number", "held_out"), [(2, 1), (3, 1), (4, 2), (7, 2), (15, 3)])
+def test_few_documents_leave_two_for_error_bars(number, held_out):
+    corpus = Corpus("x", [Document(str(i), "word " * 100) for i in range(number)], "")
+    assert [len(part) for part in corpora.split(corpus)] == [number - held_out, held_out]
+
+
 def test_one_document_cannot_be_split():
     with pytest.raises(CorpusError, match="only one document .'emma'.*raise limit_bytes"):
         corpora.split(Corpus("x", [Document("emma", "text")], ""))

@@ -300,6 +300,7 @@ SHIFTED = np.roll(np.arange(4), -1)
         (lambda: vclub(GOOD, HALVES[:1], NAMES, [2, 4], SHIFTED), "one per split"),
         (lambda: FirstTokens(0, GOOD, 0.5), "order 0"),
         (lambda: FirstTokens(1, GOOD, 1.5), "weight 1.5"),
+        (lambda: FirstTokens(1, np.where(np.eye(4, 2) > 0, -np.inf, -1.0), 0.8), r"\(block, split\) \[0, 0\] is -inf"),
         (lambda: NgramTable([np.arange(1)], 2, 5), "nothing to count"),
         (lambda: NgramTable([np.array([0, 7])], 1, 5), "right tokenizer"),
         (lambda: NgramTable([np.array([-1, 2])], 1, 5), "right tokenizer"),
