@@ -94,7 +94,14 @@ def by_symbol(keys: np.ndarray, cells: np.ndarray, n_documents: int) -> Table:
     return Table(symbol[new].astype(np.int64), np.append(new, symbol.size), document.astype(np.int32), cells, n_documents)
 
 
-def _checked(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def check_documents(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+    """``ids`` (n,) and ``offsets`` (D + 1,) as arrays; ``ValueError`` unless ids are whole numbers ≥ 0 and offsets rise from 0 to n.
+
+    >>> check_documents([3, 1, 4], [0, 2])
+    Traceback (most recent call last):
+        ...
+    ValueError: offsets must rise from 0 to the 3 ids, got [0 2] … [2]
+    """
     ids, offsets = np.asarray(ids), np.asarray(offsets, dtype=np.int64)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise ValueError(f"ids must be a vector of whole numbers, got {ids.dtype} of shape {ids.shape}")
@@ -113,7 +120,7 @@ def count_tokens(ids: ArrayLike, offsets: ArrayLike, *, by_document: bool = Fals
     >>> count_tokens([5, 5, 7], [0, 2, 3]).counts.tolist()
     [2, 1]
     """
-    ids, offsets = _checked(ids, offsets)
+    ids, offsets = check_documents(ids, offsets)
     n_documents = offsets.size - 1
     if by_document:
         return tally(ids * np.int64(n_documents) + np.repeat(np.arange(n_documents), np.diff(offsets)), n_documents)
@@ -138,7 +145,7 @@ def pair_shards(
     corpus when ``ids`` is mapped from a file.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary,
     and if no document is longer than ``reach``.
     """
-    ids, offsets = _checked(ids, offsets)
+    ids, offsets = check_documents(ids, offsets)
     n_documents = offsets.size - 1 if by_document else 1
     reach = distance if reach is None else reach
     if not 1 <= distance <= reach:

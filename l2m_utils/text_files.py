@@ -33,7 +33,10 @@ def read(path: Path) -> Iterator[Document]:
     :class:`CorpusError`, also while reading.
     """
     if path.is_dir():
-        files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        try:
+            files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+        except OSError as error:
+            raise CorpusError(f"{path}: the folder cannot be listed ({error.strerror or error}). Check its permissions") from error
         if not files:
             raise CorpusError(f"{path}: the folder has no {', '.join(SUFFIXES)} file. Give a folder of texts, or one file")
     else:

@@ -23,7 +23,7 @@ from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
 from l2m_utils import entropy
-from l2m_utils.counting import SHARD, Table, by_symbol, count_tokens, pair_shards, tally
+from l2m_utils.counting import SHARD, Table, by_symbol, check_documents, count_tokens, pair_shards, tally
 from l2m_utils.decay import jackknife_covariance
 from l2m_utils.entropy import grassberger_digamma
 
@@ -74,15 +74,9 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
 
 
 def _checked(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
-    tokens, offsets = np.asarray(tokens), np.asarray(offsets, dtype=np.int64)
-    if tokens.ndim != 1 or tokens.dtype.kind not in "iu":
-        raise ValueError(f"tokens must be a vector of whole numbers, got {tokens.dtype} of shape {tokens.shape}")
-    if offsets.ndim != 1 or offsets.size < 2 or offsets[0] != 0 or offsets[-1] != tokens.size or (np.diff(offsets) < 0).any():
-        raise ValueError(f"offsets must rise from 0 to the {tokens.size} tokens, got {offsets[:3]} … {offsets[-1:]}")
+    tokens, offsets = check_documents(tokens, offsets)
     if not tokens.size:
         raise ValueError(f"all {offsets.size - 1} documents are empty: expected some tokens")
-    if tokens.min() < 0:
-        raise ValueError(f"token ids must not be negative, got {tokens.min()}")
     return tokens, offsets
 
 

@@ -205,6 +205,15 @@ def test_bad_files_give_one_clear_error(case, tmp_path):
         corpora.load(make(tmp_path))
 
 
+def test_a_folder_that_cannot_be_listed(tmp_path, monkeypatch):
+    def closed(path):  # root may list every folder, so the refusal is played
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "iterdir", closed)
+    with pytest.raises(CorpusError, match="the folder cannot be listed .Permission denied.*permissions"):
+        corpora.load(tmp_path)
+
+
 @pytest.mark.parametrize("name", ["books.parquet", "wiki.parquet"])
 def test_shared_corpora(name):
     if not (SHARED / name).exists():
