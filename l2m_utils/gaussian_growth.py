@@ -121,7 +121,7 @@ def by_octave(positions: pd.DataFrame) -> pd.DataFrame:
     """
     at = positions.groupby("position")[["kl", "nll"]].mean()
     first = np.floor(np.log2(at.index.to_numpy() + 1)).astype(int)
-    last = int(np.log2(len(at)))
+    last = int(np.ceil(np.log2(at.index.max() + 1)))
     return at.groupby(2 ** np.minimum(first, max(last - 1, 0))).mean().rename_axis("position")
 
 

@@ -7,13 +7,15 @@ import sys
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from l2m_utils import gaussian_runs
 from l2m_utils.configurations import GAUSSIAN
-from l2m_utils.gaussian_runs import Cell, batches, best_rates, collect, held_out, laptop_cells, main, run_cell, run_grid, simulate, smoke_cells, tables, tier_cells
+from l2m_utils.gaussian_growth import by_octave
+from l2m_utils.gaussian_runs import Cell, batches, best_rates, collect, held_out, laptop_cells, main, run_cell, run_grid, simulate, smoke_cells, tables, thinned, tier_cells
 from l2m_utils.records import PROJECT, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.training import TrainingError
@@ -195,6 +197,18 @@ def test_only_the_first_process_measures_and_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(gaussian_runs, "train", lambda *_: [{"loss": 1.0, "seconds": 0.0}])
     monkeypatch.setenv("RANK", "1")
     assert run_cell(TINY, tmp_path, progress=False) == {} and not list(tmp_path.glob("*.json"))
+
+
+@pytest.mark.parametrize("length", [64, 1024, 4096, 16384])
+def test_long_runs_are_thinned_without_changing_octave_means(length):
+    values = np.random.default_rng(0).random(length)
+    place, means = thinned(values)
+    assert len(place) == len(means) <= 1023 + 128 * 4 + 1 and place[0] == 0
+    np.testing.assert_array_equal(means[:1023], values[:1023])
+    whole, thin = (by_octave(pd.DataFrame({"position": at, "kl": kl, "nll": 0.0})).kl for at, kl in ((np.arange(length), values), (place, means)))
+    assert whole.index.tolist() == thin.index.tolist()
+    np.testing.assert_allclose(thin.iloc[:-1], whole.iloc[:-1], rtol=1e-12)
+    np.testing.assert_allclose(thin.iloc[-1], whole.iloc[-1], rtol=1e-2)  # one mean of the last octave holds one position more
 
 
 def test_simulate_is_resumable_and_leaves_out_cells_of_other_grids(tmp_path, monkeypatch):

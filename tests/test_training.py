@@ -147,6 +147,19 @@ def test_bf16_changes_the_arithmetic_and_still_learns():
     assert rows["bf16"][0]["loss"] == pytest.approx(rows["fp32"][0]["loss"], rel=0.05)
 
 
+def test_a_compiled_run_is_the_same_run(tmp_path, monkeypatch):
+    plain, compiled = model(), model()
+    train(plain, batches, loss, SETTINGS, tmp_path / "plain", progress=False)
+    real, seen = torch.compile, []
+    monkeypatch.setattr(torch, "compile", lambda net: seen.append(net) or real(net, backend="eager"))  # traced, but not handed to a C++ compiler
+    train(compiled, batches, loss, replace(SETTINGS, compile=True), tmp_path / "compiled", progress=False)
+    assert seen == [compiled]
+    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
+        torch.testing.assert_close(a, b)
+    # Checkpoints have the plain names, and whether a run is compiled does not make it another run.
+    assert len(train(model(), batches, loss, SETTINGS, tmp_path / "compiled", progress=False)) == 4
+
+
 WORKER = """
 import json, sys, torch
 sys.path.insert(0, sys.argv[1])
