@@ -29,6 +29,7 @@ from l2m_utils.records import Recorder
 # Published fits A·L^β at ℓ = L/2 for PG19 with LLaMA 3.1 405B (arXiv 2503.04725, figure 2b and section F.I), by key.
 PUBLISHED = {"2-gram": (2.27, 0.76), "vclub": (3.26, 0.71)}
 ORDERS = (1, 2)
+FIRST_TOKENS = ("uncorrected", "1-gram", "mixture", "anywhere")  # other treatments of the first tokens of Y, for the direct estimator
 
 
 def contributions(scores: Evaluations, documents: Sequence[np.ndarray], vocabulary: int) -> dict[str, Contributions]:
@@ -52,19 +53,17 @@ def contributions(scores: Evaluations, documents: Sequence[np.ndarray], vocabula
     return made
 
 
-def bipartite_curves(
-    scores: Evaluations, documents: Sequence[np.ndarray], vocabulary: int, *, n_boot: int, seed: int, fit_from: int
-) -> dict[str, Curve]:
-    """The curves of :func:`contributions` with 95 % intervals over documents and fitted power laws (:func:`l2m_utils.curves.curve`).
+def bipartite_curves(parts: Mapping[str, Contributions], wanted: Plan, *, n_boot: int, seed: int, fit_from: int) -> dict[str, Curve]:
+    """The curves of :func:`contributions` to a plan, with 95 % intervals over documents and fitted power laws (:func:`l2m_utils.curves.curve`).
 
     Raises ``ValueError`` for fewer than two documents, or when a ratio leaves fewer than three lengths from ``fit_from`` on.
     """
-    check_fit(scores.plan, fit_from)
+    check_fit(wanted, fit_from)
     names = {"uncorrected": "direct, uncorrected", "1-gram": "direct, 1-gram", "2-gram": "direct"}
     made = {}
-    for key, values in contributions(scores, documents, vocabulary).items():
+    for key, values in parts.items():
         kind, _, number = key.partition("-")
-        ratio = int(number) if number.isdigit() else scores.plan.ratios[0]
+        ratio = int(number) if number.isdigit() else wanted.ratios[0]
         name = names.get(key) or {"direct": "direct", "vclub": "vCLUB"}[kind]
         made[key] = curve(values, n_boot=n_boot, seed=seed, fit_from=fit_from, name=name, ratio=ratio)
     return made
@@ -91,12 +90,12 @@ def check_fit(wanted: Plan, fit_from: int) -> None:
 def record_name(key: str) -> str:
     """The record of the exponent of a curve.
 
-    >>> record_name("2-gram"), record_name("uncorrected"), record_name("vclub-3")
-    ('beta-direct', 'beta-direct-uncorrected', 'beta-vclub-ratio-3')
+    >>> record_name("2-gram"), record_name("mixture"), record_name("vclub-3"), record_name("probing")
+    ('beta-direct', 'beta-direct-mixture', 'beta-vclub-ratio-3', 'beta-probing')
     """
     if key == "2-gram":
         return "beta-direct"
-    if key in ("uncorrected", "1-gram"):
+    if key in FIRST_TOKENS:
         return f"beta-direct-{key}"
     kind, _, ratio = key.partition("-")
     return f"beta-{kind}" + (f"-ratio-{ratio}" if ratio else "")

@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from l2m_utils import corpora
-from l2m_utils.bipartite_curves import beside_published, bipartite_curves, check_fit, save_curves
+from l2m_utils.bipartite_curves import beside_published, bipartite_curves, check_fit, contributions, save_curves
 from l2m_utils.bootstrap import interval
 from l2m_utils.cost import Speed, duration, protocol, remaining, score_first_shard, speed
 from l2m_utils.estimate import derangements, mean_loss
@@ -144,9 +144,8 @@ def measure(options: argparse.Namespace) -> int:
 
     name = " ".join(part for part in (scorer.identity["model"], scorer.identity["revision"][:12], scorer.identity["dtype"]) if part)
     run = Recorder("estimation/your-model", options.tier, corpus=text.name, seed=options.seed, folder=options.records or options.folder / "records")
-    curves = bipartite_curves(
-        scores, tokens.documents, scorer.vocabulary, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from
-    )
+    parts = contributions(scores, tokens.documents, scorer.vocabulary)
+    curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
     save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed)
     costs = save_cost(run, wanted, count, speed(stored.shards()), name)

@@ -62,7 +62,7 @@ def test_contributions_are_those_of_the_estimators(chain_scores):
 def test_curves_meet_a_source_that_is_known(chain_scores):
     """Exact probabilities: the uncorrected direct estimate is unbiased at every ratio that has it, vCLUB lies above."""
     stored, scores = chain_scores
-    curves = bipartite_curves(scores, list(scores.tokens), stored.vocabulary, **SETTINGS)
+    curves = bipartite_curves(contributions(scores, list(scores.tokens), stored.vocabulary), scores.plan, **SETTINGS)
     made = curves["uncorrected"]
     truth = np.array([CHAIN.bipartite_mi(int(length), int(length) // 2) for length in made.lengths])
     error = made.replicates.std(axis=0)
@@ -79,14 +79,14 @@ def test_curves_meet_a_source_that_is_known(chain_scores):
 def test_a_plan_without_derangements_or_ratio_two():
     tokens = CHAIN.sample(40, 48, np.random.default_rng(3))
     scores = evaluate(ExactScorer(CHAIN, vocabulary=3), plan(48, (3,), derangements=0), tokens, np.arange(40), np.random.default_rng(1), progress=False)
-    curves = bipartite_curves(scores, list(tokens), 3, **SETTINGS)
+    curves = bipartite_curves(contributions(scores, list(tokens), 3), scores.plan, **SETTINGS)
     assert list(curves) == ["uncorrected", "1-gram", "2-gram"] and {made.ratio for made in curves.values()} == {3}
     assert beside_published({"vclub-3": curves["2-gram"]}).empty
 
 
 def test_records_of_the_curves(chain_scores, tmp_path):
     stored, scores = chain_scores
-    curves = bipartite_curves(scores, list(scores.tokens), stored.vocabulary, **SETTINGS)
+    curves = bipartite_curves(contributions(scores, list(scores.tokens), stored.vocabulary), scores.plan, **SETTINGS)
     run = Recorder("estimation/your-model", "smoke", "chain", folder=tmp_path)
     save_curves(run, curves, "the chain")
     values = load_values(tmp_path)
