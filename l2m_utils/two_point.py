@@ -28,6 +28,9 @@ from l2m_utils.decay import jackknife_covariance
 from l2m_utils.entropy import grassberger_digamma
 
 
+_LOOKUP = 1 << 16
+
+
 @dataclass(frozen=True)
 class Pairs:
     """N pairs of tokens: ``left`` and ``right`` (N,), and ``document`` (N,), with which a pair is left out."""
@@ -193,6 +196,16 @@ def by_estimator(pairs: Pairs) -> pd.DataFrame:
     )
 
 
+def _n_g(n: np.ndarray) -> np.ndarray:
+    """n G(n), and 0 at n = 0: looked up where counts are small, as nearly all are, and computed for the few large ones."""
+    size = min(int(n.max()), _LOOKUP)
+    known = np.append(0.0, np.arange(1, size + 1) * grassberger_digamma(np.arange(1, size + 1)))
+    result = known[np.minimum(n, size)]
+    large = n > size
+    result[large] = n[large] * grassberger_digamma(n[large])
+    return result
+
+
 @dataclass
 class _Sums:
     """Σ n G(n) and N over counted symbols, with every document (index 0) and without each of the D (1 … D), and the singletons.
@@ -208,12 +221,12 @@ class _Sums:
     def add(self, table: Table) -> None:
         """Without document d, a symbol's count falls from n to n − c: only cells with c > 0 change the sums."""
         n, c = table.counts, table.cells
-        n_g = np.zeros(n.max() + 1)
-        n_g[1:] = np.arange(1, n_g.size) * grassberger_digamma(np.arange(1, n_g.size))
-        n_of_cell = np.repeat(n, np.diff(table.borders))
-        lost = np.bincount(table.documents, weights=n_g[n_of_cell] - n_g[n_of_cell - c], minlength=self.n_documents)
+        of_symbol = _n_g(n)
+        each = np.diff(table.borders)
+        lost = np.repeat(of_symbol, each) - _n_g(np.repeat(n, each) - c)
+        lost = np.bincount(table.documents, weights=lost, minlength=self.n_documents)
         gone = np.bincount(table.documents, weights=c, minlength=self.n_documents)
-        self.sums = self.sums + n_g[n].sum() - np.append(0, lost)
+        self.sums = self.sums + of_symbol.sum() - np.append(0, lost)
         self.totals = self.totals + n.sum() - np.append(0, gone)
         self.singletons += int((n == 1).sum())
 

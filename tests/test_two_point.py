@@ -116,6 +116,14 @@ def test_shards_do_not_change_the_result_and_need_less_memory():
         np.testing.assert_allclose(getattr(found, name), getattr(expected, name), rtol=1e-12, atol=1e-12)
 
 
+def test_large_counts_are_computed_like_small_ones(monkeypatch):
+    documents = np.random.default_rng(13).integers(0, 3, size=(4, 300))
+    expected = two_point.two_point_mi(*two_point.flatten(documents), [1])
+    monkeypatch.setattr(two_point, "_LOOKUP", 5)
+    found = two_point.two_point_mi(*two_point.flatten(documents), [1])
+    assert found.mi == pytest.approx(expected.mi, abs=1e-12) and found.without == pytest.approx(expected.without, abs=1e-12)
+
+
 def test_published_form_takes_its_marginal_from_all_tokens():
     documents = [[0, 1, 1, 2, 0, 1], [2, 2, 1, 0]]
     curve = two_point.two_point_mi(*two_point.flatten(documents), [2], marginals="tokens")
