@@ -59,7 +59,7 @@ def bipartite_curves(parts: Mapping[str, Contributions], wanted: Plan, *, n_boot
     Raises ``ValueError`` for fewer than two documents, or when a ratio leaves fewer than three lengths from ``fit_from`` on.
     """
     check_fit(wanted, fit_from)
-    names = {"uncorrected": "direct, uncorrected", "1-gram": "direct, 1-gram", "2-gram": "direct"}
+    names = {"2-gram": "direct", "anywhere": "direct, prefix anywhere"} | {key: f"direct, {key}" for key in ("uncorrected", "1-gram", "mixture")}
     made = {}
     for key, values in parts.items():
         kind, _, number = key.partition("-")
