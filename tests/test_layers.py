@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, Mamba2Config, Mamba2ForCausalLM, MambaConfig, MambaForCausalLM
 
-from l2m_utils.layers import selective_scan as scan_module
+from l2m_utils.layers import scan_torch
 from l2m_utils.layers.backbone import StateSpaceBackbone, StateSpaceLM
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 from l2m_utils.layers.ssd import segment_sum, ssd, ssd_loop
@@ -46,12 +46,61 @@ def assert_same_function(fast, oracle, inputs, **options):
 @settings(max_examples=12, deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 2), st.integers(1, 70), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 2**20]))
 def test_selective_scan_is_the_recurrence(seed, batch, length, channels, entries, budget):
-    before = scan_module.SEGMENT_NUMBERS
-    scan_module.SEGMENT_NUMBERS = budget  # 1: a segment is one chunk; large: the whole sequence
+    before = scan_torch.TILE_NUMBERS
+    scan_torch.TILE_NUMBERS = budget  # 1: tiles of about √L tokens; large: the whole sequence
     try:
         assert_same_function(selective_scan, selective_scan_loop, scan_inputs(seed, batch, length, channels, entries))
     finally:
-        scan_module.SEGMENT_NUMBERS = before
+        scan_torch.TILE_NUMBERS = before
+
+
+def test_the_written_gradient_is_that_of_small_differences():
+    x, delta, A, B, C, D, state = scan_inputs(1, 2, 7, 2, 3)
+    inputs = [x, (delta.detach() / delta.detach().max()).requires_grad_(), A, B, C, D, state]
+    assert torch.autograd.gradcheck(selective_scan, inputs)
+
+
+def test_strided_inputs_and_mixed_types_are_the_same_function():
+    x, delta, A, B, C, *_ = (values.detach() for values in scan_inputs(2, 2, 9, 4, 3))
+    y, state = selective_scan(x, delta, A, B, C)
+    mixed = torch.cat([B, x, C], dim=-1)  # as a projection gives them: views of one tensor
+    b, v, c = mixed.split([3, 4, 3], dim=-1)
+    torch.testing.assert_close(selective_scan(v, delta, A, b, c)[0], y)
+    narrow, _ = selective_scan(x.bfloat16(), delta.float(), A.float(), B.float(), C.float())
+    assert narrow.dtype == torch.float32
+    torch.testing.assert_close(narrow, selective_scan(x.bfloat16().double(), delta, A, B, C)[0].float(), rtol=1e-4, atol=1e-4)
+    with torch.autocast("cpu", torch.bfloat16):  # does not reach inside the scan
+        torch.testing.assert_close(selective_scan(x.float(), delta.float(), A.float(), B.float(), C.float())[0], y.float(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_long_sequences_and_extreme_steps_stay_finite(scale):
+    """exp(Σ Δ A) runs from 1 to far below the smallest float: a scan that divides by it would give inf or nan."""
+    inputs = [values.detach().float() for values in scan_inputs(3, 1, 3000, 2, 2)[:5]]
+    inputs[1] = inputs[1] * scale
+    inputs = [values.requires_grad_() for values in inputs]
+    y, state = selective_scan(*inputs)
+    grads = torch.autograd.grad(y.sum() + state.sum(), inputs)
+    assert all(torch.isfinite(values).all() for values in (y, state, *grads))
+    with torch.no_grad():
+        expected, _ = selective_scan_loop(*inputs)
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+
+
+def kept_numbers(length: int, channels: int = 64, entries: int = 16) -> int:
+    """Numbers that the scan keeps for its gradient."""
+    inputs = [values.detach().float().requires_grad_() for values in scan_inputs(0, 1, length, channels, entries)[:5]]
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda values: kept.append(values.numel()), lambda _: None):
+        selective_scan(*inputs)
+    return sum(kept)
+
+
+def test_memory_is_the_input_and_a_state_every_root_length(monkeypatch):
+    monkeypatch.setattr(scan_torch, "TILE_NUMBERS", 1)
+    for length in (100, 1600):
+        tiles, state, inputs = round(length**0.5), 64 * 16, length * (2 * 64 + 2 * 16) + 64 * 16
+        assert tiles * state < kept_numbers(length) <= tiles * state + inputs
 
 
 @settings(max_examples=12, deadline=None)

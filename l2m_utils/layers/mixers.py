@@ -6,12 +6,25 @@ Letters as in :mod:`selective_scan` and :mod:`ssd`; w is the width of the residu
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import silu, softplus
+from torch.utils.checkpoint import checkpoint
 
 from l2m_utils.layers.selective_scan import selective_scan
 from l2m_utils.layers.ssd import ssd
+
+
+def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+    """``function(*inputs)`` that keeps only its inputs for the gradient and computes what is between again.
+
+    A projection that comes last costs nothing a second time: recomputation ends once its input is known.
+    """
+    if not torch.is_grad_enabled():
+        return function(*inputs)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
 class RMSNorm(nn.Module):
@@ -45,7 +58,8 @@ class CausalConv1d(nn.Conv1d):
         super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x.transpose(1, 2))[..., : x.shape[1]].transpose(1, 2)
+        y = super().forward(x.transpose(1, 2))[..., : x.shape[1]]
+        return y.transpose(1, 2).contiguous()  # every later operation is then on neighbours in memory
 
 
 class MambaMixer(nn.Module):
@@ -67,11 +81,11 @@ class MambaMixer(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         x, gate = self.in_proj(u).chunk(2, dim=-1)
-        x = silu(self.conv1d(x))
+        x = recomputed(lambda x: silu(self.conv1d(x)), x)
         rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
-        delta = softplus(self.dt_proj(rank))
+        delta = recomputed(lambda rank: softplus(self.dt_proj(rank)), rank)
         y, _ = selective_scan(x.float(), delta.float(), -torch.exp(self.A_log.float()), B.float(), C.float(), self.D.float())
-        return self.out_proj(y.to(u.dtype) * silu(gate))
+        return recomputed(lambda y, gate: self.out_proj(y.to(u.dtype) * silu(gate)), y, gate)
 
 
 class Mamba2Mixer(nn.Module):

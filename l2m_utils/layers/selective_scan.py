@@ -1,20 +1,20 @@
-"""The selective scan of Mamba in plain PyTorch: a loop that defines it, and a chunked scan that trains.
+"""The selective scan of Mamba: a loop that defines it, and the function that trains.
 
 For every channel d and state entry n (Gu and Dao 2024, equation 2, with the zero-order hold for A and Euler for B)
 
     h_t = exp(Δ_t A) h_{t−1} + Δ_t B_t x_t,        y_t = Σ_n C_t h_t + D x_t .
 
-Letters: b batch, L length, d channels, n state entries a channel, T tokens a chunk, K chunks a segment.
+Letters: b batch, L length, d channels, n state entries a channel.
 """
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
-from torch.utils.checkpoint import checkpoint
 
-CHUNK = 16  # T: the loop inside a segment takes T + K steps, so T near the square root of a segment is best
-SEGMENT_NUMBERS = 2**24  # b·d·n·(tokens of a segment): what one segment keeps while it is differentiated
+from l2m_utils.layers.scan_backends import RUN, backend_name
 
 
 def check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
@@ -52,72 +52,25 @@ def selective_scan_loop(
     return (y if D is None else y + D * x), h
 
 
-def _segment(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
-    """One segment of K·T tokens: all chunks advance together, then their end states are chained.
-
-    Every factor is a decay in (0, 1], so nothing overflows however long the segment is.
-    """
-    batch, length, channels = x.shape
-    chunks = length // CHUNK
-    shape = (batch, chunks, CHUNK, -1)
-    step, drive = delta.reshape(shape), (delta * x).reshape(shape)
-    b, c = B.reshape(shape), C.reshape(shape)
-    # 1. Within chunks, from a zero state: T steps, each for all K chunks at once.
-    local = x.new_zeros(batch, chunks, channels, A.shape[1])
-    inner = []
-    for t in range(CHUNK):
-        local = torch.exp(step[:, :, t, :, None] * A) * local + drive[:, :, t, :, None] * b[:, :, t, None]
-        inner.append(torch.einsum("bkdn,bkn->bkd", local, c[:, :, t]))
-    # 2. Across chunks: K steps on whole-chunk decays.
-    elapsed = step.cumsum(2)
-    whole = torch.exp(elapsed[:, :, -1, :, None] * A)
-    starts = []
-    for k in range(chunks):
-        starts.append(h)
-        h = whole[:, k] * h + local[:, k]
-    start = torch.stack(starts, dim=1)
-    # 3. What the state at the start of a chunk still contributes to each of its tokens.
-    outputs = [
-        inner[t] + torch.einsum("bkdn,bkn->bkd", torch.exp(elapsed[:, :, t, :, None] * A) * start, c[:, :, t]) for t in range(CHUNK)
-    ]
-    return torch.stack(outputs, dim=2).reshape(batch, length, channels), h
-
-
-def segment_length(batch: int, channels: int, entries: int, length: int) -> int:
-    """Tokens of a segment, a multiple of the chunk: as many as keep b·d·n·tokens below the budget.
-
-    >>> segment_length(4, 256, 16, 512), segment_length(4, 1536, 16, 4096)
-    (512, 160)
-    """
-    most = max(CHUNK, SEGMENT_NUMBERS // (batch * channels * entries) // CHUNK * CHUNK)
-    return min(most, -(-length // CHUNK) * CHUNK)
-
-
+@torch.compiler.disable  # a loop over tokens is not something to unroll into a graph
 def selective_scan(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, state: Tensor | None = None
 ) -> tuple[Tensor, Tensor]:
-    """The scan of :func:`selective_scan_loop`, fast and small: chunks in parallel, segments recomputed in backward.
+    """The scan of :func:`selective_scan_loop`, fast and small: same arguments, same results, all gradients.
 
-    Same arguments and results.  About √L sequential steps a segment instead of L; memory grows with the states
-    between segments, not with L·d·n, because a segment's inner states are computed again for its gradient.
-    Odd lengths are padded with Δ = 0, which neither decays nor drives the state.
+    Memory for the gradient is the input and about √L states of b·n·d numbers; its own gradient cannot be taken.
+    Mixed types are computed in the widest of them, and autocast does not reach inside.  :mod:`scan_backends` says
+    which code runs it.
+
+    >>> one = torch.ones(1, 3, 1)
+    >>> selective_scan(one, one, torch.zeros(1, 1), one, one)[0].flatten().tolist()  # A = 0: a running sum
+    [1.0, 2.0, 3.0]
     """
     check_shapes(x, delta, A, B, C)
-    length = x.shape[1]
-    padding = -length % CHUNK
-    full_x = x
-    if padding:
-        x, delta, B, C = (torch.nn.functional.pad(values, (0, 0, 0, padding)) for values in (x, delta, B, C))
-    h = x.new_zeros(x.shape[0], x.shape[2], A.shape[1]) if state is None else state
-    size = segment_length(x.shape[0], x.shape[2], A.shape[1], length)
-    pieces = []
-    learning = torch.is_grad_enabled() and any(values.requires_grad for values in (x, delta, A, B, C, h))
-    for start in range(0, x.shape[1], size):
-        part = [values[:, start : start + size] for values in (x, delta)] + [A] + [values[:, start : start + size] for values in (B, C)]
-        if learning:
-            y, h = checkpoint(_segment, *part, h, use_reentrant=False, preserve_rng_state=False)
-        else:
-            y, h = _segment(*part, h)
-        pieces.append(y)
-    y = torch.cat(pieces, dim=1)[:, :length]
-    return (y if D is None else y + D * full_x), h
+    values = (x, delta, A, B, C) if state is None else (x, delta, A, B, C, state)
+    wide = functools.reduce(torch.promote_types, (v.dtype for v in values))
+    x, delta, A, B, C = (v.to(wide) for v in (x, delta, A, B, C))
+    state = None if state is None else state.to(wide)
+    with torch.autocast(x.device.type, enabled=False):
+        y, state = RUN[backend_name(x, A, state)](x, delta, A, B, C, state)
+    return (y if D is None else y + D * x), state
