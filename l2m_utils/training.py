@@ -174,7 +174,8 @@ def train(
     ``batches(step, rank, world)`` gives the tensors of one process' share of a step, (b, L, …) first; ``loss(model, batch)`` a
     scalar in nats.  With a ``folder``, ``log.jsonl`` and ``checkpoint.safetensors`` are kept there, and a run of the same
     ``configuration`` (and settings) resumes exactly.  A row has step, loss (mean since the last row), lr, gradient
-    norm, seconds, tokens/s and utilisation: 6 · parameters · tokens/s as a share of :func:`matmul_rate`.
+    norm, seconds, tokens/s and utilisation: 6 · parameters · tokens/s as a share of :func:`matmul_rate`.  On several processes the loss is
+    that of the first one's share, and a model that draws random numbers (dropout) resumes with fresh ones on the others.
 
     Raises :class:`TrainingError` for a loss that is not finite (the last good checkpoint stays), a missing GPU, a
     checkpoint of another configuration, and memory that does not suffice.
@@ -199,6 +200,8 @@ def train(
     done, rows = 0, []
     if folder is not None and (folder / CHECKPOINT).exists():
         done = load_checkpoint(folder / CHECKPOINT, model, optimizer, identity)
+        if rank > 0:
+            torch.manual_seed(settings.seed + rank + world * done)  # the saved generator is that of the first process
         rows = _read_log(folder / LOG, done)
     if folder is not None and rank == 0:
         write_atomically(folder / LOG, "".join(json.dumps(row) + "\n" for row in rows).encode())

@@ -56,6 +56,27 @@ def test_a_killed_run_resumes_to_the_same_bits(killed_at, tmp_path):
     assert again[-1]["gradient_norm"] == rows[-1]["gradient_norm"]
 
 
+def test_another_process_does_not_resume_on_the_generator_of_the_first(tmp_path, monkeypatch):
+    def until_killed(step, rank, world):
+        if step == 7:
+            raise Stop
+        return batches(step, rank, world)
+
+    with pytest.raises(Stop):
+        train(model(), until_killed, loss, SETTINGS, tmp_path, progress=False)
+    seeds = {}
+    for rank in ("0", "1"):
+        monkeypatch.setenv("RANK", rank)
+
+        def first_step(step, rank, world):
+            seeds[rank] = torch.initial_seed()
+            raise Stop
+
+        with pytest.raises(Stop):
+            train(model(), first_step, loss, SETTINGS, tmp_path, progress=False)
+    assert seeds[0] != seeds[1]
+
+
 def test_a_finished_run_is_not_trained_again(tmp_path):
     first = train(model(), batches, loss, SETTINGS, tmp_path, progress=False)
     assert train(model(), lambda *_: pytest.fail("asked for data"), loss, SETTINGS, tmp_path, progress=False) == first
