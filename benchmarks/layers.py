@@ -1,10 +1,12 @@
 """Training steps of our sequence layers against the fallbacks of transformers: seconds and memory, each in a process of its own.
 
-Four layers, 128 wide, 4 sequences a step; forward and backward of the backbone on the same configuration, one thread.  The alternatives
-are what ``transformers`` runs without compiled kernels: its sequential scan (``mamba``), its parallel scan
-(``use_mambapy``), and its Mamba-2.  Longer sequences are left out once a fallback's step takes more than twenty seconds.
+Four layers, 128 wide, 4 sequences a step; forward and backward of the backbone on the same configuration, one thread.  The
+alternatives are what ``transformers`` runs without compiled kernels: its sequential scan, whose step grows with the square of
+the length and is not tried beyond 512 tokens; its parallel scan (``use_mambapy``, which needs the package ``mambapy`` and is
+the sequential scan without it); and its Mamba-2, in chunks of 256 tokens as published models have.
 
-    python benchmarks/layers.py          # prints the rows
+    python benchmarks/layers.py                          # prints the rows
+    python benchmarks/layers.py measure ours mamba 512   # one measurement
 """
 
 from __future__ import annotations
@@ -14,11 +16,17 @@ import resource
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
-LONGEST_STEP = 20.0  # seconds: a fallback that was slower than this is not tried at a longer length
-TIMEOUT = 400.0
-VARIANTS = {"mamba": ("mamba", False), "mambapy": ("mamba", True), "mamba2": ("mamba2", False)}
+TIMEOUT = 1200.0
+# name → (model type, use_mambapy, what it is, longest length tried)
+VARIANTS = {
+    "mamba": ("mamba", False, "Mamba, sequential fallback", 512),
+    "mambapy": ("mamba", True, "Mamba, use_mambapy", 4096),
+    "mamba2": ("mamba2", False, "Mamba-2", 4096),
+}
+MAMBA_130M = {"width": 768, "layers": 24, "tokens": 4096}
 
 
 def config_of(kind: str, mambapy: bool, width: int, layers: int):
@@ -28,15 +36,15 @@ def config_of(kind: str, mambapy: bool, width: int, layers: int):
     common = {"vocab_size": 256, "hidden_size": width, "num_hidden_layers": layers, "use_cache": False, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
     if kind == "mamba":
         return MambaConfig(**common, state_size=16, use_mambapy=mambapy)
-    return Mamba2Config(**common, state_size=64, head_dim=32, num_heads=2 * width // 32, n_groups=1, chunk_size=64)
+    return Mamba2Config(**common, state_size=128, head_dim=64, num_heads=2 * width // 64, n_groups=1, chunk_size=256)
 
 
 def measure(whose: str, variant: str, length: int, width: int = 128, layers: int = 4, sequences: int = 4) -> dict:
-    """Seconds of a training step and the memory that it added, in this process; two steps when the first is short."""
+    """CPU seconds of a training step and the memory that it added, in this process; the best of three when a step is short."""
     import torch
 
     torch.set_num_threads(1)
-    kind, mambapy = VARIANTS[variant]
+    kind, mambapy, _, _ = VARIANTS[variant]
     torch.manual_seed(0)
     config = config_of(kind, mambapy, width, layers)
     if whose == "ours":
@@ -69,33 +77,42 @@ def apart(*words: str | int) -> dict | None:
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
 
 
+def ours_or_error(variant: str, *sizes: int) -> dict:
+    """Our measurement; raises ``RuntimeError`` with the command that shows why there is none."""
+    ours = apart("ours", variant, *sizes)
+    if ours is None:
+        raise RuntimeError(f"our step failed; run `python benchmarks/layers.py measure ours {' '.join(map(str, (variant, *sizes)))}` to see why")
+    return ours
+
+
 def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
-    """Rows of the benchmark report: times and memory by length, and the largest model of the issue that has to fit."""
-    rows = []
-    names = {"mamba": "Mamba, sequential fallback", "mambapy": "Mamba, use_mambapy", "mamba2": "Mamba-2"}
-    for variant, name in names.items():
-        for length in lengths:
+    """Rows of the benchmark report: times and memory by length, and the model of 130 million parameters that has to fit."""
+    rows, sequential = [], {}
+    for variant, (kind, mambapy, name, longest) in VARIANTS.items():
+        if mambapy and not find_spec("mambapy"):
+            print(f"  {name}: skipped, the package is not installed (pip install mambapy)", file=sys.stderr)
+            continue
+        for length in (length for length in lengths if length <= longest):
             theirs = apart("theirs", variant, length)
             if theirs is None:
+                print(f"  {name}, L = {length}: transformers ran out of memory or of {TIMEOUT:.0f} s", file=sys.stderr)
                 break
-            ours = apart("ours", variant, length)
-            if ours is None:
-                raise RuntimeError(f"our {variant} failed at L = {length}; run `python benchmarks/layers.py measure ours {variant} {length}` to see why")
+            ours = ours_or_error(variant, length)
             print(f"  {name}, L = {length}: ours {ours}, theirs {theirs}", file=sys.stderr, flush=True)
+            if variant == "mamba":
+                sequential[length] = theirs["gigabytes"]
             note = f"{name} of transformers on CPU; 4 layers, width 128, 4 × {length} tokens, one thread"
             for key, unit, what in (("seconds", "s", "training step"), ("gigabytes", "GB", "peak memory of a training step")):
                 mine, other = ours[key], theirs[key]
                 rows.append({"name": f"{what}, {name}, L = {length}", "ours": mine, "theirs": other, "ratio": other / mine, "unit": unit, "note": note})
-            if theirs["seconds"] > LONGEST_STEP:
-                break
-    # Mamba-130M with 4 × 4,096 tokens.  Theirs is not run: its memory is linear in layers × channels × tokens, taken from the longest length above.
-    measured = [row for row in rows if "memory" in row["name"] and names["mamba"] in row["name"]][-1]
-    length = int(measured["name"].split("= ")[1])
-    theirs = measured["theirs"] * (24 / 4) * (768 / 128) * (4096 / length)
-    ours = apart("ours", "mamba", 4096, 768, 24)
-    if ours is not None:
-        note = f"24 layers, width 768, 4 × 4,096 tokens: our step measured ({ours['seconds']:.0f} s, one thread); theirs scaled up from L = {length} at width 128, not run"
-        rows.append({"name": "peak memory of a training step, Mamba-130M, 4 × 4,096 tokens", "ours": ours["gigabytes"], "theirs": theirs, "ratio": theirs / ours["gigabytes"], "unit": "GB", "note": note})
+    if sequential:
+        # Theirs is not run at this size: its memory grows with layers × channels × tokens, here from the longest length above.
+        width, layers, tokens = MAMBA_130M["width"], MAMBA_130M["layers"], MAMBA_130M["tokens"]
+        length, measured = max(sequential.items())
+        theirs = measured * (layers / 4) * (width / 128) * (tokens / length)
+        ours = ours_or_error("mamba", tokens, width, layers)
+        note = f"24 layers, width 768, 4 × {tokens} tokens: our step measured ({ours['seconds']:.0f} s of one thread); theirs scaled up from L = {length} at width 128, not run"
+        rows.append({"name": f"peak memory of a training step, Mamba-130M, 4 × {tokens} tokens", "ours": ours["gigabytes"], "theirs": theirs, "ratio": theirs / ours["gigabytes"], "unit": "GB", "note": note})
     return rows
 
 

@@ -6,10 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoModelForCausalLM, Mamba2Config, Mamba2ForCausalLM, MambaConfig, MambaForCausalLM
 
-from l2m_utils.layers import scan_torch
+from l2m_utils.layers import scan_torch, ssd_chunks
 from l2m_utils.layers.backbone import StateSpaceBackbone, StateSpaceLM
+from l2m_utils.layers.mixers import CausalConv1d
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
-from l2m_utils.layers.ssd import segment_sum, ssd, ssd_loop
+from l2m_utils.layers.ssd import ssd, ssd_loop
+from l2m_utils.layers.ssd_chunks import segment_sum
 
 
 def scan_inputs(seed, batch, length, channels, entries):
@@ -84,7 +86,7 @@ def test_long_sequences_and_extreme_steps_stay_finite(scale):
     assert all(torch.isfinite(values).all() for values in (y, state, *grads))
     with torch.no_grad():
         expected, _ = selective_scan_loop(*inputs)
-    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4 * float(expected.abs().max()))
+    torch.testing.assert_close(y, expected, rtol=1e-4, atol=1e-4 * float(expected.detach().abs().max()))
 
 
 def kept_numbers(length: int, channels: int = 64, entries: int = 16) -> int:
@@ -104,10 +106,44 @@ def test_memory_is_the_input_and_a_state_every_root_length(monkeypatch):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 2), st.integers(1, 70), st.sampled_from([(1, 1), (4, 1), (4, 2)]), st.integers(1, 3), st.sampled_from([1, 7, 64]))
-def test_ssd_is_the_recurrence(seed, batch, length, heads_groups, entries, chunk):
+@given(st.integers(0, 1000), st.integers(1, 2), st.integers(1, 70), st.sampled_from([(1, 1), (4, 1), (4, 2)]), st.integers(1, 3), st.sampled_from([1, 7, 64]), st.sampled_from([1, 2**20]))
+def test_ssd_is_the_recurrence(seed, batch, length, heads_groups, entries, chunk, budget):
     inputs = ssd_inputs(seed, batch, length, *heads_groups, 2, entries)
-    assert_same_function(ssd, ssd_loop, inputs, chunk=chunk)
+    before = ssd_chunks.TILE_NUMBERS["cpu"]
+    ssd_chunks.TILE_NUMBERS["cpu"] = budget  # 1: one chunk at a time; large: the whole sequence
+    try:
+        assert_same_function(ssd, ssd_loop, inputs, chunk=chunk)
+    finally:
+        ssd_chunks.TILE_NUMBERS["cpu"] = before
+
+
+def test_the_written_gradient_of_the_duality_is_that_of_small_differences():
+    x, delta, A, *rest = ssd_inputs(1, 2, 7, 4, 2, 2, 3)
+    inputs = [x, (delta.detach() / delta.detach().max()).requires_grad_(), A, *rest]
+    assert torch.autograd.gradcheck(lambda *values: ssd(*values, chunk=3), inputs)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_the_duality_stays_finite_and_exact_at_extreme_steps(scale):
+    inputs = [values.detach().float() for values in ssd_inputs(3, 1, 700, 2, 1, 2, 2)[:5]]
+    inputs[1] = inputs[1] * scale
+    inputs = [values.requires_grad_() for values in inputs]
+    (y, state), (true_y, true_state) = ssd(*inputs), ssd_loop(*inputs)
+    grads = torch.autograd.grad(y.sum() + state.sum(), inputs)
+    for got, expected in zip((y, state, *grads), (true_y, true_state, *torch.autograd.grad(true_y.sum() + true_state.sum(), inputs)), strict=True):
+        torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
+
+
+@pytest.mark.parametrize(("length", "bias"), [(1, True), (3, False), (9, True)])
+def test_the_convolution_is_that_of_pytorch(length, bias):
+    torch.manual_seed(0)
+    ours = CausalConv1d(5, 4, bias).double()
+    x = torch.randn(2, length, 5, dtype=torch.float64, requires_grad=True)
+    theirs = torch.nn.functional.conv1d(x.transpose(1, 2), ours.weight, ours.bias, padding=3, groups=5)[..., :length].transpose(1, 2)
+    torch.testing.assert_close(ours(x), theirs)
+    inputs = [x, *ours.parameters()]
+    for got, expected in zip(torch.autograd.grad(ours(x).sin().sum(), inputs), torch.autograd.grad(theirs.sin().sum(), inputs), strict=True):
+        torch.testing.assert_close(got, expected)
 
 
 def test_segment_sum_keeps_digits_after_a_strong_decay():

@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.functional import silu, softplus
 from torch.utils.checkpoint import checkpoint
 
@@ -51,6 +52,33 @@ def _time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
     return steps + torch.log(-torch.expm1(-steps))
 
 
+class _Shifts(torch.autograd.Function):
+    """Σ_i x_{t−i} w_i + bias over (b, L, c) for a kernel of a few taps: shifted multiply-adds, which keep x alone.
+
+    The convolutions of PyTorch want channels before time; on a CPU the turning round costs more than the sum.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        taps = weight[:, 0].flip(1).t()  # taps[i] multiplies the token i steps back
+        y = torch.addcmul(bias, x, taps[0])
+        for i in range(1, min(len(taps), x.shape[1])):
+            y[:, i:].addcmul_(x[:, :-i], taps[i])
+        ctx.save_for_backward(x, taps)
+        return y
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
+        x, taps = ctx.saved_tensors
+        x_grad, taps_grad = grad * taps[0], torch.zeros_like(taps)
+        taps_grad[0] = (x * grad).sum((0, 1))
+        for i in range(1, min(len(taps), x.shape[1])):
+            x_grad[:, :-i].addcmul_(grad[:, i:], taps[i])
+            taps_grad[i] = (x[:, :-i] * grad[:, i:]).sum((0, 1))
+        return x_grad, taps_grad.flip(0).t()[:, None], grad.sum((0, 1))
+
+
 class CausalConv1d(nn.Conv1d):
     """Depthwise convolution over (b, L, c) that sees the current token and the ``kernel − 1`` before it."""
 
@@ -58,8 +86,8 @@ class CausalConv1d(nn.Conv1d):
         super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        y = super().forward(x.transpose(1, 2))[..., : x.shape[1]]
-        return y.transpose(1, 2).contiguous()  # every later operation is then on neighbours in memory
+        bias = self.weight.new_zeros(self.weight.shape[0]) if self.bias is None else self.bias
+        return _Shifts.apply(x, self.weight, bias).to(x.dtype)
 
 
 class MambaMixer(nn.Module):
@@ -98,7 +126,8 @@ class Mamba2Mixer(nn.Module):
             raise ValueError(f"num_heads {config.num_heads} × head_dim {config.head_dim} must be expand × hidden_size = {inner}")
         self.heads, self.groups, self.entries = config.num_heads, config.n_groups, config.state_size
         self.limit = tuple(config.time_step_limit)
-        self.chunk = config.chunk_size
+        # Any chunk gives the same sums.  Its matrices grow with it and the states between chunks with n over it.
+        self.chunk = min(config.chunk_size, 64, max(32, config.state_size // 2))
         mixed = inner + 2 * self.groups * self.entries
         self.sizes, self.parts = (inner, mixed, self.heads), (inner, self.groups * self.entries, self.groups * self.entries)
         self.in_proj = nn.Linear(config.hidden_size, sum(self.sizes), bias=config.use_bias)
@@ -114,5 +143,5 @@ class Mamba2Mixer(nn.Module):
         x, B, C = silu(self.conv1d(mixed)).split(self.parts, dim=-1)
         delta = softplus(delta.float() + self.dt_bias).clamp(*self.limit)
         x, B, C = x.float().unflatten(-1, (self.heads, -1)), *(values.float().unflatten(-1, (self.groups, -1)) for values in (B, C))
-        y, _ = ssd(x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), chunk=min(self.chunk, 64))
+        y, _ = ssd(x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), chunk=self.chunk)
         return self.out_proj(self.norm(y.flatten(-2).to(u.dtype), gate))

@@ -1,20 +1,23 @@
-"""State-space duality, the layer of Mamba-2, in plain PyTorch: a loop that defines it, and chunked einsums.
+"""State-space duality, the layer of Mamba-2, in plain PyTorch: a loop that defines it, and the function that trains.
 
 One scalar decay a head (Dao and Gu 2024, section 6): for head h, entries n and channels p
 
     S_t = exp(Δ_t A) S_{t−1} + Δ_t B_t ⊗ x_t,        y_t = C_t · S_t + D x_t .
 
 Inside a chunk the same map is a masked attention, y = ((C Bᵀ) ∘ exp(segment sums)) (Δ x), so a chunk is
-three matrix products; only chunk-to-chunk states are recurrent.
+a few matrix products (:mod:`ssd_chunks`); only chunk-to-chunk states are recurrent.
 
-Letters: b batch, L length, h heads, p channels a head, n entries of B and C, g groups that share B and C,
-k chunks, t and s positions in a chunk.
+Letters: b batch, L length, h heads, p channels a head, n entries of B and C, g groups that share B and C.
 """
 
 from __future__ import annotations
 
+import functools
+
 import torch
 from torch import Tensor
+
+from l2m_utils.layers.ssd_chunks import ChunkedDuality, segment_sum  # noqa: F401 (the second for readers of the layer)
 
 
 def _check(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> int:
@@ -52,58 +55,37 @@ def ssd_loop(
     return (y if D is None else y + D[:, None] * x), S
 
 
-def segment_sum(log_decay: Tensor) -> Tensor:
-    """Sums over s < i ≤ t of (…, T) log-decays as a (…, T, T) matrix with −∞ above the diagonal.
-
-    Summing the masked terms themselves, rather than subtracting two running sums, loses no digits when
-    decays are strong.
-
-    >>> segment_sum(torch.tensor([1.0, 2.0, 4.0]))
-    tensor([[0., -inf, -inf],
-            [2., 0., -inf],
-            [6., 4., 0.]])
-    """
-    size = log_decay.shape[-1]
-    rows = log_decay[..., :, None].expand(*log_decay.shape, size)
-    strict = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril(-1)
-    sums = rows.masked_fill(~strict, 0).cumsum(-2)
-    return sums.masked_fill(~(strict | torch.eye(size, dtype=torch.bool, device=log_decay.device)), -torch.inf)
-
-
+@torch.compiler.disable  # its gradient is written out; there is nothing left to trace
 def ssd(
     x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, state: Tensor | None = None, chunk: int = 64
 ) -> tuple[Tensor, Tensor]:
-    """The layer of :func:`ssd_loop` as chunked einsums; same arguments and results, ``chunk`` tokens a chunk.
+    """The layer of :func:`ssd_loop` as chunked matrix products; same arguments, results and gradients, ``chunk`` tokens a chunk.
 
-    Time and memory are linear in L.  Odd lengths are padded with Δ = 0, which leaves the state alone.
+    Time and memory are linear in L.  Odd lengths are padded with Δ = 0, which leaves the state alone.  Mixed types are
+    computed in the widest of them, and autocast does not reach inside; the gradient's own gradient cannot be taken.
+
+    >>> one = torch.ones(1, 3, 1, 1)
+    >>> ssd(one, one[..., 0], torch.zeros(1), one, one, chunk=2)[0].flatten().tolist()  # A = 0: a running sum
+    [1.0, 2.0, 3.0]
     """
     repeat = _check(x, delta, A, B, C)
-    batch, length, heads, _ = x.shape
-    groups = B.shape[2]
-    chunk = min(chunk, length)
-    padding = -length % chunk
-    whole = x
-    if padding:
+    batch, length, heads, size = x.shape
+    groups, entries = B.shape[2:]
+    S = x.new_zeros(batch, heads, size, entries) if state is None else state
+    wide = functools.reduce(torch.promote_types, (values.dtype for values in (x, delta, A, B, C, S)))
+    x, delta, A, B, C, S = (values.to(wide) for values in (x, delta, A, B, C, S))
+    whole, chunk = x, min(chunk, length)
+    if padding := -length % chunk:
         pad = torch.nn.functional.pad
         x, B, C = (pad(values, (0, 0, 0, 0, 0, padding)) for values in (x, B, C))
         delta = pad(delta, (0, 0, 0, padding))
-    count = x.shape[1] // chunk
     # Heads are written as (groups g, heads of a group r): B and C are never copied per head.
-    drive = (delta[..., None] * x).reshape(batch, count, chunk, groups, repeat, -1)
-    b, c = (values.reshape(batch, count, chunk, groups, -1) for values in (B, C))
-    log_decay = (delta * A).reshape(batch, count, chunk, groups, repeat).permute(0, 1, 3, 4, 2)  # (b, k, g, r, t)
-    # 1. Within a chunk: masked attention without a softmax.
-    scores = torch.einsum("bktgn,bksgn->bkgts", c, b)
-    y = torch.einsum("bkgrts,bksgrp->bktgrp", scores[:, :, :, None] * torch.exp(segment_sum(log_decay)), drive)
-    # 2. What each chunk leaves behind, and 3. the recurrence over chunks.
-    elapsed = log_decay.cumsum(-1)
-    left = torch.einsum("bksgn,bkgrs,bksgrp->bkgrpn", b, torch.exp(elapsed[..., -1:] - elapsed), drive)
-    S = x.new_zeros(left[:, 0].shape) if state is None else state.reshape(left[:, 0].shape)
-    starts = []
-    for k in range(count):
-        starts.append(S)
-        S = torch.exp(elapsed[:, k, :, :, -1])[..., None, None] * S + left[:, k]
-    # 4. What the state at the start of a chunk contributes to its tokens.
-    y = y + torch.einsum("bktgn,bkgrt,bkgrpn->bktgrp", c, torch.exp(elapsed), torch.stack(starts, dim=1))
-    y = y.reshape(batch, count * chunk, heads, -1)[:, :length]
-    return (y if D is None else y + D[:, None] * whole), S.reshape(batch, heads, *S.shape[-2:])
+    chunked = lambda values, *rest: values.reshape(batch, -1, chunk, groups, *rest).transpose(2, 3)
+    S = S.reshape(batch, groups, repeat, size, entries).permute(0, 1, 4, 2, 3).flatten(-2)
+    with torch.autocast(x.device.type, enabled=False):
+        y, S = ChunkedDuality.apply(
+            chunked(x, repeat, size), chunked(delta, repeat), A.reshape(groups, 1, repeat), chunked(B, entries), chunked(C, entries), S
+        )
+    y = y.transpose(2, 3).reshape(batch, -1, heads, size)[:, :length]
+    S = S.unflatten(-1, (repeat, size)).permute(0, 1, 3, 4, 2).reshape(batch, heads, size, entries)
+    return (y if D is None else y + D[:, None] * whole), S
