@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 
 import numpy as np
 import pandas as pd
@@ -182,6 +183,33 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     assert "0 tokens scored in this run" in capsys.readouterr().out
     again = load_values(tmp_path / "scores" / "records")
     assert again["estimation/your-model:beta-vclub"]["value"] == found["beta-vclub"]["value"]
+
+
+def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp_path):
+    import test_scoring_server as servers
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    model, lock = AutoModelForCausalLM.from_pretrained(trained / "model").eval(), threading.Lock()
+
+    def answer(body):
+        with lock, torch.no_grad():
+            rows = model(input_ids=torch.tensor([body["prompt"]])).logits[0].float().log_softmax(-1).numpy()
+        return 200, {}, servers.completion(body["prompt"], rows)
+
+    server = servers.Server(answer)
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+    options = ["--backend", "server", "--url", server.url, "--tokenizer", str(trained / "model"), "--model", "mine", "--revision", "v1"]
+    try:
+        assert measure.main([*command, *options, "--records", str(tmp_path / "served")]) == 0
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert measure.main([*command, "--records", str(tmp_path / "loaded")]) == 0
+    served, loaded = (load_table("estimation/your-model", "curve", tmp_path / name) for name in ("served", "loaded"))
+    np.testing.assert_allclose(served["estimate"], loaded["estimate"], rtol=0, atol=1e-4)
+    np.testing.assert_allclose(served[["low", "high"]], loaded[["low", "high"]], rtol=0, atol=1e-4)
+    assert set(summary(tmp_path / "scores")["backend"]) == {"server", "transformers"}  # one folder holds both, apart
 
 
 @pytest.mark.parametrize(
