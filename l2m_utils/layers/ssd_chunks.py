@@ -50,6 +50,7 @@ class _Chunks(NamedTuple):
     decay: Tensor  # Λ (b, k, g, r, t, s)
     enter: Tensor  # λ (b, k, g, t, r, 1)
     leave: Tensor  # μ (b, k, g, t, r, 1)
+    whole: Tensor  # λ_T (b, k, g, 1, r·p)
     scores: Tensor  # C Bᵀ (b, k, g, t, s)
 
 
@@ -58,7 +59,8 @@ def _prepare(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> _Chun
     decay = segment_sum(log_decay).exp_()
     enter = log_decay.cumsum(-1).exp_().transpose(-1, -2)[..., None]
     leave = decay[..., -1, :].transpose(-1, -2)[..., None]
-    return _Chunks(delta[..., None] * x, decay, enter, leave, C @ B.mT)
+    whole = enter[:, :, :, -1:].expand(-1, -1, -1, -1, -1, x.shape[-1]).flatten(-2)
+    return _Chunks(delta[..., None] * x, decay, enter, leave, whole, C @ B.mT)
 
 
 class ChunkedDuality(torch.autograd.Function):
@@ -77,7 +79,7 @@ class ChunkedDuality(torch.autograd.Function):
             left = b.mT @ (this.leave * this.drive).flatten(-2)
             for i, k in enumerate(range(part.start, part.stop)):
                 starts[:, k] = state
-                state = torch.addcmul(left[:, i].unflatten(-1, heads), this.enter[:, i, :, -1:], state.unflatten(-1, heads)).flatten(-2)
+                state = torch.addcmul(left[:, i], this.whole[:, i], state)
             inside = (this.scores[:, :, :, None] * this.decay) @ this.drive.transpose(3, 4)
             torch.addcmul(inside.transpose(3, 4), this.enter, (c @ starts[:, part]).unflatten(-1, heads), out=y[:, part])
         ctx.save_for_backward(x, delta, A, B, C, starts)
@@ -98,8 +100,8 @@ class ChunkedDuality(torch.autograd.Function):
             ends = c.mT @ entered  # what the chunk's own outputs say about its first state …
             for i in reversed(range(ends.shape[1])):
                 own, ends[:, i] = ends[:, i].clone(), later  # … and, from here on, what later chunks say about its last one
-                later = torch.addcmul(own.unflatten(-1, heads), this.enter[:, i, :, -1:], later.unflatten(-1, heads)).flatten(-2)
-            kept = (ends * start).sum(-2).unflatten(-1, heads).sum(-1) * this.enter[:, :, :, -1, :, 0]  # (b, k, g, r)
+                later = own.addcmul_(this.whole[:, i], later)
+            kept = ((ends * start).sum(-2, keepdim=True) * this.whole).unflatten(-1, heads).sum(-1)  # (b, k, g, 1, r)
             crossed = (entered * (c @ start)).unflatten(-1, heads).sum(-1)  # (b, k, g, t, r)
             drive_grad = this.leave * (b @ ends).unflatten(-1, heads)
             leaving = (drive_grad * this.drive).sum(-1)
@@ -114,7 +116,7 @@ class ChunkedDuality(torch.autograd.Function):
             # Log-decays.
             after = (pairs.sum(-1) - pairs.sum(-2)).transpose(-1, -2) + crossed
             after = after.flip(3).cumsum(3).flip(3)
-            log_grad = after + (leaving.cumsum(3) - leaving) + kept[:, :, :, None]
+            log_grad = after + (leaving.cumsum(3) - leaving) + kept
             delta_grad[:, part] = log_grad * A + (drive_grad * x[:, part]).sum(-1)
             x_grad[:, part] = drive_grad * delta[:, part, ..., None]
             A_grad += (log_grad * delta[:, part]).sum((0, 1, 3))[:, None]
