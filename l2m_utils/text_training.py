@@ -29,11 +29,12 @@ from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from l2m_utils.corpora import Corpus, CorpusError, Document, blocks, load, split
+from l2m_utils.layers.mixers import CausalConv1d
 from l2m_utils.records import Recorder, commit, write_atomically
 from l2m_utils.tokens import TokenCorpus, encode_corpus, train_bpe
 from l2m_utils.training import CHECKPOINT, TrainingError, choose_device
 
-KINDS = ("gpt2", "mamba2", "mamba")
+KINDS = ("gpt2", "mamba2", "mamba", "gpt2-conv")
 PREFIX = 0  # <|endoftext|> of every tokenizer trained here
 ENTRIES, KERNEL = 16, 4  # state entries a channel and tokens of the convolution, Mamba's defaults
 
@@ -79,10 +80,26 @@ class Recipe:
         return min(1.0, progress / 0.05, (1 - progress) / 0.95)
 
 
+class ShortConvolution(nn.Module):
+    """x plus a causal depthwise convolution of the last :data:`KERNEL` tokens, (b, L, w) → (b, L, w); it starts as the identity.
+
+    Blocks of state-space models have one in front of their scan.  In front of attention, keys and queries see their neighbours at once, and
+    looking up what followed an earlier occurrence of a token no longer takes two layers that learn together.
+    """
+
+    def __init__(self, width: int):
+        super().__init__()
+        self.conv1d = CausalConv1d(width, KERNEL, bias=False)
+        nn.init.zeros_(self.conv1d.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.conv1d(x)
+
+
 class TextModel(nn.Module):
     """A language model whose ``forward`` gives the loss in nats of every next token, (b, L) for ids (b, L + 1).
 
-    ``kind`` is one of :data:`KINDS`; embeddings are tied to the head and nothing is dropped out.
+    ``kind`` is one of :data:`KINDS`; ``gpt2-conv`` is a GPT-2 with a :class:`ShortConvolution` in front of every attention.  Embeddings are tied to the head and nothing is dropped out.
 
     >>> model = TextModel("mamba2", 300, Recipe(layers=1, width=32, context=16))
     >>> model(torch.zeros(2, 9, dtype=torch.long)).shape, model.state_at(16)
@@ -95,21 +112,25 @@ class TextModel(nn.Module):
             raise ValueError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
         self.kind, self.recipe = kind, recipe
         w = recipe.width
-        if kind == "gpt2":
+        side = 64 if w >= 512 else min(32, w)  # channels a head
+        if kind.startswith("gpt2"):
             from transformers import GPT2Config, GPT2Model
 
             self.trunk = GPT2Model(GPT2Config(
-                vocab_size=vocabulary, n_positions=recipe.context, n_embd=w, n_layer=recipe.layers, n_head=max(1, w // 32),
+                vocab_size=vocabulary, n_positions=recipe.context, n_embd=w, n_layer=recipe.layers, n_head=w // side,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=PREFIX, eos_token_id=PREFIX,
             ))  # fmt: skip
             self.embedding = self.trunk.wte
+            if kind == "gpt2-conv":
+                for block in self.trunk.h:
+                    block.attn.c_attn = nn.Sequential(ShortConvolution(w), block.attn.c_attn)
         else:
             from transformers import Mamba2Config, MambaConfig
 
             from l2m_utils.layers.backbone import StateSpaceBackbone
 
             shared = dict(vocab_size=vocabulary, hidden_size=w, num_hidden_layers=2 * recipe.layers, state_size=ENTRIES, expand=2, conv_kernel=KERNEL)
-            config = MambaConfig(**shared) if kind == "mamba" else Mamba2Config(**shared, head_dim=min(32, w), num_heads=2 * w // min(32, w), n_groups=1, chunk_size=32)
+            config = MambaConfig(**shared) if kind == "mamba" else Mamba2Config(**shared, head_dim=side, num_heads=2 * w // side, n_groups=1, chunk_size=32)
             self.trunk = StateSpaceBackbone(config)
             self.embedding = self.trunk.embeddings
             with torch.no_grad():  # tied to the head: unit-variance rows would give logits of size √width
@@ -125,8 +146,8 @@ class TextModel(nn.Module):
     def state_at(self, tokens: int) -> int:
         """Numbers in the history state after ``tokens`` tokens: keys and values, or recurrent and convolution states."""
         layers, w = self.recipe.layers, self.recipe.width
-        if self.kind == "gpt2":
-            return 2 * layers * w * tokens
+        if self.kind.startswith("gpt2"):
+            return 2 * layers * w * tokens + (layers * w * (KERNEL - 1) if self.kind == "gpt2-conv" else 0)
         mixed = 2 * w + (2 * ENTRIES if self.kind == "mamba2" else 0)
         return 2 * layers * (2 * w * ENTRIES + mixed * (KERNEL - 1))
 
@@ -353,7 +374,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--plan", type=budget, nargs="+", default=[(Recipe.steps, KINDS[:2])], metavar="STEPS:KIND,…", help="budgets, each trained from scratch")
     for name in ("context", "width", "layers", "vocabulary", "batch", "document_bytes", "samples_per_document", "seed"):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
+    parser.add_argument("--rates", type=float, nargs="+", default=Recipe.rates)
     options = vars(parser.parse_args(arguments))
+    options["rates"] = tuple(options["rates"])
     corpus = load(options.pop("corpus"))
     work, folder, tier, plan = (options.pop(name) for name in ("work", "records", "tier", "plan"))
     record = Recorder("models/text-nll", tier, corpus.name, options["seed"], folder)
