@@ -191,6 +191,18 @@ def test_same_weights_same_outputs_and_gradients_as_transformers(kind, length):
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
+def test_recomputation_uses_the_weights_of_the_forward_pass(kind):
+    """``functional_call`` takes its weights out of the module before the gradient is computed."""
+    torch.manual_seed(0)
+    model, ids = StateSpaceBackbone(CONFIGS[kind]), torch.randint(31, (2, 9))
+    other = {name: (1.5 * value + 0.01).detach().requires_grad_() for name, value in model.named_parameters()}
+    grads = torch.autograd.grad(torch.func.functional_call(model, other, (ids,)).square().sum(), list(other.values()))
+    model.load_state_dict({name: value.detach() for name, value in other.items()})
+    for got, expected in zip(grads, torch.autograd.grad(model(ids).square().sum(), list(model.parameters())), strict=True):
+        torch.testing.assert_close(got, expected)
+
+
+@pytest.mark.parametrize("kind", CONFIGS)
 def test_weights_travel_both_ways(kind, tmp_path):
     torch.manual_seed(0)
     ours = StateSpaceLM(CONFIGS[kind])

@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm, recomputed
+from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm
 from l2m_utils.records import write_atomically
 
 MIXERS = {"mamba": MambaMixer, "mamba2": Mamba2Mixer}
@@ -27,7 +27,7 @@ class Block(nn.Module):
         self.mixer = MIXERS[config.model_type](config)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.mixer(recomputed(self.norm, x))
+        return x + self.mixer(self.norm(x))
 
 
 class StateSpaceBackbone(nn.Module):

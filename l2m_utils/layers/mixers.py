@@ -11,17 +11,18 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn.functional import silu, softplus
+from torch.nn.functional import linear, silu, softplus
 from torch.utils.checkpoint import checkpoint
 
 from l2m_utils.layers.selective_scan import selective_scan
 from l2m_utils.layers.ssd import ssd
 
 
-def recomputed(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+def recomputed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tensor:
     """``function(*inputs)`` that keeps only its inputs for the gradient and computes what is between again.
 
-    A projection that comes last costs nothing a second time: recomputation ends once its input is known.
+    Weights are inputs, too: what runs again later must not read a module whose weights are others by then.  A projection
+    that comes last costs nothing a second time, because recomputation ends once its input is known.
     """
     if not torch.is_grad_enabled():
         return function(*inputs)
@@ -37,12 +38,15 @@ class RMSNorm(nn.Module):
         self.eps, self.groups = eps, groups
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        return recomputed(self._normed, x, gate, self.weight)
+
+    def _normed(self, x: Tensor, gate: Tensor | None, weight: Tensor) -> Tensor:
         wide = x.float()
         if gate is not None:
             wide = wide * silu(gate.float())
         grouped = wide.unflatten(-1, (self.groups, -1))
         grouped = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + self.eps)
-        return self.weight * grouped.flatten(-2).to(x.dtype)
+        return weight * grouped.flatten(-2).to(x.dtype)
 
 
 def _time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
@@ -79,6 +83,11 @@ class _Shifts(torch.autograd.Function):
         return x_grad, taps_grad.flip(0).t()[:, None], grad.sum((0, 1))
 
 
+def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """The depthwise convolution of x (b, L, c) with weight (c, 1, taps), the last tap on the current token."""
+    return _Shifts.apply(x, weight, weight.new_zeros(len(weight)) if bias is None else bias).to(x.dtype)
+
+
 class CausalConv1d(nn.Conv1d):
     """Depthwise convolution over (b, L, c) that sees the current token and the ``kernel − 1`` before it."""
 
@@ -86,8 +95,7 @@ class CausalConv1d(nn.Conv1d):
         super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        bias = self.weight.new_zeros(self.weight.shape[0]) if self.bias is None else self.bias
-        return _Shifts.apply(x, self.weight, bias).to(x.dtype)
+        return causal_conv(x, self.weight, self.bias)
 
 
 class MambaMixer(nn.Module):
@@ -109,11 +117,12 @@ class MambaMixer(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         x, gate = self.in_proj(u).chunk(2, dim=-1)
-        x = recomputed(lambda x: silu(self.conv1d(x)), x)
+        x = recomputed(lambda *inputs: silu(causal_conv(*inputs)), x, self.conv1d.weight, self.conv1d.bias)
         rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
-        delta = recomputed(lambda rank: softplus(self.dt_proj(rank)), rank)
+        delta = recomputed(lambda *inputs: softplus(linear(*inputs)), rank, self.dt_proj.weight, self.dt_proj.bias)
         y, _ = selective_scan(x.float(), delta.float(), -torch.exp(self.A_log.float()), B.float(), C.float(), self.D.float())
-        return recomputed(lambda y, gate: self.out_proj(y.to(u.dtype) * silu(gate)), y, gate)
+        gated = lambda y, gate, *projection: linear(y * silu(gate), *projection)
+        return recomputed(gated, y.to(u.dtype), gate, self.out_proj.weight, self.out_proj.bias)
 
 
 class Mamba2Mixer(nn.Module):
@@ -140,7 +149,8 @@ class Mamba2Mixer(nn.Module):
 
     def forward(self, u: Tensor) -> Tensor:
         gate, mixed, delta = self.in_proj(u).split(self.sizes, dim=-1)
-        x, B, C = silu(self.conv1d(mixed)).split(self.parts, dim=-1)
+        mixed = recomputed(lambda *inputs: silu(causal_conv(*inputs)), mixed, self.conv1d.weight, self.conv1d.bias)
+        x, B, C = mixed.split(self.parts, dim=-1)
         delta = softplus(delta.float() + self.dt_bias).clamp(*self.limit)
         x, B, C = x.float().unflatten(-1, (self.heads, -1)), *(values.float().unflatten(-1, (self.groups, -1)) for values in (B, C))
         y, _ = ssd(x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), chunk=self.chunk)
