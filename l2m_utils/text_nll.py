@@ -36,25 +36,39 @@ def smoothing_matrix(length: int, octaves: float) -> np.ndarray:
     return (np.abs(place[:, None] - place) <= reach[:, None] + 1e-9).astype(float)
 
 
-def sums_and_counts(table: pd.DataFrame, model: str) -> tuple[np.ndarray, np.ndarray]:
+def sums_and_counts(table: pd.DataFrame, model: str, losses: str = "nll_sum") -> tuple[np.ndarray, np.ndarray]:
     """Per-document sums of the loss in nats and numbers of samples, both (d, L), from a long table with columns :data:`COLUMNS`.
 
-    Raises ``ValueError`` for a model that is not in the table, missing columns, or documents without some positions.
+    ``losses`` is the column with the sums: ``"nll_sum"``, or ``"near_sum"`` for a model that was shown a recent part of the context only.  Raises ``ValueError`` for a model that is not in the table, missing columns, or documents without some positions.
 
     >>> frame = pd.DataFrame({"model": "a", "document": [0, 0, 1, 1], "position": [1, 2, 1, 2], "nll_sum": [4.0, 2, 6, 4], "samples": 2})
     >>> sums_and_counts(frame, "a")[0].tolist()
     [[4.0, 2.0], [6.0, 4.0]]
     """
-    missing = [column for column in COLUMNS if column not in table]
+    missing = [column for column in dict.fromkeys((*COLUMNS, losses)) if column not in table]
     if missing:
-        raise ValueError(f"the table lacks the columns {missing}; expected {', '.join(COLUMNS)}")
+        raise ValueError(f"the table lacks the columns {missing}; expected {', '.join(COLUMNS)} and the losses asked for")
     part = table[table["model"] == model]
     if part.empty:
         raise ValueError(f"model {model!r} is not in the table; it has {', '.join(sorted(table['model'].unique()))}")
-    wide = part.pivot_table(index="document", columns="position", values=["nll_sum", "samples"], aggfunc="sum")
+    wide = part.pivot_table(index="document", columns="position", values=[losses, "samples"], aggfunc="sum")
     if wide.isna().any().any():
         raise ValueError(f"model {model!r}: some documents lack some positions; score samples of one length")
-    return wide["nll_sum"].to_numpy(float), wide["samples"].to_numpy(float)
+    return wide[losses].to_numpy(float), wide["samples"].to_numpy(float)
+
+
+def far_gain(table: pd.DataFrame, model: str) -> tuple[np.ndarray, np.ndarray]:
+    """Per-document sums of what the far context is worth, and numbers of samples, both (d, L): for :func:`curve` and :func:`mean_between`.
+
+    The loss of a token when the model is shown a recent part of the context only, minus its loss with the whole context.  Both are
+    of the same token, so that the hardness of the text drops out.  Above zero: the model uses what lies far back.
+
+    >>> frame = pd.DataFrame({"model": "a", "document": [0, 0], "position": [1, 2], "nll_sum": [4.0, 2], "near_sum": [4.0, 3], "samples": 2})
+    >>> far_gain(frame, "a")[0].tolist()
+    [[0.0, 1.0]]
+    """
+    sums, counts = sums_and_counts(table, model)
+    return sums_and_counts(table, model, "near_sum")[0] - sums, counts
 
 
 @dataclass(frozen=True)
@@ -151,21 +165,3 @@ def mean_between(sums: np.ndarray, counts: np.ndarray, first: int, last: int, *,
     part, number = sums[:, first - 1 : last].sum(1, keepdims=True), counts[:, first - 1 : last].sum(1, keepdims=True)
     drawn = replicates(part, number, n_boot, np.random.default_rng(seed))[:, 0]
     return float(pooled(part, number)[0]), interval(drawn, n_documents=len(sums))
-
-
-def context_gain(sums: np.ndarray, counts: np.ndarray, *, n_boot: int = 400, seed: int = 0) -> tuple[float, tuple[float, float]]:
-    """By how much the loss falls from the positions L/16 … L/8 to the last quarter, in nats a token, with its interval over documents.
-
-    What a model gains from the context beyond the first few dozen tokens.  The hardness of the text at these positions enters
-    too; it is the same for all models that read the same samples.
-
-    >>> round(context_gain(np.tile(np.linspace(4, 3, 64), (3, 1)), np.ones((3, 64)), n_boot=50)[0], 3)
-    0.802
-    """
-    length = sums.shape[1]
-    windows = [slice(length // 16 - 1, length // 8), slice(3 * length // 4, length)]
-    if length < 32:
-        raise ValueError(f"{length} positions: expected at least 32 to tell early from late")
-    pair = [np.stack([part[:, w].sum(1) for w in windows], axis=1) for part in (sums, counts)]
-    drawn, mean = replicates(*pair, n_boot, np.random.default_rng(seed)), pooled(*pair)
-    return float(mean[0] - mean[1]), interval(drawn[:, 0] - drawn[:, 1], n_documents=len(sums))

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.corpora import Corpus, CorpusError, Document
-from l2m_utils.text_nll import crossing, curve, difference, find_crossing, mean_between, smoothing_matrix, sums_and_counts
+from l2m_utils.text_nll import crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
 from l2m_utils.text_training import KINDS, Recipe, budget, compare, make, optimizers, prepare, rows_from_sentences, score, train
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
@@ -73,6 +73,8 @@ def test_tables_that_do_not_fit_are_refused():
         sums_and_counts(table, "c")
     with pytest.raises(ValueError, match="lacks the columns"):
         sums_and_counts(table.drop(columns="samples"), "a")
+    with pytest.raises(ValueError, match="lacks the columns \\['near_sum'\\]"):
+        far_gain(table, "a")
     with pytest.raises(ValueError, match="lack some positions"):
         sums_and_counts(table.iloc[1:], "a")
 
@@ -168,7 +170,7 @@ def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
     assert any(p is model.embedding.weight for p in adam) and all(p.ndim == 2 for p in muon)
     names = {id(p): name for name, p in model.named_parameters()}
     assert not any(word in names[id(p)] for p in muon for word in ("wpe", "A_log", "norm"))
-    assert sum("in_proj" in names[id(p)] or "c_attn" in names[id(p)] for p in muon) == (1 if kind == "gpt2" else 2) * TINY.layers
+    assert sum("in_proj" in names[id(p)] or "c_attn" in names[id(p)] for p in muon) == (1 if kind.startswith("gpt2") else 2) * TINY.layers
 
 
 def test_near_losses_are_those_of_a_model_that_saw_a_window():
@@ -181,6 +183,8 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
     window = recipe.context // 8  # 3: positions 7 to 9 see the tokens from position 4 on
     assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[2 * window :].all()
     sample = tokens[7 : 7 + recipe.context]
+    gains, counts = far_gain(table.reset_index().assign(model="gpt2"), "gpt2")
+    assert (gains[0] == (table["near_sum"].astype(float) - table["nll_sum"].astype(float)).to_numpy()).all() and (counts == 1).all()
     for position, first in ((7, 4), (9, 4), (10, 7), (24, 19)):
         with torch.no_grad():
             losses = model(torch.from_numpy(np.concatenate([[0], sample[first - 1 : position]]).astype(np.int64))[None])
@@ -192,3 +196,17 @@ def test_plans_are_read_and_refused():
     for text in ("x:gpt2", "0:gpt2", "5:lstm"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected steps and kinds"):
             budget(text)
+
+
+def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():
+    plain, convolved = make("gpt2", 40, TINY).eval(), make("gpt2-conv", 40, TINY).eval()
+    convolved.load_state_dict({name.replace("c_attn.", "c_attn.1."): value for name, value in plain.state_dict().items()}, strict=False)
+    ids = torch.randint(1, 40, (2, 13), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        assert torch.equal(plain(ids), convolved(ids))
+        for block in convolved.trunk.h:
+            block.attn.c_attn[0].conv1d.weight[:, 0, -2] = 1.0  # add the token before
+        x = torch.randn(1, 5, TINY.width)
+        assert torch.allclose(block.attn.c_attn[0](x)[:, 1:], x[:, 1:] + x[:, :-1], atol=1e-6)
+        assert not torch.allclose(plain(ids), convolved(ids), atol=1e-4)
+    assert convolved.state_at(10) - plain.state_at(10) == 3 * TINY.layers * TINY.width
