@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.corpora import Corpus, CorpusError, Document
+from l2m_utils.records import load_table
 from l2m_utils.text_nll import crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
-from l2m_utils.text_training import KINDS, Recipe, budget, compare, make, optimizers, prepare, rows_from_sentences, score, train
+from l2m_utils.text_training import KINDS, Recipe, budget, compare, main, make, optimizers, prepare, rows_from_sentences, score, train
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
 
@@ -210,3 +211,13 @@ def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neig
         assert torch.allclose(block.attn.c_attn[0](x)[:, 1:], x[:, 1:] + x[:, :-1], atol=1e-6)
         assert not torch.allclose(plain(ids), convolved(ids), atol=1e-4)
     assert convolved.state_at(10) - plain.state_at(10) == 3 * TINY.layers * TINY.width
+
+
+def test_the_command_stores_every_budget_of_its_plan(corpus, tmp_path, monkeypatch):
+    monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
+    pd.DataFrame({"text": [document.text for document in corpus]}).to_parquet(tmp_path / "toy.parquet")
+    small = "--width 32 --layers 1 --context 24 --vocabulary 270 --batch 2 --rates 0.001 --samples-per-document 3".split()
+    main(["--corpus", str(tmp_path / "toy.parquet"), "--work", str(tmp_path / "work"), "--records", str(tmp_path / "records"), "--plan", "2:gpt2", "3:gpt2,mamba2", *small])
+    losses, runs = (load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "runs"))
+    assert losses.groupby("budget")["model"].unique().map(sorted).to_dict() == {2: ["gpt2"], 3: ["gpt2", "mamba2"]}
+    assert list(runs["steps"]) == [2, 3, 3] and (losses["nll_sum"] * 256 % 1 == 0).all()
