@@ -261,13 +261,18 @@ def _one_thread(cell: Cell, folder: str) -> str:
 
 
 def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
-    """Run all cells that have no record yet, the search first, in ``processes`` one-thread processes."""
+    """Run all cells that have no record yet, the search first, in ``processes`` one-thread processes.
+
+    Raises :class:`TrainingError` for a record of another configuration, before anything is trained at that stage.
+    """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     for stage in ([c for c in cells if c.role == "search"], [c for c in cells if c.role != "search"]):
         rates = best_rates(folder)
         stage = [c if c.learning_rate > 0 else replace(c, learning_rate=rates.get(c.model, 0.0)) for c in stage]
         todo = [c for c in stage if not (folder / f"{c.name}.json").exists()]
+        for c in set(stage) - set(todo):
+            _finished(folder / f"{c.name}.json", c)  # a record of another grid must not pass for one of this
         bar = tqdm(total=len(stage), initial=len(stage) - len(todo), unit="run", desc="cells")
         if processes <= 1:
             for cell in todo:

@@ -168,6 +168,8 @@ def test_a_record_or_checkpoint_of_another_configuration_is_refused(tmp_path, mo
     run_cell(TINY, tmp_path, progress=False)
     with pytest.raises(TrainingError, match="record of another configuration .*sequences: 2 there, 8 here"):
         run_cell(replace(TINY, sequences=8), tmp_path, progress=False)
+    with pytest.raises(TrainingError, match="sequences: 2 there, 8 here"):
+        run_grid([replace(TINY, sequences=8), replace(TINY, seed=3)], tmp_path, processes=1)
     assert run_cell(replace(TINY, learning_rate=0.0), tmp_path)["learning_rate"] == 1e-2  # the search fills it in: not another one
     cell = replace(TINY, seed=1)
     monkeypatch.setattr(gaussian_runs, "held_out", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
