@@ -9,6 +9,7 @@ Letters: d documents, L positions of a sample (1 … L after the prefix), n_boot
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,6 +113,26 @@ def difference(table: pd.DataFrame, first: str, second: str, **options) -> Curve
     if a.shape != b.shape or (counts != others).any():
         raise ValueError(f"{first} and {second} were scored on different samples, {a.shape} and {b.shape}: score both on the same ones")
     return curve(a - b, counts, **options)
+
+
+def comparisons(losses: pd.DataFrame, kinds: Sequence[str]) -> list[tuple[str, str, int]]:
+    """(transformer, state-space model, budget) for every pair of ``kinds`` that was trained at the same budget, smallest budget first.
+
+    ``losses`` has columns ``model`` and ``budget`` (steps).  Raises ``ValueError`` when no such pair was trained.
+
+    >>> stored = pd.DataFrame({"model": ["gpt2", "mamba2", "gpt2"], "budget": [100, 100, 900]})
+    >>> comparisons(stored, ["gpt2", "mamba2", "mamba"])
+    [('gpt2', 'mamba2', 100)]
+    """
+    transformers = [kind for kind in kinds if kind.startswith("gpt2")]
+    others = [kind for kind in kinds if kind not in transformers]
+    trained = losses.groupby("budget")["model"].agg(set)
+    pairs = [(a, b, int(budget)) for budget in sorted(trained.index) for a in transformers for b in others if {a, b} <= trained[budget]]
+    if not pairs:
+        raise ValueError(
+            f"no budget at which one of {transformers} and one of {others} were trained: set recompute=True, or name kinds among {sorted(set(losses['model']))}"
+        )
+    return pairs
 
 
 def crossing(gap: np.ndarray) -> float:

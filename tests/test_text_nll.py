@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.records import load_table
-from l2m_utils.text_nll import crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
+from l2m_utils.text_nll import comparisons, crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
 from l2m_utils.text_training import KINDS, Recipe, budget, compare, main, make, optimizers, prepare, rows_from_sentences, score, train
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
@@ -221,3 +221,11 @@ def test_the_command_stores_every_budget_of_its_plan(corpus, tmp_path, monkeypat
     losses, runs = (load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "runs"))
     assert losses.groupby("budget")["model"].unique().map(sorted).to_dict() == {2: ["gpt2"], 3: ["gpt2", "mamba2"]}
     assert list(runs["steps"]) == [2, 3, 3] and (losses["nll_sum"] * 256 % 1 == 0).all()
+
+
+def test_comparisons_pair_only_what_was_trained_alike():
+    losses = pd.DataFrame({"model": ["gpt2", "gpt2-conv", "mamba2", "mamba", "gpt2"], "budget": [900, 900, 900, 100, 100]})
+    kinds = ["gpt2", "gpt2-conv", "mamba2", "mamba"]
+    assert comparisons(losses, kinds) == [("gpt2", "mamba", 100), ("gpt2", "mamba2", 900), ("gpt2-conv", "mamba2", 900)]
+    with pytest.raises(ValueError, match=r"no budget at which one of \['gpt2'\] and one of \[\] were trained: set recompute=True"):
+        comparisons(losses, ["gpt2"])
