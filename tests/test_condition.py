@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from l2m_utils.records import Recorder
@@ -36,13 +36,15 @@ def test_reach_of_a_bounded_state_solves_the_equation():
 
 
 @given(st.floats(0.05, 0.95), st.floats(0.1, 50), st.floats(0.01, 32))
+@example(0.0625, 38.0, 0.375)  # the margin is below 1 at three tokens and above it at six
 def test_reach_is_the_last_length_with_a_margin(beta, prefactor, bits):
     architecture = Architecture("toy", (Term("recurrent", 2, 50, Growth("state")), Term("sliding window", 1, 8, Growth("window", 100))))
     verdict = l2m_condition(architecture, beta, prefactor, bits_per_entry=bits)
     assert not verdict.grows
     assert math.isfinite(verdict.reach)  # a fixed state is always out in the end
     assert verdict.reach == 1 or verdict.margin(int(verdict.reach)) >= 1 - 1e-9
-    assert verdict.margin(2 * int(verdict.reach) + 2) < 1
+    # The next length fails.  A later one may not: where the window still fills, the state grows faster than the demand.
+    assert verdict.margin(max(int(verdict.reach) + 1, math.ceil(verdict.reach * (1 + 1e-9)))) < 1
     if verdict.reach < 1e12:
         assert verdict.margin(int(verdict.reach) + 1) < 1
 
