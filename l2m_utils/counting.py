@@ -141,9 +141,10 @@ def pair_shards(
 ) -> Iterator[Table]:
     """Count the pairs (W_i, W_{i+d}), a :class:`Table` at a time: ascending ranges of the left token.
 
-    With ``reach`` ≥ ``distance`` only positions i with i + reach still in the document are used, the same for every distance.  Each shard holds about ``shard`` pairs (more only if one token alone starts more), so memory does not grow with the
-    corpus when ``ids`` is mapped from a file.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary,
-    and if no document is longer than ``reach``.
+    With ``reach`` ≥ ``distance`` only positions i with i + reach still in the document are used, the same for every distance.  Each shard
+    holds about ``shard`` pairs (more only if one token alone starts more), so memory does not grow with the corpus when ``ids`` is mapped
+    from a file.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary, and if no document is longer
+    than ``reach``.
     """
     ids, offsets = check_documents(ids, offsets)
     n_documents = offsets.size - 1 if by_document else 1

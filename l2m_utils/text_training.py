@@ -7,7 +7,7 @@ documents.  One command trains, scores and stores; a plan names the steps and th
     python -m l2m_utils.text_training --corpus books.parquet --work RUNS --records results/laptop-books --plan 500:gpt2,mamba2,mamba 1500:gpt2,mamba2
 
 A killed run goes on where it was: training from its last checkpoint, finished models from their tables.  The loop differs
-from :func:`l2m_utils.training.train` in its optimizer: Muon for the matrices reaches in some hundred steps what AdamW alone needs several times as many for.
+from :func:`l2m_utils.training.train` in its optimizer, Muon for the matrices, and in its rows, short ones first.
 """
 
 from __future__ import annotations

@@ -27,8 +27,7 @@ from l2m_utils.counting import SHARD, Table, by_symbol, check_documents, count_t
 from l2m_utils.decay import jackknife_covariance
 from l2m_utils.entropy import grassberger_digamma
 
-
-_LOOKUP = 1 << 16
+_LOOKUP = 1 << 16  # counts up to this one are looked up: a corpus has few larger ones
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ import functools
 import torch
 from torch import Tensor
 
-from l2m_utils.layers.ssd_chunks import ChunkedDuality, segment_sum  # noqa: F401 (the second for readers of the layer)
+from l2m_utils.layers.ssd_chunks import ChunkedDuality
 
 
 def _check(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> int:
