@@ -1,4 +1,4 @@
-"""One training loop for every model of the book: AdamW, warm-up and cosine, clipping, exact resume.
+"""One training loop for every model of the book: AdamW or any other optimizers, warm-up and cosine, clipping, exact resume.
 
 The data of a step are a *function of the step* (``batches(step, rank, world)``), so a run that was killed and resumed
 sees the batches that it would have seen, in the same order, and ends with the same weights to the last bit.
@@ -13,7 +13,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -115,15 +115,22 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> f
     return 2 * side**3 / best
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, step: int, configuration: dict) -> None:
-    """Weights, both moments of the optimizer and the generators' state in one safetensors file, atomically."""
+def adamw(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """One AdamW for all parameters, as the paper trains."""
+    trained = [p for p in model.parameters() if p.requires_grad]
+    # fused: one kernel for all parameters, five times faster for small models
+    return [torch.optim.AdamW(trained, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)]
+
+
+def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, configuration: dict) -> None:
+    """Weights, what the optimizers remember of each and the generators' state in one safetensors file, atomically."""
     from safetensors.torch import save
 
-    tensors = {f"model.{name}": value.detach().cpu().clone().contiguous() for name, value in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for moment in ("exp_avg", "exp_avg_sq"):
-            if parameter in optimizer.state:
-                tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment].detach().cpu().clone().contiguous()
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    for parameter, state in (item for optimizer in optimizers for item in optimizer.state.items()):
+        tensors |= {f"{key}:{names[parameter]}": torch.as_tensor(value) for key, value in state.items()}
+    tensors = {name: value.detach().cpu().clone().contiguous() for name, value in tensors.items()}
     tensors["rng.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
@@ -131,7 +138,7 @@ def save_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, 
     write_atomically(path, save(tensors, metadata=metadata))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, configuration: dict) -> int:
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict) -> int:
     """Put a checkpoint back and return the number of steps done; :class:`TrainingError` if it is of another configuration."""
     from safetensors import safe_open
 
@@ -143,15 +150,26 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.AdamW, 
     if different:
         raise TrainingError(f"{path} is a checkpoint of another configuration ({'; '.join(different)}); use another folder, or delete it to start again")
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
-    step = int(metadata["step"])
-    for name, parameter in model.named_parameters():
-        if f"exp_avg.{name}" in tensors:
-            moments = {moment: tensors[f"{moment}.{name}"].to(parameter) for moment in ("exp_avg", "exp_avg_sq")}
-            optimizer.state[parameter] = {"step": torch.tensor(float(step), device=parameter.device), **moments}
+    remembered: dict[str, dict[str, Tensor]] = {}
+    for key, _, name in (entry.partition(":") for entry in tensors if ":" in entry):
+        remembered.setdefault(name, {})[key] = tensors[f"{key}:{name}"]
+    names = {parameter: name for name, parameter in model.named_parameters()}
+    for optimizer in optimizers:
+        for parameter in (p for group in optimizer.param_groups for p in group["params"] if names[p] in remembered):
+            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in remembered[names[parameter]].items()}
     torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return step
+    return int(metadata["step"])
+
+
+def mean_over_processes(number: float, world: int, device: torch.device) -> float:
+    """The mean of every process' ``number``, so that all of them decide alike on what they read in the log."""
+    if world == 1:
+        return number
+    total = torch.tensor(number, dtype=torch.float64, device=device)
+    torch.distributed.all_reduce(total)
+    return total.item() / world
 
 
 def _read_log(path: Path, steps: int) -> list[dict]:
@@ -168,14 +186,15 @@ def train(
     folder: str | Path | None = None,
     configuration: dict | None = None,
     progress: bool = True,
+    optimizers: Callable[[nn.Module, Settings], list[torch.optim.Optimizer]] = adamw,
 ) -> list[dict]:
     """Train ``model`` in place; returns the log, a row each ``log_every`` steps.
 
     ``batches(step, rank, world)`` gives the tensors of one process' share of a step, (b, L, …) first; ``loss(model, batch)`` a
-    scalar in nats.  With a ``folder``, ``log.jsonl`` and ``checkpoint.safetensors`` are kept there, and a run of the same
+    scalar in nats; ``optimizers(model, settings)`` what makes the steps, all at the learning rate of the schedule.  With a ``folder``, ``log.jsonl`` and ``checkpoint.safetensors`` are kept there, and a run of the same
     ``configuration`` (and settings) resumes exactly.  A row has step, loss (mean since the last row), lr, gradient
     norm, seconds, tokens/s and utilisation: 6 · parameters · tokens/s as a share of :func:`matmul_rate`.  On several processes the loss is
-    that of the first one's share, and a model that draws random numbers (dropout) resumes with fresh ones on the others.
+    the mean over them, the same in every log, and a model that draws random numbers (dropout) resumes with fresh ones on all but the first.
 
     Raises :class:`TrainingError` for a loss that is not finite (the last good checkpoint stays), a missing GPU, a
     checkpoint of another configuration, and memory that does not suffice.
@@ -189,17 +208,11 @@ def train(
     model.to(device).train()
     free = ("log_every", "save_every", "device", "compile")  # these do not change the result
     identity = {**(configuration or {}), **{f"settings.{k}": v for k, v in asdict(settings).items() if k not in free}, "processes": world}
-    optimizer = torch.optim.AdamW(
-        [p for p in model.parameters() if p.requires_grad],
-        lr=settings.rate(0),
-        betas=settings.betas,
-        weight_decay=settings.weight_decay,
-        fused=True,  # one kernel for all parameters: five times faster for small models
-    )
+    makers = optimizers(model, settings)
     folder = Path(folder) if folder is not None else None
     done, rows = 0, []
     if folder is not None and (folder / CHECKPOINT).exists():
-        done = load_checkpoint(folder / CHECKPOINT, model, optimizer, identity)
+        done = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
         if rank > 0:
             torch.manual_seed(settings.seed + rank + world * done)  # the saved generator is that of the first process
         rows = _read_log(folder / LOG, done)
@@ -223,7 +236,7 @@ def train(
         try:
             with cast:
                 value = loss(forward, batch)
-            optimizer.zero_grad(set_to_none=True)
+            model.zero_grad(set_to_none=True)
             value.backward()
         except (torch.OutOfMemoryError, RuntimeError) as error:
             if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error) or "not enough memory" in str(error):
@@ -239,23 +252,25 @@ def train(
             bar.close()
             kept = f"the last good checkpoint is {folder / CHECKPOINT}" if folder is not None and (folder / CHECKPOINT).exists() else "no checkpoint was written yet"
             raise TrainingError(f"loss {number}, gradient norm {norm} at step {step + 1} of {settings.steps}; {kept}. Lower learning_rate or raise warmup")
-        for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step)
-        optimizer.step()
+        for maker in makers:
+            for group in maker.param_groups:
+                group["lr"] = settings.rate(step)
+            maker.step()
         tokens, mean, since = tokens + world * batch[0].shape[0] * batch[0].shape[1], mean + number, since + 1
         bar.update()
         if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
             now = time.perf_counter()
             speed = tokens / (now - last)
-            row = {"step": step + 1, "loss": mean / since, "lr": settings.rate(step), "gradient_norm": norm, "seconds": before + now - start}
+            mean = mean_over_processes(mean / since, world, device)
+            row = {"step": step + 1, "loss": mean, "lr": settings.rate(step), "gradient_norm": norm, "seconds": before + now - start}
             row |= {"tokens_per_second": speed, "utilisation": flops * speed / peak}
             rows.append(row)
-            bar.set_postfix(loss=f"{mean / since:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False)
+            bar.set_postfix(loss=f"{mean:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False)
             if folder is not None and rank == 0:
                 with open(folder / LOG, "a") as stream:
                     stream.write(json.dumps(row) + "\n")
             last, tokens, mean, since = now, 0, 0.0, 0
         if folder is not None and rank == 0 and (step + 1 == settings.steps or settings.save_every and (step + 1) % settings.save_every == 0):
-            save_checkpoint(folder / CHECKPOINT, model, optimizer, step + 1, identity)
+            save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity)
     bar.close()
     return rows

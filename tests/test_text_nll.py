@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.records import load_table
 from l2m_utils.text_nll import comparisons, crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
-from l2m_utils.text_training import KINDS, Recipe, budget, compare, main, make, optimizers, prepare, rows_from_sentences, score, train
+from l2m_utils.text_model import KINDS, Recipe, make, optimizers, token_losses
+from l2m_utils.text_training import Job, compare, fit, main, prepare, rows_from_sentences, score
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
 
-TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=0.5, samples_per_document=3)
+TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=2, samples_per_document=3)
 
 
 @given(st.integers(1, 60), st.floats(0, 6))
@@ -103,70 +104,116 @@ def test_models_are_causal_and_losses_are_those_of_a_distribution(kind):
         model(torch.zeros(1, 26, dtype=torch.long))
 
 
-def test_rows_start_at_sentences_behind_the_prefix():
-    documents, starts = [np.arange(1, 30), np.arange(100, 108)], [np.array([0, 7, 28]), np.array([0, 3])]
-    rows = rows_from_sentences(documents, starts, 6)(3, 50, 1)
+def toy(documents, starts):
+    offsets = np.concatenate([[0], np.cumsum([len(d) for d in documents])])
+    where = np.concatenate([s + o for s, o in zip(starts, offsets[:-1], strict=True)])
+    return TokenCorpus("toy", np.concatenate(documents).astype(np.int32), offsets, where, 200, "")
+
+
+def test_rows_start_at_sentences_behind_the_prefix_and_lie_anywhere_in_the_context():
+    learn = toy([np.arange(1, 30), np.arange(100, 108)], [np.array([0, 7, 28]), np.array([0, 3])])
+    rows, start = rows_from_sentences(learn, replace(TINY, context=24, seed=1))(3, 200, 6)
+    rows = rows.numpy()
     assert (rows[:, 0] == 0).all() and set(rows[:, 1]) == {1, 8, 100} and (np.diff(rows[:, 1:]) == 1).all()
+    assert set(start.flatten().tolist()) == set(range(19))
+    assert (rows_from_sentences(learn, replace(TINY, context=6))(0, 5, 6)[1] == 0).all()  # a whole context has one place
     with pytest.raises(CorpusError, match="longest document has 29"):
-        rows_from_sentences(documents, starts, 40)
+        rows_from_sentences(learn, TINY)(0, 1, 40)
+
+
+def test_positions_move_a_gpt2_and_not_a_state_space_model():
+    ids = torch.randint(1, 40, (2, 9), generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for kind in KINDS:
+            model = make(kind, 40, TINY).eval()
+            plain, first, later = model(ids), model(ids, torch.tensor([[0], [0]])), model(ids, torch.tensor([[0], [5]]))
+            assert torch.allclose(plain, first, atol=1e-6) and torch.allclose(plain[0], later[0], atol=1e-6)
+            assert torch.allclose(plain[1], later[1], atol=1e-6) != kind.startswith("gpt2")
+
+
+def test_losses_in_pieces_are_the_losses_and_so_are_their_gradients(monkeypatch):
+    generator = torch.Generator().manual_seed(0)
+    x, vectors = torch.randn(7, 5, generator=generator), torch.randn(11, 5, generator=generator)
+    targets = torch.randint(11, (7,), generator=generator)
+    found = []
+    for limit in (2**24, 25):  # all at once; two tokens at a time
+        monkeypatch.setattr("l2m_utils.text_model.LOGITS", limit)
+        a, b = x.clone().requires_grad_(), vectors.clone().requires_grad_()
+        losses = token_losses(a, b, targets)
+        (losses * torch.arange(7)).sum().backward()
+        found.append((losses.detach(), a.grad, b.grad))
+    logits = x @ vectors.T
+    assert torch.allclose(found[0][0], logits.logsumexp(1) - logits[torch.arange(7), targets], atol=1e-6)
+    for whole, pieces in zip(*found, strict=True):
+        assert torch.allclose(whole, pieces, atol=1e-5)
 
 
 def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
-    seen = []
-    losses, runs = compare(corpus, TINY, tmp_path / "work", KINDS[:2], progress=False, finished=lambda a, b: seen.append(a["model"].nunique()))
-    assert seen == [1, 2] and list(runs["purpose"]) == ["search", "search", "final"] * 2
-    again, runs_again = compare(corpus, TINY, tmp_path / "work", KINDS[:2], progress=False)
+    seen, plan = [], [Job(3, KINDS[:1], (1,)), Job(4, KINDS[:2])]
+    losses, runs = compare(corpus, TINY, plan, tmp_path / "work", progress=False, finished=lambda a, b: seen.append(a["model"].nunique()))
+    assert seen == [1, 1, 2] and list(runs["purpose"]) == ["search", "search", "final"] + ["search", "search", "final", "final"]
+    assert list(runs["budget"]) == [2, 2, 3, 2, 2, 4, 4] and list(runs["seed"]) == [0, 0, 1, 0, 0, 0, 0]  # a rate is searched once for all budgets
+    best = runs[(runs["purpose"] == "search") & (runs["model"] == "gpt2")].sort_values("training_nll")["learning_rate"].iloc[0]
+    assert set(runs[(runs["purpose"] == "final") & (runs["model"] == "gpt2")]["learning_rate"]) == {best}
+    again, runs_again = compare(corpus, TINY, plan, tmp_path / "work", progress=False)
     pd.testing.assert_frame_equal(losses, again, check_dtype=False)
     assert (runs_again["seconds"].to_numpy() == runs["seconds"].to_numpy()).all()  # read, not trained again
-    assert list(runs["steps"]) == [2, 2, 4] * 2 and set(losses["budget"]) == {4}
-    other, _ = compare(corpus, replace(TINY, steps=2), tmp_path / "work", KINDS[:1], progress=False)
-    assert set(other["budget"]) == {2} and not np.allclose(other["nll_sum"], losses[losses["model"] == "gpt2"]["nll_sum"])
-    found = difference(losses, "gpt2", "mamba2", n_boot=20)
+    one, other = (losses[(losses["model"] == "gpt2") & (losses["budget"] == steps)] for steps in (3, 4))
+    assert not np.allclose(one["nll_sum"], other["nll_sum"]) and (one["samples"].to_numpy() == other["samples"].to_numpy()).all()
+    found = difference(losses[losses["budget"] == 4], "gpt2", "mamba2", n_boot=20)
     assert len(found.mean) == TINY.context
     # An untrained model is scored at about log V at every position, on the same samples.
-    _, held = prepare(corpus, TINY)
+    _, held = prepare(corpus, replace(TINY, seed=5))
     table = score(make("gpt2", held.vocabulary_size, TINY), held, TINY)
     assert (table["nll_sum"] / table["samples"]).mean() == pytest.approx(np.log(held.vocabulary_size), abs=0.3)
-    assert (table["samples"].to_numpy() == losses[losses["model"] == "gpt2"]["samples"].to_numpy()).all()
+    assert (table["samples"].to_numpy() == one["samples"].to_numpy()).all()
 
 
-def counted_rows(step, number, length):
-    return np.random.default_rng(step).integers(1, 40, (number, length + 1))
+def counted_rows(step, rows, tokens):
+    return torch.from_numpy(np.random.default_rng(step).integers(1, 40, (rows, tokens + 1))), torch.zeros(rows, 1, dtype=torch.long)
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_killed_run_ends_where_a_straight_one_does(kind, tmp_path):
+def test_a_killed_run_ends_where_a_straight_one_does(kind, tmp_path, monkeypatch):
+    real = Recipe.settings
+    monkeypatch.setattr(Recipe, "settings", lambda *words: replace(real(*words), save_every=2))
     straight, killed = (make(kind, 40, TINY) for _ in range(2))
-    log = train(straight, counted_rows, TINY, 1e-2, 6, tmp_path / "a", progress=False, save_every=2)
+    log = fit(straight, counted_rows, TINY, 1e-2, 6, tmp_path / "a", progress=False)
 
-    def kill(step, number, length):
+    def kill(step, rows, tokens):
         if step == 5:
             raise KeyboardInterrupt
-        return counted_rows(step, number, length)
+        return counted_rows(step, rows, tokens)
 
     with pytest.raises(KeyboardInterrupt):
-        train(killed, kill, TINY, 1e-2, 6, tmp_path / "b", progress=False, save_every=2)
+        fit(killed, kill, TINY, 1e-2, 6, tmp_path / "b", progress=False)
     resumed = make(kind, 40, replace(TINY, seed=3))  # other weights: everything comes from the checkpoint
-    again = train(resumed, counted_rows, TINY, 1e-2, 6, tmp_path / "b", progress=False)
+    again = fit(resumed, counted_rows, TINY, 1e-2, 6, tmp_path / "b", progress=False)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
     assert [row["loss"] for row in log] == [row["loss"] for row in again] and log[-1]["step"] == 6
     with pytest.raises(TrainingError, match="another configuration"):
-        train(resumed, counted_rows, TINY, 2e-2, 6, tmp_path / "b", progress=False)
+        fit(resumed, counted_rows, TINY, 2e-2, 6, tmp_path / "b", progress=False)
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step():
-    model = make("gpt2", 40, TINY)
-    with torch.no_grad():
-        model.trunk.ln_f.weight.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="step 1 of 3; no checkpoint was written yet. Lower the learning rate, 0.01"):
-        train(model, counted_rows, TINY, 1e-2, 3, progress=False)
+def test_processes_share_the_rows_of_a_step_or_say_that_they_cannot(monkeypatch):
+    taken = {}
+
+    def catch(model, batches, *rest):
+        taken["batches"] = batches
+
+    monkeypatch.setattr("l2m_utils.text_training.train", catch)
+    fit(make("gpt2", 40, TINY), counted_rows, TINY, 1e-2, 6, progress=False)
+    whole, parts = taken["batches"](5, 0, 1), [taken["batches"](5, rank, 2) for rank in (0, 1)]
+    assert torch.equal(whole[0], torch.cat([part[0] for part in parts])) and torch.equal(whole[1], torch.cat([part[1] for part in parts]))
+    with pytest.raises(ValueError, match="3 processes cannot share 2 rows"):
+        taken["batches"](5, 0, 3)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
     model = make(kind, 40, TINY)
-    muon, adam = ([p for group in maker.param_groups for p in group["params"]] for maker in optimizers(model, 1e-3))
+    muon, adam = ([p for group in maker.param_groups for p in group["params"]] for maker in optimizers(model, TINY.settings(10, 1e-3)))
     assert sorted(map(id, muon + adam)) == sorted(map(id, model.parameters()))
     assert any(p is model.embedding.weight for p in adam) and all(p.ndim == 2 for p in muon)
     names = {id(p): name for name, p in model.named_parameters()}
@@ -193,10 +240,10 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
 
 
 def test_plans_are_read_and_refused():
-    assert budget("12:mamba") == (12, ("mamba",)) and budget("7") == (7, KINDS[:2])
-    for text in ("x:gpt2", "0:gpt2", "5:lstm"):
-        with pytest.raises(argparse.ArgumentTypeError, match="expected steps and kinds"):
-            budget(text)
+    assert Job.read("12:mamba") == Job(12, ("mamba",), (0,)) and Job.read("7") == Job(7, KINDS[:2], (0,)) and Job.read("7::1,2").seeds == (1, 2)
+    for text in ("x:gpt2", "0:gpt2", "5:lstm", "5:gpt2:x", "5:gpt2:0:1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected steps, kinds and seeds"):
+            Job.read(text)
 
 
 def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():
@@ -217,10 +264,13 @@ def test_the_command_stores_every_budget_of_its_plan(corpus, tmp_path, monkeypat
     monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
     pd.DataFrame({"text": [document.text for document in corpus]}).to_parquet(tmp_path / "toy.parquet")
     small = "--width 32 --layers 1 --context 24 --vocabulary 270 --batch 2 --rates 0.001 --samples-per-document 3".split()
-    main(["--corpus", str(tmp_path / "toy.parquet"), "--work", str(tmp_path / "work"), "--records", str(tmp_path / "records"), "--plan", "2:gpt2", "3:gpt2,mamba2", *small])
-    losses, runs = (load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "runs"))
-    assert losses.groupby("budget")["model"].unique().map(sorted).to_dict() == {2: ["gpt2"], 3: ["gpt2", "mamba2"]}
-    assert list(runs["steps"]) == [2, 3, 3] and (losses["nll_sum"] * 256 % 1 == 0).all()
+    main(["--corpus", str(tmp_path / "toy.parquet"), "--work", str(tmp_path / "work"), "--records", str(tmp_path / "records"), "--plan", "2:gpt2:0,1", "3:gpt2,mamba2", *small])
+    losses, sums, runs = (load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "bands", "runs"))
+    assert set(losses["budget"]) == {3} and sorted(losses["model"].unique()) == ["gpt2", "mamba2"] and (losses["nll_sum"] * 256 % 1 == 0).all()
+    assert sums.groupby("budget")["model"].unique().map(sorted).to_dict() == {2: ["gpt2"], 3: ["gpt2", "mamba2"]}
+    assert list(runs["budget"]) == [2, 2, 3, 3] and list(runs["seed"]) == [0, 1, 0, 0]
+    whole = losses[losses["model"] == "gpt2"]["nll_sum"].sum()
+    assert sums[(sums["budget"] == 3) & (sums["model"] == "gpt2")]["nll_sum"].sum() == pytest.approx(whole, abs=0.5 * len(losses) / 256)
 
 
 def test_comparisons_pair_only_what_was_trained_alike():
