@@ -3,8 +3,11 @@
 Four layers, 128 wide, 4 sequences a step; forward and backward of the backbone on the same configuration, one thread.  The
 alternatives are what ``transformers`` runs without compiled kernels: its sequential scan, whose step grows with the square of
 the length and is not tried beyond 512 tokens; its parallel scan (``use_mambapy``, which needs the package ``mambapy`` and is
-the sequential scan without it); and its Mamba-2, in chunks of 256 tokens as published models have.
+the sequential scan without it); and its Mamba-2, in chunks of 256 tokens as published models have.  That one has two ages: up to
+version 5.17 it multiplied element by element, since 5.18 it uses matrix products.  The older one is measured if it is installed
+apart, in ``_build/transformers-5.17``:
 
+    pip install --no-deps --target _build/transformers-5.17 transformers==5.17.0 'huggingface_hub<2'
     python benchmarks/layers.py                          # prints the rows
     python benchmarks/layers.py measure ours mamba 512   # one measurement
 """
@@ -12,6 +15,7 @@ the sequential scan without it); and its Mamba-2, in chunks of 256 tokens as pub
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -20,23 +24,26 @@ from pathlib import Path
 
 LENGTHS = (128, 256, 512, 1024, 2048, 4096)
 TIMEOUT = 1200.0
-# name → (model type, use_mambapy, what it is, longest length tried)
+# name → (model type, use_mambapy, channels a head and entries of Mamba-2, what it is, longest length tried)
 VARIANTS = {
-    "mamba": ("mamba", False, "Mamba, sequential fallback", 512),
-    "mambapy": ("mamba", True, "Mamba, use_mambapy", 4096),
-    "mamba2": ("mamba2", False, "Mamba-2", 4096),
+    "mamba": ("mamba", False, (), "Mamba, sequential fallback", 512),
+    "mambapy": ("mamba", True, (), "Mamba, use_mambapy", 4096),
+    "mamba2": ("mamba2", False, (64, 128), "Mamba-2", 4096),
+    "mamba2-small-heads": ("mamba2", False, (16, 16), "Mamba-2, heads of 16 channels and 16 entries", 512),
+    "mamba2-5.17": ("mamba2", False, (64, 128), "Mamba-2 of transformers 5.17", 512),
 }
+OLD = Path(__file__).parent.parent / "_build" / "transformers-5.17"
 MAMBA_130M = {"width": 768, "layers": 24, "tokens": 4096}
 
 
-def config_of(kind: str, mambapy: bool, width: int, layers: int):
+def config_of(kind: str, mambapy: bool, heads: tuple[int, ...], width: int, layers: int):
     """A configuration that both implementations take."""
     from transformers import Mamba2Config, MambaConfig
 
     common = {"vocab_size": 256, "hidden_size": width, "num_hidden_layers": layers, "use_cache": False, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
     if kind == "mamba":
         return MambaConfig(**common, state_size=16, use_mambapy=mambapy)
-    return Mamba2Config(**common, state_size=128, head_dim=64, num_heads=2 * width // 64, n_groups=1, chunk_size=256)
+    return Mamba2Config(**common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256)
 
 
 def peak_bytes() -> int:
@@ -46,13 +53,16 @@ def peak_bytes() -> int:
 
 
 def measure(whose: str, variant: str, length: int, width: int = 128, layers: int = 4, sequences: int = 4) -> dict:
-    """CPU seconds of a training step and the memory that it added, in this process; the best of three when a step is short."""
+    """CPU seconds of a training step and the memory that it added, in this process; the best of five when a step is short.
+
+    ``products`` are the seconds of one more step that went into matrix products.
+    """
     import torch
 
     torch.set_num_threads(1)
-    kind, mambapy, _, _ = VARIANTS[variant]
+    kind, mambapy, heads, _, _ = VARIANTS[variant]
     torch.manual_seed(0)
-    config = config_of(kind, mambapy, width, layers)
+    config = config_of(kind, mambapy, heads, width, layers)
     if whose == "ours":
         from l2m_utils.layers.backbone import StateSpaceBackbone
 
@@ -63,20 +73,30 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
         model = (MambaModel if kind == "mamba" else Mamba2Model)(config).train()
     ids = torch.randint(256, (sequences, length))
     before = peak_bytes()
-    seconds = []
-    while not seconds or (len(seconds) < 3 and sum(seconds) < 5):
-        start = time.process_time()
+
+    def step() -> None:
         output = model(ids)
-        output = output if whose == "ours" else output.last_hidden_state
-        output.square().mean().backward()
+        (output if whose == "ours" else output.last_hidden_state).square().mean().backward()
+
+    seconds = []
+    while not seconds or (len(seconds) < 5 and sum(seconds) < 5):
+        start = time.process_time()
+        step()
         seconds.append(time.process_time() - start)
-    return {"seconds": min(seconds), "gigabytes": (peak_bytes() - before) / 1e9}
+    gigabytes = (peak_bytes() - before) / 1e9
+    if sum(seconds) > 10:
+        return {"seconds": min(seconds), "gigabytes": gigabytes}
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        step()
+    products = sum(row.self_cpu_time_total for row in profile.key_averages() if row.key in ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")) / 1e6
+    return {"seconds": min(seconds), "gigabytes": gigabytes, "products": products}
 
 
 def apart(*words: str | int) -> dict | None:
     """:func:`measure` in a process of its own; ``None`` when it was killed for memory or took too long."""
+    old = {"PYTHONPATH": str(OLD)} if words[:2] == ("theirs", "mamba2-5.17") else {}
     try:
-        done = subprocess.run([sys.executable, __file__, "measure", *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT)
+        done = subprocess.run([sys.executable, __file__, "measure", *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **old})
     except subprocess.TimeoutExpired:
         return None
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
@@ -93,9 +113,12 @@ def ours_or_error(variant: str, *sizes: int) -> dict:
 def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
     """Rows of the benchmark report: times and memory by length, and the model of 130 million parameters that has to fit."""
     rows = []
-    for variant, (kind, mambapy, name, longest) in VARIANTS.items():
+    for variant, (kind, mambapy, heads, name, longest) in VARIANTS.items():
         if mambapy and not find_spec("mambapy"):
             print(f"  {name}: skipped, the package is not installed (pip install mambapy)", file=sys.stderr)
+            continue
+        if variant == "mamba2-5.17" and not OLD.exists():
+            print(f"  {name}: skipped, it is not installed in {OLD} (see the head of {Path(__file__).name})", file=sys.stderr)
             continue
         for length in (length for length in lengths if length <= longest):
             theirs = apart("theirs", variant, length)
@@ -105,9 +128,15 @@ def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
             ours = ours_or_error(variant, length)
             print(f"  {name}, L = {length}: ours {ours}, theirs {theirs}", file=sys.stderr, flush=True)
             note = f"{name} of transformers on CPU; 4 layers, width 128, 4 × {length} tokens, one thread"
+            note += f"; {heads[0]} channels a head, {heads[1]} entries" if heads else ""
             for key, unit, what in (("seconds", "s", "training step"), ("gigabytes", "GB", "peak memory of a training step")):
                 mine, other = ours[key], theirs[key]
                 rows.append({"name": f"{what}, {name}, L = {length}", "ours": mine, "theirs": other, "ratio": other / mine, "unit": unit, "note": note})
+            if variant == "mamba2" and length == 512:
+                # What no layer can beat that does the same matrix products at the same rate: all else for nothing.
+                products, other = ours["products"], theirs["seconds"]
+                note += f"; the matrix products of our step alone ({products / ours['seconds']:.0%} of it), the most that is left to gain without fewer of them"
+                rows.append({"name": f"matrix products alone of a training step, {name}, L = {length}", "ours": products, "theirs": other, "ratio": other / products, "unit": "s", "note": note})
     # Theirs is not run at this size.  It keeps at least three numbers for every token, channel and entry of every layer: the decay,
     # the input and the state (measured at the lengths above it is twice as much).
     width, layers, tokens = MAMBA_130M["width"], MAMBA_130M["layers"], MAMBA_130M["tokens"]

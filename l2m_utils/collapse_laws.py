@@ -13,6 +13,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from l2m_utils.collapse import Collapse, collapse, left_out_interval
+from l2m_utils.configurations import GAUSSIAN
 from l2m_utils.sources.gaussian import COPIES, EXPONENT, HierarchicalGaussian
 from l2m_utils.state_limited import best_greedy, closed_form, optimise
 from l2m_utils.state_limited_bounds import window_bound
@@ -109,7 +110,7 @@ def theory_table(
 def trained_losses(runs: pd.DataFrame, models: Sequence[str] = ("mamba2", "mamba"), role: str = "grid") -> pd.DataFrame:
     """The frame of losses of trained state-space models, from the table ``runs`` of the notebook models/gaussian-kl.
 
-    Raises ``ValueError`` when a column is missing.
+    ``models`` are kinds of layers; a model of table F.1 counts under its kind.  Raises ``ValueError`` when a column is missing.
 
     >>> runs = pd.DataFrame([{"role": "grid", "model": "mamba2", "family": "sub-volume", "length": 64, "state_per_copy": 1.0, "mean_kl": 0.1, "seed": 0}])
     >>> trained_losses(runs)[["length", "dimension", "loss"]].values.tolist()
@@ -119,6 +120,7 @@ def trained_losses(runs: pd.DataFrame, models: Sequence[str] = ("mamba2", "mamba
     missing = [name for name in (*wanted, "role") if name not in runs]
     if missing:
         raise ValueError(f"the table of runs lacks {missing}: expected the table 'runs' of models/gaussian-kl")
+    runs = runs.assign(model=[GAUSSIAN[name].kind if name in GAUSSIAN else name for name in runs["model"]])
     chosen = runs[(runs["role"] == role) & runs["model"].isin(list(models))]
     frame = chosen[list(wanted)].rename(columns=wanted).reset_index(drop=True)
     information = {pair: HierarchicalGaussian.from_length(pair[1], pair[0]).bipartite_mi() for pair in set(zip(frame["family"], frame["length"], strict=True))}

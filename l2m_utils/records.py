@@ -268,18 +268,33 @@ def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFram
     return pd.read_parquet(path)
 
 
+def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """A table of :meth:`Recorder.table` and its provenance."""
+    import pyarrow.parquet as pq
+
+    metadata = pq.read_schema(path).metadata or {}
+    return pd.read_parquet(path), json.loads(metadata.get(b"l2m", b"{}"))
+
+
 def stored_table(notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of the best published tier under ``results/``, with its provenance.
 
     ``results/<tier>-<corpus>/<section>/<notebook>/tables/<name>.parquet``; the best tier is the last of
     :data:`TIERS` that has one.  Raises :class:`RecordError` when none was published.
     """
-    import pyarrow.parquet as pq
-
     for tier in reversed(TIERS):
         for home in sorted(results.glob(f"{tier}-{corpus or '*'}")):
             path = home / notebook / "tables" / f"{name}.parquet"
             if path.exists():
-                metadata = pq.read_schema(path).metadata or {}
-                return pd.read_parquet(path), json.loads(metadata.get(b"l2m", b"{}"))
+                return read_table(path)
     raise RecordError(f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: run `make reproduce`")
+
+
+def new_or_stored_table(notebook: str, name: str, folder: str | Path = "", results: Path = RESULTS) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """The table that ``notebook`` computed in this build (records ``folder``), else the published one; with its provenance.
+
+    A notebook that shows stored runs saves no table, so that another one which asks here gets what the first has shown.
+    """
+    home = Path(folder) if folder else PROJECT / "_build" / "interactive" / "records"
+    path = home / notebook / "tables" / f"{name}.parquet"
+    return read_table(path) if path.exists() else stored_table(notebook, name, results=results)

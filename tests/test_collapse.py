@@ -78,5 +78,6 @@ def test_runs_of_other_roles_and_models_stay_out():
     chosen = trained_losses(runs)
     assert list(chosen["model"]) == ["mamba2", "mamba"] and chosen["information"].iloc[0] == pytest.approx(0.317958787871)
     assert len(trained_losses(runs, role="long")) == 1
+    assert list(trained_losses(runs.assign(model=["mamba-130m", "mamba2-130m", "gpt2", "mamba2-370m"]))["model"]) == ["mamba", "mamba2"]
     with pytest.raises(ValueError, match="lacks \\['mean_kl'\\]"):
         trained_losses(runs.drop(columns="mean_kl"))

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from l2m_utils import records
-from l2m_utils.records import RecordError, Recorder, format_value, load_table, load_values, stored_table, write_atomically
+from l2m_utils.records import RecordError, Recorder, format_value, load_table, load_values, new_or_stored_table, stored_table, write_atomically
 
 matplotlib.use("Agg")
 
@@ -110,3 +110,15 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     monkeypatch.undo()
     with pytest.raises(FileExistsError, match="below cannot be written .*File exists.*that its folder is one"):
         write_atomically(path / "below", b"new")
+
+
+def test_a_table_of_this_build_goes_before_the_published_one(tmp_path):
+    import pandas as pd
+
+    for folder, value in ((tmp_path / "results" / "laptop-none", 1), (tmp_path / "build", 2)):
+        assert value == 1 or new_or_stored_table("theory/example", "runs", tmp_path / "build", tmp_path / "results")[0]["x"].tolist() == [1]
+        Recorder("theory/example", "laptop", seed=value, folder=folder).table("runs", pd.DataFrame({"x": [value]}))
+    table, provenance = new_or_stored_table("theory/example", "runs", tmp_path / "build", tmp_path / "results")
+    assert table["x"].tolist() == [2] and provenance["seed"] == 2
+    with pytest.raises(RecordError, match="no published table"):
+        new_or_stored_table("theory/example", "rums", tmp_path / "build", tmp_path / "results")
