@@ -21,6 +21,8 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from l2m_utils.muon import Muon
+
 TIME_CHECK = 0.5  # seconds: how much of the time budget is kept back for the last step
 
 
@@ -179,7 +181,7 @@ def _optimisers(model, recipe: Recipe) -> list[torch.optim.Optimizer]:
     matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
     rest = [p for p in model.parameters() if p.ndim < 2] + [embedding]
     return [
-        torch.optim.Muon(matrices, lr=recipe.learning_rate, weight_decay=recipe.weight_decay, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, recipe.learning_rate, recipe.weight_decay),
         torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 

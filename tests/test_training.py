@@ -188,9 +188,8 @@ from test_training import SETTINGS, batches, loss
 from l2m_utils.training import train
 torch.manual_seed(0)
 net = torch.nn.Linear(3, 1)
-train(net, batches, loss, SETTINGS, progress=False)
-if torch.distributed.get_rank() == 0:
-    print(json.dumps(net.weight.tolist()))
+rows = train(net, batches, loss, SETTINGS, progress=False)
+print(json.dumps([net.weight.tolist(), [row["loss"] for row in rows]]))
 torch.distributed.destroy_process_group()
 """
 
@@ -210,8 +209,11 @@ def test_two_processes_average_their_gradients():
         parts = [batches(step, r, 2) for r in (0, 1)]
         return tuple(torch.cat(pair) for pair in zip(*parts, strict=True))
 
-    train(alone, both, loss, SETTINGS, progress=False)
-    torch.testing.assert_close(torch.tensor(json.loads(outputs[0][0])), alone.weight.detach())
+    rows = train(alone, both, loss, SETTINGS, progress=False)
+    (weight, losses), other = (json.loads(output[0].splitlines()[-1]) for output in outputs)
+    torch.testing.assert_close(torch.tensor(weight), alone.weight.detach())
+    assert other == [weight, losses]  # every process reads the same log
+    assert losses == pytest.approx([row["loss"] for row in rows], rel=1e-5)
 
 
 def test_matmul_rate_draws_no_random_numbers():

@@ -136,7 +136,7 @@ class Mamba2Mixer(nn.Module):
         self.heads, self.groups, self.entries = config.num_heads, config.n_groups, config.state_size
         self.limit = tuple(config.time_step_limit)
         # Any chunk gives the same sums.  Its matrices grow with it and the states between chunks with n over it.
-        self.chunk = min(config.chunk_size, 64, max(32, config.state_size // 2))
+        self.chunk = min(config.chunk_size, 64, max(16, config.state_size // 2))
         mixed = inner + 2 * self.groups * self.entries
         self.sizes, self.parts = (inner, mixed, self.heads), (inner, self.groups * self.entries, self.groups * self.entries)
         self.in_proj = nn.Linear(config.hidden_size, sum(self.sizes), bias=config.use_bias)
