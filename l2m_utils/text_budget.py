@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from l2m_utils.bootstrap import document_weights, interval
+from l2m_utils.text_nll import comparisons
 
 RUN = ["model", "budget", "seed"]
 SUMS = ["nll_sum", "near_sum", "samples"]
@@ -36,16 +37,20 @@ def bands(losses: pd.DataFrame) -> pd.DataFrame:
 
 
 def for_curves(losses: pd.DataFrame) -> pd.DataFrame:
-    """The losses by position that are stored whole: those of the largest budget, on its first seed, in 1/256 of a nat.
+    """The losses by position that are stored whole: every transformer and state-space model at the largest budget that both have, first seed, in 1/64 of a nat.
 
-    A sum of some dozen losses in finer digits says nothing and doubles the size of a file that stays in the history.
+    A sum of some dozen losses in finer digits says nothing and makes a file large that stays in the history.
 
-    >>> for_curves(pd.DataFrame({"budget": [1, 2, 2], "seed": [0, 0, 1], "nll_sum": [1.0, 2.001, 3.0], "near_sum": 0.0}))["nll_sum"].tolist()
-    [2.0]
+    >>> frame = pd.DataFrame({"model": ["gpt2", "gpt2", "mamba"], "budget": [1, 2, 1], "seed": 0, "nll_sum": [1.0, 2.0, 3.001], "near_sum": 0.0})
+    >>> for_curves(frame)[["model", "budget", "nll_sum"]].values.tolist()
+    [['gpt2', 1, 1.0], ['mamba', 1, 3.0]]
     """
-    largest = losses[losses["budget"] == losses["budget"].max()]
-    largest = largest[largest["seed"] == largest["seed"].min()].reset_index(drop=True)
-    return largest.assign(**{name: (largest[name] * 256).round() / 256 for name in ("nll_sum", "near_sum")})
+    kinds = list(losses["model"].unique())
+    wanted = {(model, budget) for *pair, budget in comparisons(losses, kinds, missing_ok=True) for model in pair}
+    wanted = wanted or {(model, losses["budget"].max()) for model in kinds}
+    kept = losses[[key in wanted for key in zip(losses["model"], losses["budget"], strict=True)]]
+    kept = kept[kept["seed"] == kept["seed"].min()].reset_index(drop=True)
+    return kept.assign(**{name: (kept[name] * 64).round() / 64 for name in ("nll_sum", "near_sum")})
 
 
 def sums_by_run(table: pd.DataFrame, model: str, share: float, column: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

@@ -115,10 +115,10 @@ def difference(table: pd.DataFrame, first: str, second: str, **options) -> Curve
     return curve(a - b, counts, **options)
 
 
-def comparisons(losses: pd.DataFrame, kinds: Sequence[str]) -> list[tuple[str, str, int]]:
-    """(transformer, state-space model, budget) for every pair of ``kinds`` that was trained at the same budget, smallest budget first.
+def comparisons(losses: pd.DataFrame, kinds: Sequence[str], missing_ok: bool = False) -> list[tuple[str, str, int]]:
+    """(transformer, state-space model, budget) for every pair of ``kinds``, in their order, at the largest budget that both were trained for.
 
-    ``losses`` has columns ``model`` and ``budget`` (steps).  Raises ``ValueError`` when no such pair was trained.
+    ``losses`` has columns ``model`` and ``budget`` (steps).  Raises ``ValueError`` when no such pair was trained, unless ``missing_ok``.
 
     >>> stored = pd.DataFrame({"model": ["gpt2", "mamba2", "gpt2"], "budget": [100, 100, 900]})
     >>> comparisons(stored, ["gpt2", "mamba2", "mamba"])
@@ -126,9 +126,10 @@ def comparisons(losses: pd.DataFrame, kinds: Sequence[str]) -> list[tuple[str, s
     """
     transformers = [kind for kind in kinds if kind.startswith("gpt2")]
     others = [kind for kind in kinds if kind not in transformers]
-    trained = losses.groupby("budget")["model"].agg(set)
-    pairs = [(a, b, int(budget)) for budget in sorted(trained.index) for a in transformers for b in others if {a, b} <= trained[budget]]
-    if not pairs:
+    trained = losses.groupby("model")["budget"].agg(set)
+    common = {(a, b): trained.get(a, set()) & trained.get(b, set()) for a in transformers for b in others}
+    pairs = [(a, b, int(max(budgets))) for (a, b), budgets in common.items() if budgets]
+    if not pairs and not missing_ok:
         raise ValueError(
             f"no budget at which one of {transformers} and one of {others} were trained: set recompute=True, or name kinds among {sorted(set(losses['model']))}"
         )
