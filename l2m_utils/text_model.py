@@ -1,6 +1,6 @@
 """The language models that are compared on books: GPT-2, GPT-2 with a short convolution, Mamba and Mamba-2, and what they have in common.
 
-A :class:`Recipe` holds sizes and budget of one comparison; :class:`TextModel` is a model of it, whose ``forward`` gives losses.
+A :class:`Recipe` holds sizes and budget of one comparison; :class:`TextModel` is a model of it, or one of table F.2 by its name, whose ``forward`` gives losses.
 Training, scoring and storing them is in :mod:`text_training`.
 """
 
@@ -12,11 +12,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
+from l2m_utils.configurations import TEXT, size_of
 from l2m_utils.layers.mixers import CausalConv1d, recomputed
 from l2m_utils.muon import Muon
 from l2m_utils.training import Settings
 
-KINDS = ("gpt2", "mamba2", "mamba", "gpt2-conv")
+KINDS = ("gpt2", "mamba2", "mamba", "gpt2-conv")  # of the recipe's size; any other name is a model of table F.2
 PREFIX = 0  # <|endoftext|> of every tokenizer trained here
 ENTRIES, KERNEL = 16, 4  # state entries a channel and tokens of the convolution, Mamba's defaults
 LOGITS = 2**24  # logits that exist at once: 64 MiB of float32
@@ -46,6 +47,7 @@ class Recipe:
     held_out: float = 0.2
     samples_per_document: int = 12
     precision: str = "fp32"
+    device: str = "auto"
     seed: int = 0
 
     def rows(self, progress: float) -> tuple[int, int]:
@@ -62,7 +64,7 @@ class Recipe:
         >>> Recipe().settings(900, 0.01).warmup
         45
         """
-        return Settings(steps, rate, warmup=steps // 20, weight_decay=0.1, betas=(0.9, 0.95), precision=self.precision, log_every=max(1, steps // 20), save_every=100, seed=self.seed)  # fmt: skip
+        return Settings(steps, rate, warmup=steps // 20, weight_decay=0.1, betas=(0.9, 0.95), precision=self.precision, device=self.device, log_every=max(1, steps // 20), save_every=100, seed=self.seed)  # fmt: skip
 
 
 class ShortConvolution(nn.Module):
@@ -99,10 +101,24 @@ def token_losses(x: Tensor, vectors: Tensor, targets: Tensor) -> Tensor:
     return torch.cat([recomputed(piece, x[i : i + size], vectors, targets[i : i + size]) for i in range(0, len(x), size)])
 
 
+def shape_of(kind: str, recipe: Recipe) -> tuple[str, int, int]:
+    """Family of layers, number of blocks and width of a model: of the recipe for one of :data:`KINDS`, else of table F.2; ``ValueError`` for an unknown name.
+
+    >>> shape_of("mamba", Recipe()), shape_of("mamba-790m", Recipe())
+    (('mamba', 8, 128), ('mamba', 48, 1536))
+    """
+    if kind in KINDS:
+        return kind, recipe.layers if kind.startswith("gpt2") else 2 * recipe.layers, recipe.width
+    if kind not in TEXT:
+        raise ValueError(f"model {kind!r}: expected one of {', '.join(dict.fromkeys((*KINDS, *TEXT)))}")
+    size = size_of(kind, TEXT)
+    return size.kind, size.layers, size.width
+
+
 class TextModel(nn.Module):
     """A language model whose ``forward`` gives the loss in nats of every next token, (b, L) for ids (b, L + 1).
 
-    ``kind`` is one of :data:`KINDS`; ``gpt2-conv`` is a GPT-2 with a :class:`ShortConvolution` in front of every attention.  Embeddings are tied to the head and nothing is dropped out.
+    ``kind`` is one of :data:`KINDS` or a name of table F.2; ``gpt2-conv`` is a GPT-2 with a :class:`ShortConvolution` in front of every attention.  Embeddings are tied to the head and nothing is dropped out.
 
     >>> model = TextModel("mamba2", 300, Recipe(layers=1, width=32, context=16))
     >>> model(torch.zeros(2, 9, dtype=torch.long)).shape, model.state_at(16)
@@ -111,20 +127,19 @@ class TextModel(nn.Module):
 
     def __init__(self, kind: str, vocabulary: int, recipe: Recipe):
         super().__init__()
-        if kind not in KINDS:
-            raise ValueError(f"kind {kind!r}: expected one of {', '.join(KINDS)}")
         self.kind, self.recipe = kind, recipe
-        w = recipe.width
+        self.family, self.blocks, self.width = shape_of(kind, recipe)
+        w = self.width
         side = 64 if w >= 512 else min(32, w)  # channels a head
-        if kind.startswith("gpt2"):
+        if self.family.startswith("gpt2"):
             from transformers import GPT2Config, GPT2Model
 
             self.trunk = GPT2Model(GPT2Config(
-                vocab_size=vocabulary, n_positions=recipe.context, n_embd=w, n_layer=recipe.layers, n_head=w // side,
+                vocab_size=vocabulary, n_positions=recipe.context, n_embd=w, n_layer=self.blocks, n_head=w // side,
                 resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=PREFIX, eos_token_id=PREFIX,
             ))  # fmt: skip
             self.embedding = self.trunk.wte
-            if kind == "gpt2-conv":
+            if self.family == "gpt2-conv":
                 for block in self.trunk.h:
                     block.attn.c_attn = nn.Sequential(ShortConvolution(w), block.attn.c_attn)
         else:
@@ -132,8 +147,8 @@ class TextModel(nn.Module):
 
             from l2m_utils.layers.backbone import StateSpaceBackbone
 
-            shared = dict(vocab_size=vocabulary, hidden_size=w, num_hidden_layers=2 * recipe.layers, state_size=ENTRIES, expand=2, conv_kernel=KERNEL)
-            config = MambaConfig(**shared) if kind == "mamba" else Mamba2Config(**shared, head_dim=side, num_heads=2 * w // side, n_groups=1, chunk_size=32)
+            shared = dict(vocab_size=vocabulary, hidden_size=w, num_hidden_layers=self.blocks, state_size=ENTRIES, expand=2, conv_kernel=KERNEL)
+            config = MambaConfig(**shared) if self.family == "mamba" else Mamba2Config(**shared, head_dim=side, num_heads=2 * w // side, n_groups=1, chunk_size=32)
             self.trunk = StateSpaceBackbone(config)
             self.embedding = self.trunk.embeddings
             with torch.no_grad():  # tied to the head: unit-variance rows would give logits of size √width
@@ -143,7 +158,7 @@ class TextModel(nn.Module):
         """``start`` (b, 1), if given, is the position of each row's first token, for the learned positions of a GPT-2; state-space models have none."""
         if ids.shape[1] - 1 > self.recipe.context:
             raise ValueError(f"samples of {ids.shape[1] - 1} tokens, but the model was made for {self.recipe.context}; set context={ids.shape[1] - 1}")
-        if self.kind.startswith("gpt2"):
+        if self.family.startswith("gpt2"):
             places = None if start is None else start + torch.arange(ids.shape[1] - 1, device=ids.device)
             x = self.trunk(ids[:, :-1], position_ids=places, use_cache=False).last_hidden_state
         else:
@@ -152,11 +167,11 @@ class TextModel(nn.Module):
 
     def state_at(self, tokens: int) -> int:
         """Numbers in the history state after ``tokens`` tokens: keys and values, or recurrent and convolution states."""
-        layers, w = self.recipe.layers, self.recipe.width
-        if self.kind.startswith("gpt2"):
-            return 2 * layers * w * tokens + (layers * w * (KERNEL - 1) if self.kind == "gpt2-conv" else 0)
-        mixed = 2 * w + (2 * ENTRIES if self.kind == "mamba2" else 0)
-        return 2 * layers * (2 * w * ENTRIES + mixed * (KERNEL - 1))
+        blocks, w = self.blocks, self.width
+        if self.family.startswith("gpt2"):
+            return 2 * blocks * w * tokens + (blocks * w * (KERNEL - 1) if self.family == "gpt2-conv" else 0)
+        mixed = 2 * w + (2 * ENTRIES if self.family == "mamba2" else 0)
+        return blocks * (2 * w * ENTRIES + mixed * (KERNEL - 1))
 
 
 def make(kind: str, vocabulary: int, recipe: Recipe) -> TextModel:

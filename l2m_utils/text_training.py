@@ -2,7 +2,7 @@
 
 Every model reads the same samples in the same order: an explicit prefix, then tokens from the start of a sentence of a
 training document, short rows first and rows of the whole context later.  They are scored on samples of held-out
-documents.  One command trains, scores and stores; a plan names the steps, the architectures trained for them, and the seeds:
+documents.  One command trains, scores and stores; a plan names the steps, the architectures (or models of table F.2) trained for them, and the seeds:
 
     python -m l2m_utils.text_training --corpus books.parquet --work RUNS --records results/laptop-books --plan 450:gpt2,mamba2:0,1 900:gpt2,mamba2
 
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -26,9 +27,9 @@ from tqdm import tqdm
 from l2m_utils.corpora import Corpus, CorpusError, Document, blocks, load, split
 from l2m_utils.records import Recorder, commit, hardware, write_atomically
 from l2m_utils.text_budget import bands, for_curves
-from l2m_utils.text_model import KINDS, PREFIX, Recipe, TextModel, make, optimizers
+from l2m_utils.text_model import KINDS, PREFIX, Recipe, TextModel, make, optimizers, shape_of
 from l2m_utils.tokens import TokenCorpus, encode_corpus, train_bpe
-from l2m_utils.training import process_of, train
+from l2m_utils.training import TrainingError, memory_errors, process_of, train
 
 SPLIT_SEED = 0  # training and held-out documents, tokenizer and scored samples are the same for every training seed
 SEARCH_ROWS = 10**6  # a search sees other rows than the final run, so that no rate is chosen by rows seen twice
@@ -113,12 +114,13 @@ def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = 
     with torch.no_grad():
         for batch in tqdm(rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64):
             batch = batch.to(device)
-            losses.append(model(batch).cpu())
-            near = losses[-1].clone()
-            # Positions s + 1 … s + w, for s = 2w, 3w, …: read from position s − w + 1 on.
-            for s in range(2 * window, recipe.context, window):
-                part = model(torch.cat([batch[:, :1], batch[:, s - window + 1 : s + window + 1]], dim=1)).cpu()
-                near[:, s : s + window] = part[:, window:]
+            with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):
+                losses.append(model(batch).cpu())
+                near = losses[-1].clone()
+                # Positions s + 1 … s + w, for s = 2w, 3w, …: read from position s − w + 1 on.
+                for s in range(2 * window, recipe.context, window):
+                    part = model(torch.cat([batch[:, :1], batch[:, s - window + 1 : s + window + 1]], dim=1)).cpu()
+                    near[:, s : s + window] = part[:, window:]
             nears.append(near)
     number = np.bincount(cut.document, minlength=len(held))
     kept = np.flatnonzero(number)
@@ -147,8 +149,13 @@ class Job:
         """
         steps, kinds, seeds = (text.split(":") + ["", ""])[:3]
         names, numbers = tuple(kinds.split(",")) if kinds else cls.kinds, seeds.split(",") if seeds else ["0"]
-        if text.count(":") > 2 or not steps.isdigit() or int(steps) < 1 or not set(names) <= set(KINDS) or not all(n.isdigit() for n in numbers):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected steps, kinds and seeds, such as 500:gpt2,mamba2:0,1; kinds are {', '.join(KINDS)}")
+        if text.count(":") > 2 or not steps.isdigit() or int(steps) < 1 or not all(n.isdigit() for n in numbers):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected steps, models and seeds, such as 500:gpt2,mamba2:0,1")
+        try:
+            for name in names:
+                shape_of(name, Recipe())
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
         return cls(int(steps), names, tuple(map(int, numbers)))
 
 
@@ -158,56 +165,58 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
     The first table has the columns of :data:`l2m_utils.text_nll.COLUMNS`, ``budget`` (steps) and ``seed``; the second a row a run, searched rates
     included, with its last logged training loss in nats.  The rate of an architecture is searched once, on the recipe's seed, and serves all
     its budgets.  ``finished(losses, runs)`` is called after every model.  Another recipe or corpus never meets the files of this one: each has
-    its own folder below ``work``.
+    its own folder below ``work``.  Of several processes only the first scores, writes and calls ``finished``; the others return empty tables.
     """
     learn, held = prepare(corpus, recipe)
-    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed")} | {"tokens": learn.fingerprint}
+    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed", "device")} | {"tokens": learn.fingerprint}
     digest = hashlib.sha256(f"{common} {held.fingerprint}".encode()).hexdigest()[:16]
-    tables, runs = [], []
+    home, writes = work / digest if work is not None else None, process_of()[0] == 0
+    tables, runs, best = [pd.DataFrame()], [pd.DataFrame()], {}
 
     def trained(kind: str, this: Recipe, rate: float, steps: int, purpose: str, folder: Path | None) -> tuple[TextModel, dict]:
         model = make(kind, learn.vocabulary_size, this)
         identity = {**common, "kind": kind, "purpose": purpose, "seed": this.seed}
-        log = fit(model, rows_from_sentences(learn, this), this, rate, steps, folder and folder / f"{purpose}-{rate:g}", identity, progress, SEARCH_ROWS if purpose == "search" else 0)
+        scratch = folder / f"{purpose}-{rate:g}" if folder is not None else None
+        log = fit(model, rows_from_sentences(learn, this), this, rate, steps, scratch, identity, progress, SEARCH_ROWS if purpose == "search" else 0)
         return model, {
             "model": kind, "purpose": purpose, "budget": steps, "seed": this.seed, "learning_rate": rate, "tokens": steps * this.batch * this.context,
             "parameters": sum(p.numel() for p in model.parameters()), "state_numbers": model.state_at(this.context),
             "training_nll": log[-1]["loss"], "seconds": log[-1]["seconds"], "hardware": hardware(), "commit": commit(),
         }  # fmt: skip
 
-    def kept(path: Path | None, compute: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-        if path is not None and path.exists():
-            return pd.read_parquet(path)
-        table = compute()
-        if path is not None and process_of()[0] == 0:
-            write_atomically(path, table.to_parquet(index=False))
+    def store(table: pd.DataFrame, folder: Path | None, name: str) -> pd.DataFrame:
+        if folder is not None and writes:
+            write_atomically(folder / f"{name}.parquet", table.to_parquet(index=False))
         return table
 
-    home = work / digest if work is not None else None
-    best: dict[str, float] = {}
+    def searched(kind: str) -> pd.DataFrame:
+        folder = home / kind if home is not None else None
+        if folder is not None and (folder / "search.parquet").exists():
+            return pd.read_parquet(folder / "search.parquet")
+        return store(pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates]), folder, "search")
+
     for job in plan:
         for kind in (kind for kind in job.kinds if kind not in best):
-            folder = home and home / kind
-            search = lambda kind=kind, folder=folder: pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates])
-            rows = kept(folder and folder / "search.parquet", search) if len(recipe.rates) > 1 else pd.DataFrame()
-            runs.append(rows)
-            best[kind] = float(rows.loc[rows["training_nll"].idxmin(), "learning_rate"]) if len(rows) else recipe.rates[0]
+            if len(recipe.rates) > 1:
+                runs.append(searched(kind))
+                best[kind] = float(runs[-1].loc[runs[-1]["training_nll"].idxmin(), "learning_rate"])
+            else:
+                best[kind] = recipe.rates[0]
         for seed, kind in ((seed, kind) for seed in job.seeds for kind in job.kinds):
-            this, folder = replace(recipe, steps=job.steps, seed=seed), home and home / kind / f"{job.steps}-{seed}"
-            made: dict[str, pd.DataFrame] = {}
-
-            def losses(kind=kind, this=this, folder=folder, made=made) -> pd.DataFrame:
+            this, folder = replace(recipe, steps=job.steps, seed=seed), home / kind / f"{job.steps}-{seed}" if home is not None else None
+            if folder is not None and (folder / "losses.parquet").exists():
+                run, losses = (pd.read_parquet(folder / f"{name}.parquet") for name in ("run", "losses"))
+            else:
                 model, row = trained(kind, this, best[kind], this.steps, "final", folder)
-                made["run"] = pd.DataFrame([row])
-                if folder is not None and process_of()[0] == 0:
-                    write_atomically(folder / "run.parquet", made["run"].to_parquet(index=False))
-                return score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed)
-
-            tables.append(kept(folder and folder / "losses.parquet", losses))
-            runs.append(made["run"] if "run" in made else pd.read_parquet(folder / "run.parquet"))
-            if finished is not None:
-                finished(pd.concat(tables, ignore_index=True), pd.concat(runs, ignore_index=True))
-    return pd.concat(tables, ignore_index=True), pd.concat(runs, ignore_index=True)
+                if not writes:
+                    continue
+                run = store(pd.DataFrame([row]), folder, "run")
+                losses = store(score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed), folder, "losses")
+            runs.append(run)
+            tables.append(losses)
+            if finished is not None and writes:
+                finished(pd.concat(tables[1:], ignore_index=True), pd.concat(runs[1:], ignore_index=True))
+    return pd.concat(tables[1:] or tables, ignore_index=True), pd.concat(runs[1:] or runs, ignore_index=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -222,17 +231,25 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     parser.add_argument("--rates", type=float, nargs="+", default=Recipe.rates)
     parser.add_argument("--precision", default=Recipe.precision, choices=["fp32", "bf16"])
+    parser.add_argument("--device", default=Recipe.device, choices=["auto", "cpu", "cuda"])
     options = vars(parser.parse_args(arguments))
     options["rates"] = tuple(options["rates"])
+    try:
+        run_plan(options)
+    except (CorpusError, TrainingError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def run_plan(options: dict) -> None:
+    """Train, score and store what the options of :func:`main` ask for; raises what :func:`compare` and :func:`l2m_utils.corpora.load` raise."""
     corpus = load(options.pop("corpus"))
     work, folder, tier, plan = (options.pop(name) for name in ("work", "records", "tier", "plan"))
     record = Recorder("models/text-nll", tier, corpus.name, Recipe.seed, folder)
 
     def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
-        if process_of()[0] == 0:
-            record.table("losses", for_curves(losses))
-            record.table("bands", bands(losses))
-            record.table("runs", runs)
+        record.table("losses", for_curves(losses))
+        record.table("bands", bands(losses))
+        record.table("runs", runs)
 
     compare(corpus, Recipe(**options), plan, work, finished=publish)
 

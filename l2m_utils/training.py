@@ -13,8 +13,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -88,6 +88,24 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
 
 
+@contextmanager
+def memory_errors(where: str) -> Iterator[None]:
+    """Turn memory that did not suffice into one :class:`TrainingError`: ``where`` it was, and which setting to lower.
+
+    >>> with memory_errors("on cpu at step 1"):
+    ...     raise torch.OutOfMemoryError("tried to allocate 9 GiB")
+    Traceback (most recent call last):
+    ...
+    l2m_utils.training.TrainingError: out of memory on cpu at step 1: lower the sequences a step first, then the length; precision='bf16' halves the activations
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error) or "not enough memory" in str(error):
+            raise TrainingError(f"out of memory {where}: lower the sequences a step first, then the length; precision='bf16' halves the activations") from error
+        raise
+
+
 def process_of() -> tuple[int, int]:
     """(rank, world) as ``torchrun`` and ``accelerate launch`` set them; (0, 1) in a process that nobody launched.
 
@@ -122,8 +140,8 @@ def adamw(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
     return [torch.optim.AdamW(trained, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)]
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, configuration: dict) -> None:
-    """Weights, what the optimizers remember of each and the generators' state in one safetensors file, atomically."""
+def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, configuration: dict, running: tuple[float, int] = (0.0, 0)) -> None:
+    """Weights, what the optimizers remember of each, the generators' state and the log row begun (sum and number of losses) in one safetensors file, atomically."""
     from safetensors.torch import save
 
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -134,12 +152,12 @@ def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
     tensors["rng.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    metadata = {"step": str(step), "configuration": json.dumps(configuration, sort_keys=True)}
+    metadata = {"step": str(step), "running": json.dumps(running), "configuration": json.dumps(configuration, sort_keys=True)}
     write_atomically(path, save(tensors, metadata=metadata))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict) -> int:
-    """Put a checkpoint back and return the number of steps done; :class:`TrainingError` if it is of another configuration."""
+def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict) -> tuple[int, tuple[float, int]]:
+    """Put a checkpoint back and return the number of steps done and the log row begun; :class:`TrainingError` if it is of another configuration."""
     from safetensors import safe_open
 
     with safe_open(path, framework="pt") as file:
@@ -160,7 +178,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
     torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return int(metadata["step"])
+    return int(metadata["step"]), tuple(json.loads(metadata["running"]))
 
 
 def mean_over_processes(number: float, world: int, device: torch.device) -> float:
@@ -205,14 +223,15 @@ def train(
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
         torch.cuda.set_device(device)
     torch.manual_seed(settings.seed + rank)
-    model.to(device).train()
+    with memory_errors(f"when the model of {sum(p.numel() for p in model.parameters()):,} weights was put on {device}"):
+        model.to(device).train()
     free = ("log_every", "save_every", "device", "compile")  # these do not change the result
     identity = {**(configuration or {}), **{f"settings.{k}": v for k, v in asdict(settings).items() if k not in free}, "processes": world}
     makers = optimizers(model, settings)
     folder = Path(folder) if folder is not None else None
-    done, rows = 0, []
+    done, rows, (mean, since) = 0, [], (0.0, 0)
     if folder is not None and (folder / CHECKPOINT).exists():
-        done = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
+        done, (mean, since) = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
         if rank > 0:
             torch.manual_seed(settings.seed + rank + world * done)  # the saved generator is that of the first process
         rows = _read_log(folder / LOG, done)
@@ -229,48 +248,41 @@ def train(
     peak = matmul_rate(device, dtype) * world if done < settings.steps else 1.0
 
     bar = tqdm(total=settings.steps, initial=done, disable=not progress or rank > 0, unit="step", desc="training")
-    before, tokens, mean, since = rows[-1]["seconds"] if rows else 0.0, 0, 0.0, 0
+    before, tokens = rows[-1]["seconds"] if rows else 0.0, 0
     start = last = time.perf_counter()
     for step in range(done, settings.steps):
-        batch = tuple(tensor.to(device, non_blocking=True) for tensor in batches(step, rank, world))
-        try:
+        batch = batches(step, rank, world)
+        with memory_errors(f"on {device} at step {step + 1} with a batch of shape {tuple(batch[0].shape)}"):
+            batch = tuple(tensor.to(device, non_blocking=True) for tensor in batch)
             with cast:
                 value = loss(forward, batch)
             model.zero_grad(set_to_none=True)
             value.backward()
-        except (torch.OutOfMemoryError, RuntimeError) as error:
-            if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error) or "not enough memory" in str(error):
-                shape = tuple(batch[0].shape)
-                raise TrainingError(
-                    f"out of memory on {device} at step {step + 1} with a batch of shape {shape}: lower the sequences a step first, "
-                    "then the length; precision='bf16' halves the activations"
-                ) from error
-            raise
-        norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip).item()
-        number = value.item()
-        if not (math.isfinite(number) and math.isfinite(norm)):
-            bar.close()
-            kept = f"the last good checkpoint is {folder / CHECKPOINT}" if folder is not None and (folder / CHECKPOINT).exists() else "no checkpoint was written yet"
-            raise TrainingError(f"loss {number}, gradient norm {norm} at step {step + 1} of {settings.steps}; {kept}. Lower learning_rate or raise warmup")
-        for maker in makers:
-            for group in maker.param_groups:
-                group["lr"] = settings.rate(step)
-            maker.step()
+            norm = nn.utils.clip_grad_norm_(model.parameters(), settings.clip).item()
+            number = value.item()
+            if not (math.isfinite(number) and math.isfinite(norm)):
+                bar.close()
+                kept = f"the last good checkpoint is {folder / CHECKPOINT}" if folder is not None and (folder / CHECKPOINT).exists() else "no checkpoint was written yet"
+                raise TrainingError(f"loss {number}, gradient norm {norm} at step {step + 1} of {settings.steps}; {kept}. Lower learning_rate or raise warmup")
+            for maker in makers:
+                for group in maker.param_groups:
+                    group["lr"] = settings.rate(step)
+                maker.step()
         tokens, mean, since = tokens + world * batch[0].shape[0] * batch[0].shape[1], mean + number, since + 1
         bar.update()
         if (step + 1) % settings.log_every == 0 or step + 1 == settings.steps:
             now = time.perf_counter()
             speed = tokens / (now - last)
-            mean = mean_over_processes(mean / since, world, device)
-            row = {"step": step + 1, "loss": mean, "lr": settings.rate(step), "gradient_norm": norm, "seconds": before + now - start}
+            average = mean_over_processes(mean / since, world, device)
+            row = {"step": step + 1, "loss": average, "lr": settings.rate(step), "gradient_norm": norm, "seconds": before + now - start}
             row |= {"tokens_per_second": speed, "utilisation": flops * speed / peak}
             rows.append(row)
-            bar.set_postfix(loss=f"{mean:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False)
+            bar.set_postfix(loss=f"{average:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False)
             if folder is not None and rank == 0:
                 with open(folder / LOG, "a") as stream:
                     stream.write(json.dumps(row) + "\n")
             last, tokens, mean, since = now, 0, 0.0, 0
         if folder is not None and rank == 0 and (step + 1 == settings.steps or settings.save_every and (step + 1) % settings.save_every == 0):
-            save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity)
+            save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity, (mean, since))
     bar.close()
     return rows

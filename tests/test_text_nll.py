@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l2m_utils.configurations import TEXT, text_parameters
 from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.records import load_table
 from l2m_utils.text_nll import comparisons, crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
-from l2m_utils.text_model import KINDS, Recipe, make, optimizers, token_losses
+from l2m_utils.text_model import KINDS, Recipe, TextModel, make, optimizers, token_losses
 from l2m_utils.text_training import Job, compare, fit, main, prepare, rows_from_sentences, score
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
@@ -241,9 +242,34 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
 
 def test_plans_are_read_and_refused():
     assert Job.read("12:mamba") == Job(12, ("mamba",), (0,)) and Job.read("7") == Job(7, KINDS[:2], (0,)) and Job.read("7::1,2").seeds == (1, 2)
-    for text in ("x:gpt2", "0:gpt2", "5:lstm", "5:gpt2:x", "5:gpt2:0:1"):
-        with pytest.raises(argparse.ArgumentTypeError, match="expected steps, kinds and seeds"):
+    assert Job.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
+    for text in ("x:gpt2", "0:gpt2", "5:gpt2:x", "5:gpt2:0:1"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected steps, models and seeds"):
             Job.read(text)
+    with pytest.raises(argparse.ArgumentTypeError, match="model 'lstm': expected one of gpt2, mamba2.*mamba-790m"):
+        Job.read("5:lstm")
+
+
+@pytest.mark.parametrize("name", TEXT)
+def test_models_of_table_f2_are_built_with_their_weights(name):
+    with torch.device("meta"):
+        model = TextModel(name, 50280, Recipe(context=8192, width=768, layers=12))
+    assert sum(p.numel() for p in model.parameters()) == text_parameters(TEXT[name], 8192)
+    assert model.state_at(8192) == TEXT[name].state_at(8192)
+
+
+def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    pd.DataFrame({"text": ["One two three. " * 40] * 5}).to_parquet(tmp_path / "toy.parquet")
+    monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
+    common = ["--work", str(tmp_path / "w"), "--records", str(tmp_path / "r"), "--vocabulary", "270", "--rates", "0.001"]
+    for words, said in (
+        (["--corpus", str(tmp_path / "none.parquet")], "error: .*none.parquet"),
+        (["--corpus", str(tmp_path / "toy.parquet"), "--context", "8", "--device", "cuda"], "error: device 'cuda': torch sees no GPU"),
+        (["--corpus", str(tmp_path / "toy.parquet"), "--context", "4000"], "error: no sentence has 1000 tokens"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            main([*words, *common])
 
 
 def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():

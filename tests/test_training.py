@@ -53,7 +53,7 @@ def test_a_killed_run_resumes_to_the_same_bits(killed_at, tmp_path):
         assert torch.equal(a, b)
     assert [row["step"] for row in again] == [row["step"] for row in rows] == [3, 6, 9, 12]
     assert [json.loads(line)["step"] for line in (tmp_path / "killed" / LOG).read_text().splitlines()] == [3, 6, 9, 12]
-    assert again[-1]["gradient_norm"] == rows[-1]["gradient_norm"]
+    assert [(row["loss"], row["gradient_norm"]) for row in again] == [(row["loss"], row["gradient_norm"]) for row in rows]
 
 
 def test_another_process_does_not_resume_on_the_generator_of_the_first(tmp_path, monkeypatch):
@@ -134,6 +134,20 @@ def test_out_of_memory_names_the_setting():
 
     with pytest.raises(TrainingError, match="out of memory on cpu at step 1"):
         train(model(), batches, processor, SETTINGS, progress=False)
+
+    class Large(torch.optim.SGD):
+        def step(self):
+            raise torch.OutOfMemoryError("the moments do not fit")
+
+    with pytest.raises(TrainingError, match="out of memory on cpu at step 1 with a batch of shape \\(4, 2, 3\\)"):
+        train(model(), batches, loss, SETTINGS, progress=False, optimizers=lambda net, settings: [Large(net.parameters(), lr=0.1)])
+
+    class Huge(nn.Linear):
+        def to(self, device):
+            raise torch.OutOfMemoryError("the weights do not fit")
+
+    with pytest.raises(TrainingError, match="when the model of 4 weights was put on cpu"):
+        train(Huge(3, 1), batches, loss, SETTINGS, progress=False)
 
 
 def test_other_errors_pass_unchanged():
