@@ -185,7 +185,7 @@ def _mixers(kind: str, state: int) -> tuple[list[nn.Module], list]:
         return [Attention(w, heads, window) for _ in range(SMALL_LAYERS)], [stored] * SMALL_LAYERS
     if kind == "mamba":
         channels = max(1, state // 4)
-        if state < 1 or channels * max(1, state // channels) != state:
+        if state < 1 or state > 3 and state % 4:
             raise ValueError(f"state of {state} numbers: a small Mamba has 1, 2, 3 or a multiple of 4")
         return [SmallMamba(w, channels, state // channels)], [lambda t: state]
     if state not in _MAMBA2:

@@ -18,6 +18,7 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -32,7 +33,7 @@ from l2m_utils.continuous import ContinuousModel, published_model, small_model
 from l2m_utils.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.records import PROJECT, RESULTS, Recorder, commit, hardware, write_json
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-from l2m_utils.training import CHECKPOINT, LOG, Settings, TrainingError, process_of, train
+from l2m_utils.training import CHECKPOINT, LOG, Settings, TrainingError, memory_errors, process_of, train
 
 NOTEBOOK = "models/gaussian-kl"
 HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
@@ -107,6 +108,7 @@ def laptop_cells(
     cells += every(0)
     cells += [cell("transformer", n, seed=0, steps=3 * steps, role="long") for n in lengths]
     cells += [cell("mamba2", n, largest, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
+    cells += [cell("mamba2", n, min(states), seed=0, steps=3 * steps, role="long") for n in lengths]
     mixed = (("window", 0), ("hybrid", 16))
     cells += [cell(m, n, s, role="extra") for m, s in mixed for n in lengths]
     for seed in range(1, seeds):
@@ -136,7 +138,7 @@ def tier_cells(tier: str) -> list[Cell]:
     """The grid of a tier; ``ValueError`` for an unknown one.
 
     >>> len(tier_cells("laptop")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
-    (182, True)
+    (185, True)
     """
     grids = {
         "smoke": smoke_cells,
@@ -216,21 +218,22 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
         device=device or ("cpu" if cell.small else "cuda"), log_every=max(1, cell.steps // 20), save_every=500, seed=cell.seed,
     )  # fmt: skip
     scratch = folder / "unfinished" / cell.name
-    start = time.perf_counter()
     try:
         log = train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
     except TrainingError as error:
         raise TrainingError(f"cell {cell.name}: {error}") from error
     if process_of()[0] > 0:
         return {}
-    kl, nll = held_out(model, source, cell.copies, cell.held_out)
+    start = time.perf_counter()
+    with memory_errors(f"when cell {cell.name} was measured"):
+        kl, nll = held_out(model, source, cell.copies, cell.held_out)
     record = asdict(cell) | {
         "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "tokens": cell.steps * cell.sequences * cell.length,
         "mean_kl": float(kl.mean()), "mean_nll": float(nll.mean()),
         "late_fall": float(1 - log[-1]["loss"] / log[int(0.75 * len(log)) - 1]["loss"]) if len(log) > 3 else 0.0,
-        "seconds": round(log[-1]["seconds"], 2), "measure_seconds": round(time.perf_counter() - start - log[-1]["seconds"], 2),
+        "seconds": round(log[-1]["seconds"], 2), "measure_seconds": round(time.perf_counter() - start, 2),
         "threads": torch.get_num_threads(), "hardware": hardware(), "commit": commit(),
         "position_kl": [float(f"{x:.5g}") for x in kl], "position_nll": [float(f"{x:.6g}") for x in nll],
     }  # fmt: skip
@@ -280,9 +283,15 @@ def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
                 bar.update()
         else:
             with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-                for done in as_completed([pool.submit(_one_thread, cell, str(folder)) for cell in todo]):
-                    bar.set_postfix_str(done.result())
-                    bar.update()
+                try:
+                    for done in as_completed([pool.submit(_one_thread, cell, str(folder)) for cell in todo]):
+                        bar.set_postfix_str(done.result())
+                        bar.update()
+                except BrokenProcessPool as error:
+                    raise TrainingError("a process was killed, most likely for want of memory: start again with processes=1; finished cells are kept") from error
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)  # a cell that failed says so now, not after all others
+                    raise
         bar.close()
 
 

@@ -230,3 +230,26 @@ def test_the_workflow_has_one_job_a_cell():
     assert done.returncode == 0, done.stderr[-2000:]
     planned = [line.split("name=")[1].strip() for line in done.stdout.splitlines() if line.strip().startswith("wildcards: name=")]
     assert sorted(planned) == sorted(cell.name for cell in tier_cells("cluster"))
+
+
+def test_a_failing_cell_is_reported_before_the_others_are_trained(tmp_path):
+    wild = replace(TINY, learning_rate=1e30, steps=8)
+    others = [replace(TINY, seed=seed, steps=20) for seed in range(1, 13)]
+    with pytest.raises(TrainingError, match=f"cell {wild.name}: loss"):
+        run_grid([wild, *others], tmp_path, processes=2)
+    assert len(list(tmp_path.glob("*.json"))) < len(others)
+
+
+def test_a_killed_process_is_one_clear_error(tmp_path, monkeypatch):
+    class Broken:
+        def __init__(self, *_, **__): ...
+        def __enter__(self):
+            return self
+        def __exit__(self, *_):
+            return False
+        def submit(self, *_):
+            raise gaussian_runs.BrokenProcessPool("terminated abruptly")
+
+    monkeypatch.setattr(gaussian_runs, "ProcessPoolExecutor", Broken)
+    with pytest.raises(TrainingError, match="a process was killed.*processes=1"):
+        run_grid([TINY], tmp_path, processes=2)

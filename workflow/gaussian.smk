@@ -1,7 +1,7 @@
 # The training grid of models/gaussian-kl, one job a cell, for machines with many GPUs or many cores:
 #
-#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --cores 8 --resources gpu=4   # one machine
-#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --executor slurm --jobs 40    # a cluster
+#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --cores 8 --resources gpu=1   # one GPU, one cell at a time
+#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --executor slurm --jobs 40    # a cluster: the scheduler gives each job its GPU
 #
 # A finished cell is one JSON file, and an interrupted one keeps its checkpoint beside it, so the same command goes on where
 # it stopped.  The last job collects the tables; the notebook at the same tier (recompute, with `work` set to this folder) draws them.
