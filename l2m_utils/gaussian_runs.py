@@ -114,6 +114,7 @@ def laptop_cells(
     for seed in range(1, seeds):
         cells += every(seed)
         cells += [cell("transformer", n, seed=seed, steps=3 * steps, role="long") for n in lengths]
+        cells += [cell("mamba2", n, min(states), seed=seed, steps=3 * steps, role="long") for n in lengths]
         cells += [cell(m, n, s, role="extra", seed=seed) for m, s in mixed for n in lengths]
     cells += [cell(m, lengths[-1], s, steps=3 * steps, role="long") for m, s in mixed]
     cells += [cell(m, longest, s, role="extra") for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))]
@@ -138,7 +139,7 @@ def tier_cells(tier: str) -> list[Cell]:
     """The grid of a tier; ``ValueError`` for an unknown one.
 
     >>> len(tier_cells("laptop")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
-    (185, True)
+    (191, True)
     """
     grids = {
         "smoke": smoke_cells,

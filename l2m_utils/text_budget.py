@@ -76,8 +76,8 @@ def sums_by_run(table: pd.DataFrame, model: str, share: float, column: str) -> t
 class Trend:
     """``points``: a row a run with value, low, high (95 % over documents). ``slope``: change of the value with every doubling of the budget, with its interval.
 
-    ``zero`` is the budget at which the line through the points meets zero (NaN: never, or before the smallest), ``zero_interval`` its 95 % interval, with
-    ``inf`` where draws do not meet it.
+    ``zero`` is the budget at which the line through the points meets zero, among the points or beyond them; ``inf`` where it moves away from it.
+    ``zero_interval`` is its 95 % interval, with ``inf`` where draws do not meet zero.
     """
 
     points: pd.DataFrame
@@ -114,7 +114,7 @@ def trend(runs: pd.DataFrame, sums: np.ndarray, counts: np.ndarray, *, n_boot: i
     slopes = (drawn * away * values).sum(1) / (drawn * away**2).sum(1)
     with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
         zeros = np.exp2(centre - height / slopes)
-    zeros[~(height * slopes < 0)] = np.inf  # moving away from zero, or past it
+    zeros[~(zeros >= budgets.min())] = np.inf  # a line that moves away from zero, or lies on it
     low, high = interval(values[1:], n_documents=sums.shape[1])
     order = np.sort(zeros[1:])
     bounds = (float(order[int(0.025 * n_boot)]), float(order[min(n_boot - 1, int(np.ceil(0.975 * n_boot)))]))

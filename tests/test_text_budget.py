@@ -42,7 +42,7 @@ def test_a_planted_line_is_found_within_its_interval():
 
 def test_worth_of_far_context_rises_by_the_planted_amount():
     line = worth_trend(planted(1), "a", n_boot=50)
-    assert line.slope == pytest.approx(0.1) and line.zero == np.inf  # it has passed zero and goes up
+    assert line.slope == pytest.approx(0.1) and line.zero == pytest.approx(200)
 
 
 def test_a_gap_that_grows_never_closes():
@@ -51,12 +51,24 @@ def test_a_gap_that_grows_never_closes():
     assert line.zero == np.inf and line.zero_interval == (np.inf, np.inf) and line.slope > 0
 
 
-def test_seeds_widen_the_interval():
-    table = planted(3, noise=0.1)
-    one = gap_trend(table[table["seed"] == 0], "a", "b", n_boot=300)
-    quiet = gap_trend(planted(3, noise=0.001), "a", "b", n_boot=300)
-    assert np.ptp(quiet.slope_interval) < 0.1 * np.ptp(gap_trend(table, "a", "b", n_boot=300).slope_interval)
-    assert len(one.points) == 4
+def test_a_gap_that_has_closed_among_the_points_says_where():
+    runs = pd.DataFrame({"budget": [400, 800, 1600], "seed": 0})
+    line = trend(runs, np.array([[0.1], [-0.1], [-0.3]]) @ np.ones((1, 5)), np.ones((3, 5)), n_boot=30)
+    assert line.zero == pytest.approx(400 * 2**0.5) and line.zero_interval == pytest.approx((line.zero, line.zero))
+    later = trend(runs, np.array([[-0.1], [-0.3], [-0.5]]) @ np.ones((1, 5)), np.ones((3, 5)), n_boot=30)
+    assert later.zero == np.inf  # it was closed before the first point and moves away
+
+
+def test_drawing_seeds_again_widens_the_interval():
+    """Documents without any spread: all that is left of the interval is the spread of the seeds."""
+    runs = pd.DataFrame({"budget": [100] * 3 + [400] * 3, "seed": [0, 1, 2] * 2})
+    values = np.array([1.0, 1.2, 0.8, 0.5, 0.7, 0.3])
+    spread = trend(runs, values[:, None] @ np.ones((1, 8)), np.ones((6, 8)), n_boot=400)
+    one_each = trend(runs.assign(seed=0).iloc[[0, 3]], values[[0, 3], None] @ np.ones((1, 8)), np.ones((2, 8)), n_boot=400)
+    assert np.ptp(one_each.slope_interval) == pytest.approx(0, abs=1e-12)
+    # A mean of three draws from three has variance 0.0267 / 3; two of them make the slope over two doublings.
+    assert np.ptp(spread.slope_interval) == pytest.approx(2 * 1.96 * np.sqrt(2 * 0.0267 / 3) / 2, rel=0.35)
+    assert one_each.slope == pytest.approx(-0.25) and spread.slope == pytest.approx(-0.25)
 
 
 def test_what_does_not_fit_is_refused():
