@@ -31,6 +31,23 @@ def test_the_fast_scans_keep_less_than_the_loops():
     assert 0 < 4 * fast < loop
 
 
+@pytest.mark.parametrize("name", ["scan", "duality"])
+def test_what_the_fast_layers_keep_grows_no_faster_than_the_length(name):
+    from l2m_utils.layers.selective_scan import selective_scan
+    from l2m_utils.layers.ssd import ssd
+
+    def kept(length):
+        one = lambda *shape: torch.rand(1, length, *shape).requires_grad_()
+        A = -torch.rand(32, 8) if name == "scan" else -torch.rand(4)
+        x, delta, B, C = (one(32), one(32), one(8), one(8)) if name == "scan" else (one(4, 8), one(4), one(1, 8), one(1, 8))
+        function = selective_scan if name == "scan" else ssd
+        return saved_bytes(lambda: function(x, delta, A, B, C)[0], [x, delta, A, B, C]), 4 * length * (32 + 32 + 2 * 8)
+
+    sizes = {length: kept(length)[0] for length in (512, 1024, 4096)}
+    assert 0 < sizes[1024] <= 2.05 * sizes[512] and sizes[4096] <= 8.2 * sizes[512]
+    assert sizes[4096] < kept(4096)[1]  # less than the inputs
+
+
 def test_seconds_are_the_least_of_the_repeats_and_not_the_first_call(monkeypatch):
     clock = iter([0.0, 10.0, 13.0, 20.0, 22.0])  # the first call is not timed
     monkeypatch.setattr(layer_costs.time, "process_time", lambda: next(clock))
