@@ -30,7 +30,10 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tenso
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) · weight over the last axis, in float32; with ``groups``, the rms is taken in each group."""
+    """x / rms(x) · weight over the last axis, in float32; with ``groups``, the rms is taken in each group.
+
+    So do ``mamba-ssm`` and recent versions of transformers; older ones take it over all channels, which differs for more than one group.
+    """
 
     def __init__(self, width: int, eps: float, groups: int = 1):
         super().__init__()
