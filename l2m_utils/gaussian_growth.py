@@ -88,6 +88,20 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float
     return float(values.mean() - reach), float(values.mean() + reach)
 
 
+def seed_slopes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Slope of mean KL against log₂ L, in nats a doubling, for each series and seed; ``ValueError`` for a seed with fewer than two lengths.
+
+    >>> seed_slopes(pd.DataFrame({"series": "m", "seed": 0, "length": [16, 64], "mean_kl": [0.1, 0.3]})).values.tolist()
+    [['m', 0, 0.1]]
+    """
+    rows = []
+    for (series, seed), one in runs.groupby(["series", "seed"]):
+        if one.length.nunique() < 2:
+            raise ValueError(f"{series}, seed {seed}: a slope needs at least two lengths, got {sorted(one.length.unique())}")
+        rows.append({"series": series, "seed": seed, "slope": round(float(np.polyfit(np.log2(one.length), one.mean_kl, 1)[0]), 12)})
+    return pd.DataFrame(rows)
+
+
 def growth(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     """Slope of mean KL against log₂ L for each series, with a t-interval over seeds.
 
@@ -99,15 +113,29 @@ def growth(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     [0.15, 2.0]
     """
     rows = []
-    for series, group in runs.groupby("series"):
-        slopes = []
-        for seed, one in group.groupby("seed"):
-            if one.length.nunique() < 2:
-                raise ValueError(f"{series}, seed {seed}: a slope needs at least two lengths, got {sorted(one.length.unique())}")
-            slopes.append(np.polyfit(np.log2(one.length), one.mean_kl, 1)[0])
+    for series, slopes in seed_slopes(runs).groupby("series").slope:
         low, high = mean_interval(slopes, level) or (np.nan, np.nan)
-        rows.append({"series": series, "slope": float(np.mean(slopes)), "low": low, "high": high, "seeds": len(slopes)})
+        rows.append({"series": series, "slope": float(slopes.mean()), "low": low, "high": high, "seeds": len(slopes)})
     return pd.DataFrame(rows)
+
+
+def slope_difference(runs: pd.DataFrame, one: str, other: str, level: float = 0.95) -> tuple[float, tuple[float, float] | None]:
+    """Slope of series ``one`` minus that of ``other``, in nats a doubling, with Welch's t-interval over seeds (``None`` with a single seed of either).
+
+    Two intervals that overlap do not say that two means may be equal; the interval of their difference does.
+
+    >>> runs = pd.DataFrame({"series": ["a"] * 4 + ["b"] * 4, "seed": [0, 0, 1, 1] * 2, "length": [16, 64] * 4, "mean_kl": [0, 0.4, 0, 0.6, 0, 0.1, 0, 0.12]})
+    >>> round(slope_difference(runs, "a", "b")[0], 3), [round(x, 2) for x in slope_difference(runs, "a", "b")[1]]
+    (0.195, [-0.41, 0.8])
+    """
+    table = seed_slopes(runs)
+    a, b = (table[table.series == name].slope.to_numpy() for name in (one, other))
+    if not len(a) or not len(b):
+        raise ValueError(f"no run of {one if not len(a) else other!r}; there are {', '.join(sorted(table.series.unique()))}")
+    found = None
+    if min(len(a), len(b)) > 1:
+        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
+    return float(a.mean() - b.mean()), None if found is None else (float(found.low), float(found.high))
 
 
 def by_octave(positions: pd.DataFrame) -> pd.DataFrame:

@@ -7,7 +7,7 @@ from scipy import stats
 
 from l2m_utils.configurations import GAUSSIAN
 from l2m_utils.continuous import SMALL_KINDS, WINDOW, published_model, small_model
-from l2m_utils.gaussian_growth import architecture, by_length, by_octave, growth, mean_interval, rank_agreement, window_floor, with_series
+from l2m_utils.gaussian_growth import architecture, by_length, by_octave, growth, mean_interval, rank_agreement, slope_difference, window_floor, with_series
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.state import StateError
 from l2m_utils.state_limited import memoryless_loss
@@ -106,3 +106,21 @@ def test_rank_agreement_is_spearman_over_series_at_each_length():
     assert by_length(runs).query("series == 'a' and length == 16")["mean"].item() == pytest.approx(0.4)
     with pytest.raises(ValueError, match="at least three"):
         rank_agreement(runs[runs.series != "c"])
+
+
+def test_a_difference_of_slopes_has_the_interval_of_welch():
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(300):
+        frames = [
+            pd.DataFrame({"series": name, "seed": np.repeat(np.arange(3), 2), "length": [16, 64] * 3, "mean_kl": np.ravel([[0.0, 2 * slope] for slope in rng.normal(mean, spread, 3)])})
+            for name, mean, spread in (("a", 0.03, 0.010), ("b", 0.01, 0.001))
+        ]
+        difference, (low, high) = slope_difference(pd.concat(frames), "a", "b")
+        assert low < difference < high
+        held += low <= 0.02 <= high
+    assert 0.91 < held / 300 < 0.99
+    one = pd.concat(frames)
+    assert slope_difference(one[one.seed == 0], "a", "b")[1] is None
+    with pytest.raises(ValueError, match="no run of 'c'; there are a, b"):
+        slope_difference(one, "a", "c")
