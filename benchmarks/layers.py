@@ -29,8 +29,8 @@ VARIANTS = {
     "mamba": ("mamba", False, (), "Mamba, sequential fallback", 512),
     "mambapy": ("mamba", True, (), "Mamba, use_mambapy", 4096),
     "mamba2": ("mamba2", False, (64, 128), "Mamba-2", 4096),
-    "mamba2-small-heads": ("mamba2", False, (16, 16), "Mamba-2, heads of 16 channels and 16 entries", 512),
-    "mamba2-5.17": ("mamba2", False, (64, 128), "Mamba-2 of transformers 5.17", 512),
+    "mamba2-small-heads": ("mamba2", False, (16, 16), "Mamba-2, small heads", 512),
+    "mamba2-5.17": ("mamba2", False, (64, 128), "Mamba-2, version 5.17", 512),
 }
 OLD = Path(__file__).parent.parent / "_build" / "transformers-5.17"
 MAMBA_130M = {"width": 768, "layers": 24, "tokens": 4096}

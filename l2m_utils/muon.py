@@ -2,7 +2,7 @@
 
 The step U Σ Vᵀ of a matrix becomes nearly U Vᵀ, so that no direction of it is large because another one is not small
 (Jordan 2024).  ``torch.optim.Muon`` does the same in bfloat16, which processors without units for it only imitate: on
-such a machine its step takes longer than the model's forward and backward pass together.  Here it is float32, and matrices of one
+such a machine its step can take longer than the forward and backward pass of a small model.  Here it is float32, and matrices of one
 shape are treated as one batch (``make bench`` compares the two).
 """
 

@@ -180,3 +180,9 @@ def test_expected_nll_is_the_mean_nll_of_samples():
 def test_swapped_axes_are_refused():
     with pytest.raises(ValueError, match="three times"):
         stacked_kl(torch.zeros(2, 4, 3), torch.zeros(2, 4, 3), torch.zeros(2, 3, 4), torch.ones(4))
+
+
+@pytest.mark.parametrize("state", [0, 5, 6, 7, 10])
+def test_a_small_mamba_takes_the_states_that_it_says(state):
+    with pytest.raises(ValueError, match=f"state of {state} numbers: a small Mamba has 1, 2, 3 or a multiple of 4"):
+        small_model("mamba", 64, state=state)

@@ -1,4 +1,4 @@
-"""Muon against its definition, against PyTorch's, and in a killed run."""
+"""Muon against its definition and against PyTorch's; killed runs with it are in test_text_nll."""
 
 import numpy as np
 import pytest
