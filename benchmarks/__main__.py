@@ -18,7 +18,9 @@ KEYS = {"name", "ours", "theirs", "ratio", "unit", "note"}
 
 
 def main() -> int:
-    known = sorted(module.name for module in pkgutil.iter_modules([str(REPORT.parent)]) if not module.name.startswith("_"))
+    known = sorted(
+        module.name for module in pkgutil.iter_modules([str(REPORT.parent)]) if not module.name.startswith("_")
+    )
     wanted = sys.argv[1:] or known
     if unknown := set(wanted) - set(known):
         print(f"error: no benchmark named {', '.join(sorted(unknown))}; there are {', '.join(known)}", file=sys.stderr)
@@ -32,7 +34,9 @@ def main() -> int:
             if missing := KEYS - set(row):
                 raise KeyError(f"benchmark {name}: row {row} lacks {sorted(missing)}")
             row.update(benchmark=name, commit=commit(), hardware=hardware())
-            print(f"  {row['name']:<70} {format_number(row['ratio'])} ×  ({format_number(row['ours'])} against {format_number(row['theirs'])} {row['unit']})")
+            print(
+                f"  {row['name']:<70} {format_number(row['ratio'])} ×  ({format_number(row['ours'])} against {format_number(row['theirs'])} {row['unit']})"
+            )
         rows = sorted([row for row in rows if row["benchmark"] != name] + fresh, key=lambda row: row["benchmark"])
         write_json(REPORT, rows)
         print(f"  {time.perf_counter() - start:.0f} s", flush=True)

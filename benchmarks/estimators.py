@@ -32,7 +32,13 @@ def evaluations() -> list[dict]:
             "tokens",
             f"lengths up to 1,024, ratios 2, 3, 4; the published scheme scores blocks of 2,048 tokens (with blocks of 1,024: {published_evaluations(1024):,})",
         ),
-        _row("token evaluations a pair, all lengths", plan(2048).evaluations, published, "tokens", "lengths up to 2,048, ratios 2, 3, 4"),
+        _row(
+            "token evaluations a pair, all lengths",
+            plan(2048).evaluations,
+            published,
+            "tokens",
+            "lengths up to 2,048, ratios 2, 3, 4",
+        ),
     ]
 
 
@@ -48,7 +54,9 @@ def exact_variance(pairs: int = 400, seed: int = 0) -> dict:
     ratio = variance_ratio(published, paired)
     name = f"variance of a pair, direct estimate at L = {LENGTH:,}, exact long-memory source"
     note = f"{pairs} pairs; over L = 4 … {LENGTH:,} the ratio runs from {ratio.min():.0f} to {ratio.max():.0f}"
-    return _row(name, float(paired.values[:, -1].var(ddof=1)), float(published.values[:, -1].var(ddof=1)), "nats²", note)
+    return _row(
+        name, float(paired.values[:, -1].var(ddof=1)), float(published.values[:, -1].var(ddof=1)), "nats²", note
+    )
 
 
 def text_variance(steps: int = 60, seed: int = 0) -> dict:
@@ -62,7 +70,9 @@ def text_variance(steps: int = 60, seed: int = 0) -> dict:
     train, held = corpora.split(text, seed=seed)
     tokenizer = train_bpe([document.text for document in train], 1024)
     learn, test = encode_corpus(tokenizer, train), encode_corpus(tokenizer, held)
-    recipe = small_model.Recipe(width=128, layers=2, heads=4, context=512, steps=steps, stages=((1.0, 512),), learning_rate=1e-2)
+    recipe = small_model.Recipe(
+        width=128, layers=2, heads=4, context=512, steps=steps, stages=((1.0, 512),), learning_rate=1e-2
+    )
     model = small_model.train(learn.documents, tokenizer.get_vocab_size(), recipe, seed=seed)
     rng = np.random.default_rng(seed)
     blocks = corpora.blocks(test.documents, 512, rng, per_document=4, starts=test.sentence_starts)
@@ -90,4 +100,6 @@ def run() -> list[dict]:
 
 if __name__ == "__main__":
     for row in run():
-        print(f"{row['name']}: {row['ours']:,.4g} against {row['theirs']:,.4g} {row['unit']}, ratio {row['ratio']:.3g} ({row['note']})")
+        print(
+            f"{row['name']}: {row['ours']:,.4g} against {row['theirs']:,.4g} {row['unit']}, ratio {row['ratio']:.3g} ({row['note']})"
+        )

@@ -65,25 +65,53 @@ def run() -> list[dict]:
         repeat = 3 if layers < 6 else 1
         dense = _seconds(lambda: _dense_every_split(covariance), repeat)
         rows.append(_row(f"MI at the half split, {length}", _seconds(source.bipartite_mi, 5), dense, "s", note))
-        rows.append(_row(f"MI at every split, {length}", _seconds(source.bipartite_mi_every_split, 3), dense, "s", note))
+        rows.append(
+            _row(f"MI at every split, {length}", _seconds(source.bipartite_mi_every_split, 3), dense, "s", note)
+        )
         dense_memory = _mebibytes(lambda: _dense_every_split(source.covariance()))
-        rows.append(_row(f"MI at every split, {length}: memory", _mebibytes(source.bipartite_mi_every_split), dense_memory, "MiB", "dense covariance and its factors"))
+        rows.append(
+            _row(
+                f"MI at every split, {length}: memory",
+                _mebibytes(source.bipartite_mi_every_split),
+                dense_memory,
+                "MiB",
+                "dense covariance and its factors",
+            )
+        )
 
         copies = 64
         factor = np.linalg.cholesky(covariance)
         source.sample(1, None, rng)  # fills the cache of the layers, as the factor is given as well
         ours = _seconds(lambda: source.sample(copies, None, rng), 5)
         theirs = _seconds(lambda: rng.standard_normal((copies, source.length)) @ factor.T, 5)
-        rows.append(_row(f"Sampling 64 copies, {length}", ours, theirs, "s", "product with the triangular factor, the factor given"))
+        rows.append(
+            _row(
+                f"Sampling 64 copies, {length}",
+                ours,
+                theirs,
+                "s",
+                "product with the triangular factor, the factor given",
+            )
+        )
 
         values = source.sample(copies, None, rng)
         assert np.abs(source.conditionals(values)[0] - _dense_means(covariance, values)).max() < 1e-10
         ours = _seconds(lambda: source.conditionals(values), 3)
         theirs = _seconds(lambda: _dense_means(covariance, values), repeat)
-        rows.append(_row(f"Conditional means of 64 copies, {length}", ours, theirs, "s", "dense factorisation and triangular solve"))
+        rows.append(
+            _row(
+                f"Conditional means of 64 copies, {length}",
+                ours,
+                theirs,
+                "s",
+                "dense factorisation and triangular solve",
+            )
+        )
     return rows
 
 
 if __name__ == "__main__":
     for row in run():
-        print(f"{row['name']:<48} {row['ours']:>10.4g} {row['theirs']:>10.4g} {row['unit']:<4} ratio {row['ratio']:>10.3g}   {row['note']}")
+        print(
+            f"{row['name']:<48} {row['ours']:>10.4g} {row['theirs']:>10.4g} {row['unit']:<4} ratio {row['ratio']:>10.3g}   {row['note']}"
+        )

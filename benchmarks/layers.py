@@ -40,10 +40,20 @@ def config_of(kind: str, mambapy: bool, heads: tuple[int, ...], width: int, laye
     """A configuration that both implementations take."""
     from transformers import Mamba2Config, MambaConfig
 
-    common = {"vocab_size": 256, "hidden_size": width, "num_hidden_layers": layers, "use_cache": False, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    common = {
+        "vocab_size": 256,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "use_cache": False,
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
     if kind == "mamba":
         return MambaConfig(**common, state_size=16, use_mambapy=mambapy)
-    return Mamba2Config(**common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256)
+    return Mamba2Config(
+        **common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256
+    )
 
 
 def peak_bytes() -> int:
@@ -88,7 +98,14 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
         return {"seconds": min(seconds), "gigabytes": gigabytes}
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         step()
-    products = sum(row.self_cpu_time_total for row in profile.key_averages() if row.key in ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")) / 1e6
+    products = (
+        sum(
+            row.self_cpu_time_total
+            for row in profile.key_averages()
+            if row.key in ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
+        )
+        / 1e6
+    )
     return {"seconds": min(seconds), "gigabytes": gigabytes, "products": products}
 
 
@@ -96,7 +113,13 @@ def apart(*words: str | int) -> dict | None:
     """:func:`measure` in a process of its own; ``None`` when it was killed for memory or took too long."""
     old = {"PYTHONPATH": str(OLD)} if words[:2] == ("theirs", "mamba2-5.17") else {}
     try:
-        done = subprocess.run([sys.executable, __file__, "measure", *map(str, words)], capture_output=True, text=True, timeout=TIMEOUT, env={**os.environ, **old})
+        done = subprocess.run(
+            [sys.executable, __file__, "measure", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+            env={**os.environ, **old},
+        )
     except subprocess.TimeoutExpired:
         return None
     return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
@@ -106,19 +129,24 @@ def ours_or_error(variant: str, *sizes: int) -> dict:
     """Our measurement; raises ``RuntimeError`` with the command that shows why there is none."""
     ours = apart("ours", variant, *sizes)
     if ours is None:
-        raise RuntimeError(f"our step failed; run `python benchmarks/layers.py measure ours {' '.join(map(str, (variant, *sizes)))}` to see why")
+        raise RuntimeError(
+            f"our step failed; run `python benchmarks/layers.py measure ours {' '.join(map(str, (variant, *sizes)))}` to see why"
+        )
     return ours
 
 
 def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
     """Rows of the benchmark report: times and memory by length, and the model of 130 million parameters that has to fit."""
     rows = []
-    for variant, (kind, mambapy, heads, name, longest) in VARIANTS.items():
+    for variant, (_, mambapy, heads, name, longest) in VARIANTS.items():
         if mambapy and not find_spec("mambapy"):
             print(f"  {name}: skipped, the package is not installed (pip install mambapy)", file=sys.stderr)
             continue
         if variant == "mamba2-5.17" and not OLD.exists():
-            print(f"  {name}: skipped, it is not installed in {OLD} (see the head of {Path(__file__).name})", file=sys.stderr)
+            print(
+                f"  {name}: skipped, it is not installed in {OLD} (see the head of {Path(__file__).name})",
+                file=sys.stderr,
+            )
             continue
         for length in (length for length in lengths if length <= longest):
             theirs = apart("theirs", variant, length)
@@ -129,21 +157,51 @@ def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
             print(f"  {name}, L = {length}: ours {ours}, theirs {theirs}", file=sys.stderr, flush=True)
             note = f"{name} of transformers on CPU; 4 layers, width 128, 4 × {length} tokens, one thread"
             note += f"; {heads[0]} channels a head, {heads[1]} entries" if heads else ""
-            for key, unit, what in (("seconds", "s", "training step"), ("gigabytes", "GB", "peak memory of a training step")):
+            for key, unit, what in (
+                ("seconds", "s", "training step"),
+                ("gigabytes", "GB", "peak memory of a training step"),
+            ):
                 mine, other = ours[key], theirs[key]
-                rows.append({"name": f"{what}, {name}, L = {length}", "ours": mine, "theirs": other, "ratio": other / mine, "unit": unit, "note": note})
+                rows.append(
+                    {
+                        "name": f"{what}, {name}, L = {length}",
+                        "ours": mine,
+                        "theirs": other,
+                        "ratio": other / mine,
+                        "unit": unit,
+                        "note": note,
+                    }
+                )
             if variant == "mamba2" and length == 512:
                 # What no layer can beat that does the same matrix products at the same rate: all else for nothing.
                 products, other = ours["products"], theirs["seconds"]
                 note += f"; the matrix products of our step alone ({products / ours['seconds']:.0%} of it), the most that is left to gain without fewer of them"
-                rows.append({"name": f"matrix products alone of a training step, {name}, L = {length}", "ours": products, "theirs": other, "ratio": other / products, "unit": "s", "note": note})
+                rows.append(
+                    {
+                        "name": f"matrix products alone of a training step, {name}, L = {length}",
+                        "ours": products,
+                        "theirs": other,
+                        "ratio": other / products,
+                        "unit": "s",
+                        "note": note,
+                    }
+                )
     # Theirs is not run at this size.  It keeps at least three numbers for every token, channel and entry of every layer: the decay,
     # the input and the state (measured at the lengths above it is twice as much).
     width, layers, tokens = MAMBA_130M["width"], MAMBA_130M["layers"], MAMBA_130M["tokens"]
     theirs = 3 * layers * 4 * tokens * (2 * width) * 16 * 4 / 1e9
     ours = ours_or_error("mamba", tokens, width, layers)
     note = f"24 layers, width 768, 4 × {tokens} tokens: our step measured ({ours['seconds']:.0f} s of one thread); theirs computed, not run: three float32 numbers a token, channel, entry and layer"
-    rows.append({"name": f"peak memory of a training step, Mamba-130M, 4 × {tokens} tokens", "ours": ours["gigabytes"], "theirs": theirs, "ratio": theirs / ours["gigabytes"], "unit": "GB", "note": note})
+    rows.append(
+        {
+            "name": f"peak memory of a training step, Mamba-130M, 4 × {tokens} tokens",
+            "ours": ours["gigabytes"],
+            "theirs": theirs,
+            "ratio": theirs / ours["gigabytes"],
+            "unit": "GB",
+            "note": note,
+        }
+    )
     return rows
 
 

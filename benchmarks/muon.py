@@ -32,7 +32,12 @@ def run() -> list[dict]:
     matrices = [nn.Parameter(torch.randn(shape, generator=generator)) for shape in shapes]
     for matrix in matrices:
         matrix.grad = torch.randn(matrix.shape, generator=generator)
-    ours, theirs = seconds(Muon(matrices, 1e-3)), seconds(torch.optim.Muon(matrices, lr=1e-3, adjust_lr_fn="match_rms_adamw"))
+    ours, theirs = (
+        seconds(Muon(matrices, 1e-3)),
+        seconds(torch.optim.Muon(matrices, lr=1e-3, adjust_lr_fn="match_rms_adamw")),
+    )
     torch.set_num_threads(threads)
     note = f"torch.optim.Muon, {len(matrices)} matrices of {LAYERS} GPT-2 blocks, width {WIDTH}, one thread; the ratio depends on whether the processor multiplies bfloat16 itself"
-    return [{"name": "a step of Muon", "ours": ours, "theirs": theirs, "ratio": theirs / ours, "unit": "s", "note": note}]
+    return [
+        {"name": "a step of Muon", "ours": ours, "theirs": theirs, "ratio": theirs / ours, "unit": "s", "note": note}
+    ]

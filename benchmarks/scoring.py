@@ -60,7 +60,9 @@ def _measure(what: str, side: str) -> dict:
 
     torch.set_num_threads(1)
     torch.manual_seed(0)
-    config = GPT2Config(vocab_size=VOCABULARY, n_positions=TOKENS, n_embd=WIDTH, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0)
+    config = GPT2Config(
+        vocab_size=VOCABULARY, n_positions=TOKENS, n_embd=WIDTH, n_layer=2, n_head=4, bos_token_id=0, eos_token_id=0
+    )
     model = AutoModelForCausalLM.from_config(config).eval()
     scorer = TransformersScorer(model, revision="benchmark")
     sequence = np.random.default_rng(0).integers(0, VOCABULARY, size=TOKENS)
@@ -69,7 +71,13 @@ def _measure(what: str, side: str) -> dict:
     def full(tokens):
         targets = torch.from_numpy(tokens)[None]
         inputs = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=scorer.prefix_id)
-        return model(input_ids=inputs, use_cache=False).logits.float().log_softmax(-1).gather(2, targets[..., None])[0, :, 0].numpy()
+        return (
+            model(input_ids=inputs, use_cache=False)
+            .logits.float()
+            .log_softmax(-1)
+            .gather(2, targets[..., None])[0, :, 0]
+            .numpy()
+        )
 
     ways = {"chunked": lambda tokens: scorer.score([tokens])[0], "full": full}
     for way in ways.values():

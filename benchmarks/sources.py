@@ -63,17 +63,31 @@ def run() -> list[dict]:
             logprobs_plainly(row, log_p)
 
     pairs = [
-        ("Santa Fe sampling", lambda: source.sample(many, LENGTH, rng), sample_rows, "a Python loop with random.choices"),
-        ("Santa Fe exact prediction", lambda: source.logprobs(tokens), score_rows, "a Python loop with a set of seen facts"),
+        (
+            "Santa Fe sampling",
+            lambda: source.sample(many, LENGTH, rng),
+            sample_rows,
+            "a Python loop with random.choices",
+        ),
+        (
+            "Santa Fe exact prediction",
+            lambda: source.logprobs(tokens),
+            score_rows,
+            "a Python loop with a set of seen facts",
+        ),
     ]
     report = []
     for name, ours, theirs, against in pairs:
         fast, slow = _tokens_per_second(ours, many * LENGTH), _tokens_per_second(theirs, few * LENGTH)
         note = f"{FACTS:,} facts, blocks of {LENGTH:,}; against {against}"
-        report.append({"name": name, "ours": fast, "theirs": slow, "ratio": fast / slow, "unit": "tokens/s", "note": note})
+        report.append(
+            {"name": name, "ours": fast, "theirs": slow, "ratio": fast / slow, "unit": "tokens/s", "note": note}
+        )
     return report
 
 
 if __name__ == "__main__":
     for row in run():
-        print(f"{row['name']}: {row['ours']:,.0f} against {row['theirs']:,.0f} {row['unit']} (x{row['ratio']:.1f}; {row['note']})")
+        print(
+            f"{row['name']}: {row['ours']:,.0f} against {row['theirs']:,.0f} {row['unit']} (x{row['ratio']:.1f}; {row['note']})"
+        )

@@ -29,7 +29,12 @@ from l2m_utils.records import Recorder
 # Published fits A·L^β at ℓ = L/2 for PG19 with LLaMA 3.1 405B (arXiv 2503.04725, figure 2b and section F.I), by key.
 PUBLISHED = {"2-gram": (2.27, 0.76), "vclub": (3.26, 0.71)}
 ORDERS = (1, 2)
-FIRST_TOKENS = ("uncorrected", "1-gram", "mixture", "anywhere")  # other treatments of the first tokens of Y, for the direct estimator
+FIRST_TOKENS = (
+    "uncorrected",
+    "1-gram",
+    "mixture",
+    "anywhere",
+)  # other treatments of the first tokens of Y, for the direct estimator
 
 
 def contributions(scores: Evaluations, documents: Sequence[np.ndarray], vocabulary: int) -> dict[str, Contributions]:
@@ -39,7 +44,9 @@ def contributions(scores: Evaluations, documents: Sequence[np.ndarray], vocabula
     The smallest ratio (2 in the paper) gets all corrections, the others the 2-gram one; a plan without derangements has no vCLUB.
     """
     splits, (main, *others) = scores.plan.splits, scores.plan.ratios
-    first = {order: ngram_correction(scores.tokens, splits, NgramTable(documents, order, vocabulary)) for order in ORDERS}
+    first = {
+        order: ngram_correction(scores.tokens, splits, NgramTable(documents, order, vocabulary)) for order in ORDERS
+    }
     plain = (scores.conditional, scores.marginals, scores.documents, splits)
     crossed = (scores.conditional, scores.crossed, scores.documents, splits, scores.partners)
     made = {"uncorrected": direct(*plain, ratio=main)}
@@ -53,13 +60,17 @@ def contributions(scores: Evaluations, documents: Sequence[np.ndarray], vocabula
     return made
 
 
-def bipartite_curves(parts: Mapping[str, Contributions], wanted: Plan, *, n_boot: int, seed: int, fit_from: int) -> dict[str, Curve]:
+def bipartite_curves(
+    parts: Mapping[str, Contributions], wanted: Plan, *, n_boot: int, seed: int, fit_from: int
+) -> dict[str, Curve]:
     """The curves of :func:`contributions` to a plan, with 95 % intervals over documents and fitted power laws (:func:`l2m_utils.curves.curve`).
 
     Raises ``ValueError`` for fewer than two documents, or when a ratio leaves fewer than three lengths from ``fit_from`` on.
     """
     check_fit(wanted, fit_from)
-    names = {"2-gram": "direct", "anywhere": "direct, prefix anywhere"} | {key: f"direct, {key}" for key in ("uncorrected", "1-gram", "mixture")}
+    names = {"2-gram": "direct", "anywhere": "direct, prefix anywhere"} | {
+        key: f"direct, {key}" for key in ("uncorrected", "1-gram", "mixture")
+    }
     made = {}
     for key, values in parts.items():
         kind, _, number = key.partition("-")
@@ -108,7 +119,14 @@ def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.Da
         run.value(record_name(key), value, unit="", interval=interval, model=model, note=made.note)
         if key in PUBLISHED:
             value, interval = made.parameter("prefactor")
-            run.value(record_name(key).replace("beta", "prefactor"), value, unit="nats", interval=interval, model=model, note=made.note)
+            run.value(
+                record_name(key).replace("beta", "prefactor"),
+                value,
+                unit="nats",
+                interval=interval,
+                model=model,
+                note=made.note,
+            )
     return run.table("curve", table(list(curves.values())))
 
 
@@ -118,7 +136,11 @@ def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
     for key, (prefactor, exponent) in PUBLISHED.items():
         if key in curves:
             made = curves[key]
-            row = {"estimator": made.name, "fitted over L": f"{made.fit.lengths[0]:g} to {made.fit.lengths[-1]:g}", "documents": made.documents}
+            row = {
+                "estimator": made.name,
+                "fitted over L": f"{made.fit.lengths[0]:g} to {made.fit.lengths[-1]:g}",
+                "documents": made.documents,
+            }
             for name, theirs in (("exponent", exponent), ("prefactor", prefactor)):
                 value, (low, high) = made.parameter(name)
                 row |= {name: value, f"{name} low": low, f"{name} high": high, f"{name}, published": theirs}

@@ -47,7 +47,9 @@ def _checked(sums: ArrayLike, counts: ArrayLike) -> tuple[np.ndarray, np.ndarray
         raise ValueError(f"counts must have shape ({len(sums)},) or {sums.shape}, got {counts.shape}")
     if not (np.isfinite(sums).all() and np.isfinite(counts).all()):
         document = int(np.flatnonzero(~(np.isfinite(sums) & np.isfinite(counts)).all(axis=1))[0])
-        raise ValueError(f"document {document} has a sum or count that is NaN or infinite: find it in the log-probabilities")
+        raise ValueError(
+            f"document {document} has a sum or count that is NaN or infinite: find it in the log-probabilities"
+        )
     if (counts < 0).any():
         raise ValueError(f"counts must not be negative, got {counts.min():g}")
     poor = np.flatnonzero((counts > 0).sum(axis=0) < 2)
@@ -113,7 +115,9 @@ def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None
     if not 0 < level < 1:
         raise ValueError(f"level must lie between 0 and 1, got {level}")
     if not np.isfinite(replicates).all():
-        raise ValueError(f"{int((~np.isfinite(replicates)).sum())} replicates are NaN or infinite: an interval would hide them")
+        raise ValueError(
+            f"{int((~np.isfinite(replicates)).sum())} replicates are NaN or infinite: an interval would hide them"
+        )
     tail = (1 - level) / 2
     if n_documents is not None:
         if n_documents < 2:

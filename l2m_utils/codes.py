@@ -85,7 +85,11 @@ def zstd(level: int = 19) -> Code:
     @cache
     def compressor(window_log: int):
         parameters = zstandard.ZstdCompressionParameters.from_level(
-            level, window_log=window_log, format=zstandard.FORMAT_ZSTD1_MAGICLESS, write_checksum=False, write_content_size=False
+            level,
+            window_log=window_log,
+            format=zstandard.FORMAT_ZSTD1_MAGICLESS,
+            write_checksum=False,
+            write_content_size=False,
         )
         return zstandard.ZstdCompressor(compression_params=parameters)
 
@@ -167,7 +171,9 @@ def sizes_to_fit(plan: pd.DataFrame, fewest: int) -> np.ndarray:
     return found
 
 
-def plan_blocks(lengths: ArrayLike, sizes: Sequence[int], rng: np.random.Generator, *, per_size: int = 1 << 14, at_most: int = 8) -> pd.DataFrame:
+def plan_blocks(
+    lengths: ArrayLike, sizes: Sequence[int], rng: np.random.Generator, *, per_size: int = 1 << 14, at_most: int = 8
+) -> pd.DataFrame:
     """Where to cut adjacent blocks X, Y of n bytes each: a row per pair of blocks.
 
     ``lengths`` (D,) bytes of each document, ``sizes`` the n.  Each document with at least 2n bytes gives about ``per_size``/n pairs, but
@@ -219,13 +225,17 @@ def measure(documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, contr
     left = [documents[document][start : start + size] for size, document, start in blocks]
     known: dict[int, float] = {}
     result = np.full(len(plan), np.nan)
-    for row, (size, document, start) in enumerate(tqdm(blocks, desc=code.name, leave=False, disable=plan["size"].sum() < 10**6)):
+    for row, (size, document, start) in enumerate(
+        tqdm(blocks, desc=code.name, leave=False, disable=plan["size"].sum() < 10**6)
+    ):
         first = int(plan["partner"].iat[row]) if control else row
         if first < 0:
             continue
         y = documents[document][start + size : start + 2 * size]
         if len(left[row]) != size or len(y) != size:
-            raise ValueError(f"document {document} has {len(documents[document])} bytes, the plan needs {start + 2 * size}: plan with these documents")
+            raise ValueError(
+                f"document {document} has {len(documents[document])} bytes, the plan needs {start + 2 * size}: plan with these documents"
+            )
         if first not in known:
             known[first] = code_length(left[first], code)
         result[row] = known[first] + code_length(y, code) - code_length(left[first] + y, code)

@@ -45,7 +45,15 @@ def monotone_curve(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray
     return knots, isotonic_regression(np.bincount(which, y) / weight, weights=weight).x
 
 
-def collapse(x: np.ndarray, loss: np.ndarray, points: np.ndarray, factor: np.ndarray | None = None, *, shuffles: int = 200, seed: int = 0) -> Collapse:
+def collapse(
+    x: np.ndarray,
+    loss: np.ndarray,
+    points: np.ndarray,
+    factor: np.ndarray | None = None,
+    *,
+    shuffles: int = 200,
+    seed: int = 0,
+) -> Collapse:
     """How much of ``loss`` one non-decreasing curve in ``x`` explains, where ``loss`` = curve(x) / ``factor``.
 
     ``points`` (n,) names the design point of each run; runs of one point (its seeds) are left out and shuffled together.
@@ -85,10 +93,20 @@ def collapse(x: np.ndarray, loss: np.ndarray, points: np.ndarray, factor: np.nda
     for i in range(shuffles):
         moved = loss + (means[rng.permutation(len(names))] - means)[which]
         shuffled[i] = 1 - np.mean((predicted(everything, everything, moved) - moved) ** 2) / moved.var()
-    return Collapse(float(in_sample), float(1 - errors.mean() / variance), float(np.quantile(shuffled, 0.95)), errors, variance)
+    return Collapse(
+        float(in_sample), float(1 - errors.mean() / variance), float(np.quantile(shuffled, 0.95)), errors, variance
+    )
 
 
-def left_out_interval(first: Collapse, second: Collapse | None, points: np.ndarray, *, n_boot: int = 2000, seed: int = 0, level: float = 0.95) -> tuple[float, float]:
+def left_out_interval(
+    first: Collapse,
+    second: Collapse | None,
+    points: np.ndarray,
+    *,
+    n_boot: int = 2000,
+    seed: int = 0,
+    level: float = 0.95,
+) -> tuple[float, float]:
     """Interval of ``left_out`` of one law, or of the difference first − second, by drawing design points again.
 
     The errors at left-out points stay as they are; their mean is taken over the drawn points.
@@ -112,7 +130,14 @@ def left_out_interval(first: Collapse, second: Collapse | None, points: np.ndarr
 
 
 def best_factor(
-    x: np.ndarray, loss: np.ndarray, points: np.ndarray, base: np.ndarray, exponents: np.ndarray, *, n_boot: int = 1000, seed: int = 0
+    x: np.ndarray,
+    loss: np.ndarray,
+    points: np.ndarray,
+    base: np.ndarray,
+    exponents: np.ndarray,
+    *,
+    n_boot: int = 1000,
+    seed: int = 0,
 ) -> tuple[float, tuple[float, float]]:
     """The exponent p for which ``loss`` = curve(x) · ``base``^{−p} explains left-out points best, and its 95 % interval over design points.
 
@@ -121,9 +146,13 @@ def best_factor(
     0.2
     """
     exponents = np.asarray(exponents, dtype=float)
-    errors = np.stack([collapse(x, loss, points, np.asarray(base, dtype=float) ** p, shuffles=1).errors for p in exponents])
+    errors = np.stack(
+        [collapse(x, loss, points, np.asarray(base, dtype=float) ** p, shuffles=1).errors for p in exponents]
+    )
     names, which = np.unique(np.asarray(points), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)[:, which]
+    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)[
+        :, which
+    ]
     found = exponents[np.argmin(errors @ drawn.T, axis=0)]
     low, high = np.quantile(found, [0.025, 0.975])
     return float(exponents[np.argmin(errors.sum(1))]), (float(low), float(high))

@@ -36,7 +36,12 @@ def design_points(frame: pd.DataFrame) -> np.ndarray:
     >>> design_points(pd.DataFrame({"family": ["a"], "length": [16], "dimension": [2.0]})).tolist()
     ['a/16/2']
     """
-    return np.array([f"{family}/{length:g}/{dimension:g}" for family, length, dimension in zip(frame["family"], frame["length"], frame["dimension"], strict=True)])
+    return np.array(
+        [
+            f"{family}/{length:g}/{dimension:g}"
+            for family, length, dimension in zip(frame["family"], frame["length"], frame["dimension"], strict=True)
+        ]
+    )
 
 
 def rival_laws(frame: pd.DataFrame, *, shuffles: int = 200, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Collapse]]:
@@ -57,7 +62,13 @@ def rival_laws(frame: pd.DataFrame, *, shuffles: int = 200, seed: int = 0) -> tu
         front = None if factor is None else np.asarray(factor(frame), dtype=float)
         found[name] = collapse(x, frame["loss"].to_numpy(float), points, front, shuffles=shuffles, seed=seed)
         low, high = left_out_interval(found[name], None, points, seed=seed)
-        rows[name] = {"in sample": found[name].in_sample, "left out": found[name].left_out, "low": low, "high": high, "shuffled": found[name].shuffled}
+        rows[name] = {
+            "in sample": found[name].in_sample,
+            "left out": found[name].left_out,
+            "low": low,
+            "high": high,
+            "shuffled": found[name].shuffled,
+        }
     return pd.DataFrame(rows).T, found
 
 
@@ -65,7 +76,13 @@ def best_window_bound(covariance: np.ndarray, dimensions: Sequence[int], *, sees
     """:func:`window_bound` over all windows for L ≤ 64; for longer ones the best of two coarser searches that take seconds."""
     length = len(covariance)
     plans = [(1, None)] if length <= 64 else [(1, 100)] if length <= 256 else [(2, 64), (8, 320)]
-    return np.max([window_bound(covariance, dimensions, sees_token=sees_token, step=step, longest=longest, progress=False) for step, longest in plans], axis=0)
+    return np.max(
+        [
+            window_bound(covariance, dimensions, sees_token=sees_token, step=step, longest=longest, progress=False)
+            for step, longest in plans
+        ],
+        axis=0,
+    )
 
 
 def theory_table(
@@ -97,13 +114,27 @@ def theory_table(
         bounds = best_window_bound(covariance, dimensions)
         with_token = length <= token_up_to
         token = best_greedy(covariance, dimensions, horizons, sees_token=True) if with_token else [None] * len(found)
-        token_bounds = best_window_bound(covariance, dimensions, sees_token=True) if with_token else [np.nan] * len(found)
-        for d, predictor, bound, seeing, seeing_bound in zip(dimensions, found, bounds, token, token_bounds, strict=True):
+        token_bounds = (
+            best_window_bound(covariance, dimensions, sees_token=True) if with_token else [np.nan] * len(found)
+        )
+        for d, predictor, bound, seeing, seeing_bound in zip(
+            dimensions, found, bounds, token, token_bounds, strict=True
+        ):
             best = optimise(covariance, d, predictor, steps=steps).mean if length <= optimise_up_to else np.nan
-            rows.append({
-                "family": family, "length": length, "dimension": d, "information": source.bipartite_mi(), "bound": bound, "optimum": best, "greedy": predictor.mean,
-                "closed_form": closed_form(length, d, family), "bound_with_token": seeing_bound, "greedy_with_token": seeing.mean if seeing else np.nan,
-            })  # fmt: skip
+            rows.append(
+                {
+                    "family": family,
+                    "length": length,
+                    "dimension": d,
+                    "information": source.bipartite_mi(),
+                    "bound": bound,
+                    "optimum": best,
+                    "greedy": predictor.mean,
+                    "closed_form": closed_form(length, d, family),
+                    "bound_with_token": seeing_bound,
+                    "greedy_with_token": seeing.mean if seeing else np.nan,
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -116,13 +147,23 @@ def trained_losses(runs: pd.DataFrame, models: Sequence[str] = ("mamba2", "mamba
     >>> trained_losses(runs)[["length", "dimension", "loss"]].values.tolist()
     [[64.0, 1.0, 0.1]]
     """
-    wanted = {"family": "family", "length": "length", "state_per_copy": "dimension", "mean_kl": "loss", "model": "model", "seed": "seed"}
+    wanted = {
+        "family": "family",
+        "length": "length",
+        "state_per_copy": "dimension",
+        "mean_kl": "loss",
+        "model": "model",
+        "seed": "seed",
+    }
     missing = [name for name in (*wanted, "role") if name not in runs]
     if missing:
         raise ValueError(f"the table of runs lacks {missing}: expected the table 'runs' of models/gaussian-kl")
     runs = runs.assign(model=[GAUSSIAN[name].kind if name in GAUSSIAN else name for name in runs["model"]])
     chosen = runs[(runs["role"] == role) & runs["model"].isin(list(models))]
     frame = chosen[list(wanted)].rename(columns=wanted).reset_index(drop=True)
-    information = {pair: HierarchicalGaussian.from_length(pair[1], pair[0]).bipartite_mi() for pair in set(zip(frame["family"], frame["length"], strict=True))}
+    information = {
+        pair: HierarchicalGaussian.from_length(pair[1], pair[0]).bipartite_mi()
+        for pair in set(zip(frame["family"], frame["length"], strict=True))
+    }
     frame["information"] = [information[pair] for pair in zip(frame["family"], frame["length"], strict=True)]
     return frame

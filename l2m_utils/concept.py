@@ -18,10 +18,16 @@ def _tokens(axes, count: int, y: float, split: int, first, second) -> None:
 
     for i in range(count):
         colour = first if i < split else second
-        axes.add_patch(FancyBboxPatch((i + 0.08, y), 0.84, 0.8, boxstyle="round,pad=0,rounding_size=0.12", facecolor=colour, edgecolor="none"))
+        axes.add_patch(
+            FancyBboxPatch(
+                (i + 0.08, y), 0.84, 0.8, boxstyle="round,pad=0,rounding_size=0.12", facecolor=colour, edgecolor="none"
+            )
+        )
 
 
-def required_and_available(lengths: np.ndarray, states: tuple[int, ...], nats_per_entry: float = 1.0) -> dict[str, np.ndarray]:
+def required_and_available(
+    lengths: np.ndarray, states: tuple[int, ...], nats_per_entry: float = 1.0
+) -> dict[str, np.ndarray]:
     """What text asks for and what a history state can hold, in nats, by length.
 
     ``lengths`` (n,) tokens; returns arrays (n,) under the keys ``text`` (the published law A·L^β),
@@ -57,19 +63,33 @@ def draw_concept():
     _tokens(left, 12, 0.0, 6, blue, orange)
     left.text(3, -0.45, r"$X = W_{1:\ell}$, the past", ha="center", va="top")
     left.text(9, -0.45, r"$Y = W_{\ell+1:L}$, the future", ha="center", va="top")
-    left.annotate("", (9, 1.0), (3, 1.0), arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.8", "color": "0.3", "lw": 1.6})
+    left.annotate(
+        "",
+        (9, 1.0),
+        (3, 1.0),
+        arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.8", "color": "0.3", "lw": 1.6},
+    )
     left.text(6, 3.75, r"$I^{\mathrm{BP}}_{\ell;L} = I(X;Y) \sim L^{\beta}$ nats are shared", ha="center", va="bottom")
     left.add_patch(plt.Rectangle((5.25, 0.98), 1.5, 0.9, facecolor=green, edgecolor="none", alpha=0.9))
     left.text(6, 1.43, r"$z_\ell$", ha="center", va="center", color="white", fontsize=13)
     left.text(6, 2.0, "history state", ha="center", va="bottom", fontsize=9)
-    left.text(6, -1.35, "All that the model knows of X when it writes Y\npasses through $z_\\ell$ (and the last token).", ha="center", va="top", fontsize=9)
+    left.text(
+        6,
+        -1.35,
+        "All that the model knows of X when it writes Y\npasses through $z_\\ell$ (and the last token).",
+        ha="center",
+        va="top",
+        fontsize=9,
+    )
 
     lengths = np.logspace(4, 20, 60, base=2)
     curves = required_and_available(lengths, (256, 16384))
     right.plot(lengths, curves["text"], color="0.15", lw=2.4, label=r"asked by text, $2.27\,L^{0.76}$")
     right.plot(lengths, curves["growing"], color=blue, lw=1.8, ls="--", label="state grows with L (attention)")
     for state, colour in ((256, red), (16384, orange)):
-        right.plot(lengths, curves[f"fixed-{state}"], color=colour, lw=1.8, ls="-.", label=f"fixed state, {state:,} entries")
+        right.plot(
+            lengths, curves[f"fixed-{state}"], color=colour, lw=1.8, ls="-.", label=f"fixed state, {state:,} entries"
+        )
         right.plot(crossing_length(state), state, "o", color=colour, ms=6)
     right.set(xlabel="length L (tokens)", ylabel="nats", xscale="log", yscale="log", ylim=(8, 3e6))
     right.set_xscale("log", base=2)
@@ -91,9 +111,18 @@ def draw_two_notions():
     _tokens(top, 3, 0.0, 0, "0.85", "0.85")
     for position, colour in ((2, blue), (8, orange)):
         top.add_patch(plt.Rectangle((position + 0.08, 0), 0.84, 0.8, facecolor=colour, edgecolor="none"))
-    top.annotate("", (8.5, 0.9), (2.5, 0.9), arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.25", "color": "0.3"})
+    top.annotate(
+        "",
+        (8.5, 0.9),
+        (2.5, 0.9),
+        arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.25", "color": "0.3"},
+    )
     top.text(5.5, 1.85, r"two-point: $I^{\mathrm{TP}}_d = I(W_i; W_{i+d}) \sim d^{-\alpha}$", ha="center")
     _tokens(bottom, 12, 0.0, 6, blue, orange)
-    bottom.annotate("", (9, 0.9), (3, 0.9), arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.25", "color": "0.3"})
-    bottom.text(6, 1.85, r"bipartite: $I^{\mathrm{BP}}_{\ell;L} = I(W_{1:\ell}; W_{\ell+1:L}) \sim L^{\beta}$", ha="center")
+    bottom.annotate(
+        "", (9, 0.9), (3, 0.9), arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.25", "color": "0.3"}
+    )
+    bottom.text(
+        6, 1.85, r"bipartite: $I^{\mathrm{BP}}_{\ell;L} = I(W_{1:\ell}; W_{\ell+1:L}) \sim L^{\beta}$", ha="center"
+    )
     return figure

@@ -97,14 +97,36 @@ def trunk_config(size: Size, positions: int, vocabulary: int = 1):
         raise ValueError(f"positions {positions}, vocabulary {vocabulary}: expected at least 1 of each")
     if size.kind == "gpt2":
         return GPT2Config(
-            vocab_size=vocabulary, n_positions=positions, n_embd=size.width, n_layer=size.layers, n_head=size.width // 64,
-            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=None, eos_token_id=None,
-        )  # fmt: skip
-    common = {"vocab_size": vocabulary, "hidden_size": size.width, "num_hidden_layers": size.layers, "expand": 2, "conv_kernel": 4}
+            vocab_size=vocabulary,
+            n_positions=positions,
+            n_embd=size.width,
+            n_layer=size.layers,
+            n_head=size.width // 64,
+            resid_pdrop=0.0,
+            embd_pdrop=0.0,
+            attn_pdrop=0.0,
+            bos_token_id=None,
+            eos_token_id=None,
+        )
+    common = {
+        "vocab_size": vocabulary,
+        "hidden_size": size.width,
+        "num_hidden_layers": size.layers,
+        "expand": 2,
+        "conv_kernel": 4,
+    }
     tokens = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
     if size.kind == "mamba":
         return MambaConfig(**common, **tokens, state_size=16)
-    return Mamba2Config(**common, **tokens, state_size=128, head_dim=64, num_heads=2 * size.width // 64, n_groups=1, tie_word_embeddings=True)
+    return Mamba2Config(
+        **common,
+        **tokens,
+        state_size=128,
+        head_dim=64,
+        num_heads=2 * size.width // 64,
+        n_groups=1,
+        tie_word_embeddings=True,
+    )
 
 
 def text_parameters(size: Size, positions: int, vocabulary: int = VOCABULARY) -> int:

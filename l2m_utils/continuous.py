@@ -43,7 +43,9 @@ class ContinuousModel(nn.Module):
         if values.ndim != 3 or values.shape[2] != self.copies:
             raise ValueError(f"values have shape {tuple(values.shape)}; expected (b, L, {self.copies})")
         if values.shape[1] > self.positions:
-            raise ValueError(f"sequences of {values.shape[1]} tokens, but the model was made for {self.positions}; make it with positions={values.shape[1]}")
+            raise ValueError(
+                f"sequences of {values.shape[1]} tokens, but the model was made for {self.positions}; make it with positions={values.shape[1]}"
+            )
         before = torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
         return self.write(self.trunk(self.read(before))).float().chunk(2, dim=-1)
 

@@ -84,7 +84,9 @@ class Corpus:
         return digest.hexdigest()
 
 
-def load(name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = None, cache: str | Path | None = None) -> Corpus:
+def load(
+    name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = None, cache: str | Path | None = None
+) -> Corpus:
     """Read a corpus.
 
     ``name_or_path`` is one of
@@ -113,14 +115,20 @@ def load(name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = No
     from l2m_utils import hub, text_files
 
     if limit_bytes is not None and limit_bytes < 1:
-        raise CorpusError(f"limit_bytes={limit_bytes}: expected a positive number of bytes, or None for all of the text")
+        raise CorpusError(
+            f"limit_bytes={limit_bytes}: expected a positive number of bytes, or None for all of the text"
+        )
     cache = Path(cache) if cache is not None else CACHE
     name = short_name(name_or_path)
     if str(name_or_path) == PYTHON_DOCS:
         corpus = text_files.python_docs_corpus(cache / "corpora")
         if limit_bytes is None:
             return corpus
-        return replace(corpus, documents=list(_take(corpus, limit_bytes)), note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB")
+        return replace(
+            corpus,
+            documents=list(_take(corpus, limit_bytes)),
+            note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB",
+        )
     path = text_files.find(name_or_path)
     if path is not None:
         documents, note = text_files.read(path), f"text of {path.name}"
@@ -135,7 +143,9 @@ def load(name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = No
                 "owner/name@commit. Check the spelling of CORPUS=…"
             )
         limit_bytes = limit_bytes or HUB_LIMIT
-        corpus = hub.corpus(source, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora")
+        corpus = hub.corpus(
+            source, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora"
+        )
         documents, note = iter(corpus), corpus.note
     empty = 0
 
@@ -149,7 +159,9 @@ def load(name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = No
 
     kept = list(_take(with_text(), limit_bytes))
     if not kept:
-        raise CorpusError(f"{name_or_path}: no document has any text ({empty} empty). Give a corpus with at least two texts")
+        raise CorpusError(
+            f"{name_or_path}: no document has any text ({empty} empty). Give a corpus with at least two texts"
+        )
     if empty:
         note += f"; {empty} empty documents left out"
     return Corpus(name, kept, note)
@@ -211,7 +223,9 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
             "several. Give a folder or a .parquet file with several texts, cut this one into chapters, or raise limit_bytes"
         )
     rng = np.random.default_rng(seed)
-    groups = np.array_split(np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 2 if n > 3 else 1), n - 1))
+    groups = np.array_split(
+        np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 2 if n > 3 else 1), n - 1)
+    )
     draws = np.stack([rng.choice(group, _SPLIT_DRAWS) for group in groups], axis=1)
     lacking = held_out * corpus.size - corpus.sizes[draws].sum(axis=1)
     best = np.abs(lacking).argmin()

@@ -99,7 +99,9 @@ def with_cache(logprobs: ArrayLike, tokens: ArrayLike, alphabet: int, share: flo
     new = np.ones(tokens.shape, dtype=bool)
     new[:, 1:] = grouped[:, 1:] != grouped[:, :-1]
     before = np.empty(tokens.shape)
-    np.put_along_axis(before, order, (place - np.maximum.accumulate(np.where(new, place, 0), axis=1)).astype(float), axis=1)
+    np.put_along_axis(
+        before, order, (place - np.maximum.accumulate(np.where(new, place, 0), axis=1)).astype(float), axis=1
+    )
     cached = (before + 1 / alphabet) / (np.arange(tokens.shape[1]) + 1)
     return np.logaddexp(np.log1p(-share) + logprobs, np.log(share) + np.log(cached))
 
@@ -136,7 +138,9 @@ def extrapolate(values: ArrayLike, budgets: ArrayLike, rate: float | None = None
     values, budgets = np.asarray(values, dtype=float), np.asarray(budgets, dtype=float)
     needed = 3 if rate is None else 2
     if values.ndim != 3 or budgets.shape != values.shape[:1] or len(budgets) < needed:
-        raise ValueError(f"values {values.shape}, budgets {budgets.shape}: expected (m, n, k) with one budget for each of at least {needed} models")
+        raise ValueError(
+            f"values {values.shape}, budgets {budgets.shape}: expected (m, n, k) with one budget for each of at least {needed} models"
+        )
     if not (np.isfinite(values).all() and (budgets > 0).all() and (np.diff(budgets) > 0).all()):
         raise ValueError(f"budgets {budgets.tolist()} must be positive and strictly increasing, and all values finite")
     means = values.mean(axis=1)
@@ -170,7 +174,9 @@ def extrapolated_replicates(values: ArrayLike, budgets: ArrayLike, n_boot: int, 
     """
     values, budgets = np.asarray(values, dtype=float), np.asarray(budgets, dtype=float)
     m, n, k = values.shape
-    drawn = bootstrap.replicates(values.transpose(1, 0, 2).reshape(n, m * k), np.ones(n), n_boot, rng).reshape(n_boot, m, k)
+    drawn = bootstrap.replicates(values.transpose(1, 0, 2).reshape(n, m * k), np.ones(n), n_boot, rng).reshape(
+        n_boot, m, k
+    )
     scale = drawn.std(axis=1, keepdims=True)
     scaled = drawn / np.where(scale > 0, scale, 1.0)
     rates = np.geomspace(*RATES, 170)

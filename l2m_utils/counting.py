@@ -61,7 +61,12 @@ class Table:
         from scipy.sparse import csr_array
 
         weights = np.asarray(weights)
-        if weights.dtype.kind not in "biu" or weights.shape[-1:] != (self.n_documents,) or weights.ndim > 2 or (weights < 0).any():
+        if (
+            weights.dtype.kind not in "biu"
+            or weights.shape[-1:] != (self.n_documents,)
+            or weights.ndim > 2
+            or (weights < 0).any()
+        ):
             raise ValueError(
                 f"weights must be whole numbers ≥ 0 of shape ({self.n_documents},) or (b, {self.n_documents}), got {weights.dtype} of "
                 f"shape {weights.shape}; a table counted with by_document=False has one document"
@@ -91,7 +96,9 @@ def by_symbol(keys: np.ndarray, cells: np.ndarray, n_documents: int) -> Table:
         return Table(keys.astype(np.int64), np.arange(cells.size + 1), np.zeros(cells.size, np.int32), cells, 1)
     symbol, document = np.divmod(keys, n_documents)
     new = np.flatnonzero(np.concatenate([[True], symbol[1:] != symbol[:-1]])) if symbol.size else symbol
-    return Table(symbol[new].astype(np.int64), np.append(new, symbol.size), document.astype(np.int32), cells, n_documents)
+    return Table(
+        symbol[new].astype(np.int64), np.append(new, symbol.size), document.astype(np.int32), cells, n_documents
+    )
 
 
 def check_documents(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
@@ -105,7 +112,13 @@ def check_documents(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.
     ids, offsets = np.asarray(ids), np.asarray(offsets, dtype=np.int64)
     if ids.ndim != 1 or ids.dtype.kind not in "iu":
         raise ValueError(f"ids must be a vector of whole numbers, got {ids.dtype} of shape {ids.shape}")
-    if offsets.ndim != 1 or offsets.size < 2 or offsets[0] != 0 or offsets[-1] != ids.size or (np.diff(offsets) < 0).any():
+    if (
+        offsets.ndim != 1
+        or offsets.size < 2
+        or offsets[0] != 0
+        or offsets[-1] != ids.size
+        or (np.diff(offsets) < 0).any()
+    ):
         raise ValueError(f"offsets must rise from 0 to the {ids.size} ids, got {offsets[:3]} … {offsets[-1:]}")
     if ids.size and ids.min() < 0:
         raise ValueError(f"token ids must not be negative, got {ids.min()}")
@@ -154,15 +167,21 @@ def pair_shards(
     if shard < 1:
         raise ValueError(f"shard must be at least 1 pair, got {shard}")
     if ids.size and int(ids.max()) >= vocabulary_size:
-        raise ValueError(f"token id {ids.max()} does not fit vocabulary_size={vocabulary_size}: give the size of the tokenizer")
+        raise ValueError(
+            f"token id {ids.max()} does not fit vocabulary_size={vocabulary_size}: give the size of the tokenizer"
+        )
     largest = vocabulary_size**2 * n_documents
     if largest > np.iinfo(np.int64).max:
-        raise ValueError(f"{vocabulary_size}² pairs of {n_documents} documents do not fit into 64 bits: use a smaller vocabulary, or by_document=False")
+        raise ValueError(
+            f"{vocabulary_size}² pairs of {n_documents} documents do not fit into 64 bits: use a smaller vocabulary, or by_document=False"
+        )
     borders = enumerate(zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True))
     spans = [(number, a, b - reach) for number, (a, b) in borders if b - a > reach]
     if not spans:
         longest = int(np.diff(offsets).max())
-        raise ValueError(f"no document has more than {reach} tokens (the longest has {longest}): use a smaller distance")
+        raise ValueError(
+            f"no document has more than {reach} tokens (the longest has {longest}): use a smaller distance"
+        )
 
     total = sum(b - a for _, a, b in spans)
     ranges = [(0, vocabulary_size, total)] if total <= shard else list(_ranges(ids, spans, vocabulary_size, shard))
@@ -192,7 +211,9 @@ def _pieces(spans: list[tuple[int, int, int]], size: int) -> Iterator[tuple[int,
             yield number, start, min(start + size, b)
 
 
-def _ranges(ids: np.ndarray, spans: list[tuple[int, int, int]], vocabulary_size: int, shard: int) -> Iterator[tuple[int, int, int]]:
+def _ranges(
+    ids: np.ndarray, spans: list[tuple[int, int, int]], vocabulary_size: int, shard: int
+) -> Iterator[tuple[int, int, int]]:
     """Consecutive ranges of left tokens, and how many pairs each has: at most ``shard``, or the range is a single id."""
     counts = np.zeros(vocabulary_size, np.int64)
     for _, a, b in _pieces(spans, shard):
@@ -224,7 +245,9 @@ def count_pairs(
     >>> [divmod(int(symbol), 2) for symbol in table.symbols], table.counts.tolist()
     ([(0, 1), (1, 0)], [2, 2])
     """
-    tables = list(pair_shards(ids, offsets, distance, vocabulary_size, reach=reach, by_document=by_document, shard=shard))
+    tables = list(
+        pair_shards(ids, offsets, distance, vocabulary_size, reach=reach, by_document=by_document, shard=shard)
+    )
     if len(tables) == 1:
         return tables[0]
     shifts = np.cumsum([0] + [table.cells.size for table in tables])

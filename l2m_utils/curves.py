@@ -73,7 +73,9 @@ def curve(
     low, high = bootstrap.interval(replicates, n_documents=documents)
     wanted = lengths >= fit_from
     if wanted.sum() < 3:
-        raise ValueError(f"fit_from={fit_from} leaves {int(wanted.sum())} of the lengths {lengths.tolist()}: a law needs at least 3")
+        raise ValueError(
+            f"fit_from={fit_from} leaves {int(wanted.sum())} of the lengths {lengths.tolist()}: a law needs at least 3"
+        )
     positive = (estimates > 0) & (replicates > 0).all(axis=0)
     usable = wanted & positive
     on_log_scale = usable.sum() >= 3
@@ -87,7 +89,9 @@ def curve(
         n_documents=documents,
     )
     left_out = tuple(int(length) for length in lengths[wanted & ~positive]) if on_log_scale else ()
-    return Curve(name or contributions.estimator, ratio, lengths, estimates, low, high, replicates, documents, fit, left_out)
+    return Curve(
+        name or contributions.estimator, ratio, lengths, estimates, low, high, replicates, documents, fit, left_out
+    )
 
 
 def table(curves: list[Curve]) -> pd.DataFrame:
@@ -95,7 +99,14 @@ def table(curves: list[Curve]) -> pd.DataFrame:
     return pd.concat(
         [
             pd.DataFrame(
-                {"estimator": c.name, "ratio": c.ratio, "length": c.lengths, "estimate": c.estimates, "low": c.low, "high": c.high}
+                {
+                    "estimator": c.name,
+                    "ratio": c.ratio,
+                    "length": c.lengths,
+                    "estimate": c.estimates,
+                    "low": c.low,
+                    "high": c.high,
+                }
             )
             for c in curves
         ],

@@ -51,7 +51,9 @@ class Decay:
         return self.prefactor * np.asarray(distances, dtype=float) ** -self.alpha + self.plateau
 
 
-def fit_decay(distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = None, *, plateau=None, plateau_without=None) -> Decay:
+def fit_decay(
+    distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = None, *, plateau=None, plateau_without=None
+) -> Decay:
     """Fit A·d^−α + C by the paper's rule: minimise Σ_d (log(Î_d − C) − log A + α log d)².
 
     ``distances``, ``mi`` (k,); ``without`` (D, k) leave-one-document-out values, for intervals.  With ``plateau`` None, C is
@@ -68,13 +70,17 @@ def fit_decay(distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = N
     d, values = np.asarray(distances, dtype=float), np.asarray(mi, dtype=float)
     needed = 4 if plateau is None else 3
     if d.ndim != 1 or d.shape != values.shape or d.size < needed or (d <= 0).any():
-        raise ValueError(f"expected at least {needed} positive distances and as many values, got {d.shape} and {values.shape}")
+        raise ValueError(
+            f"expected at least {needed} positive distances and as many values, got {d.shape} and {values.shape}"
+        )
     curves = values[None]
     if without is not None:
         curves = np.vstack([curves, np.asarray(without, dtype=float)])
     if plateau is None:
         if not (curves > 0).all():
-            raise ValueError(f"mutual information must be positive to be fitted on logarithmic axes, got {curves.min():.3g}")
+            raise ValueError(
+                f"mutual information must be positive to be fitted on logarithmic axes, got {curves.min():.3g}"
+            )
         constant = _best_plateau(d, curves)
     else:
         constant = np.full(len(curves), float(plateau))
@@ -83,7 +89,9 @@ def fit_decay(distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = N
     rest = curves - constant[:, None]
     if not (rest > 0).all():
         low = d[(rest <= 0).any(axis=0)].astype(int).tolist()
-        raise ValueError(f"estimates at distances {low} do not exceed the plateau {constant[0]:.4g}: fit shorter distances only")
+        raise ValueError(
+            f"estimates at distances {low} do not exceed the plateau {constant[0]:.4g}: fit shorter distances only"
+        )
     slope, intercept, _ = _line(d, rest[:, None, :])
     found = {"alpha": -slope[:, 0], "prefactor": np.exp(intercept[:, 0]), "plateau": constant}
     intervals = {}

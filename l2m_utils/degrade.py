@@ -90,7 +90,9 @@ class Tempered:
 
     def __init__(self, source: Source, temperature: float):
         if not (source.alphabet == 2 or isinstance(source, SantaFe)):
-            raise ValueError(f"temperature needs a source of two symbols or a Santa Fe process, got {type(source).__name__} of {source.alphabet} symbols")
+            raise ValueError(
+                f"temperature needs a source of two symbols or a Santa Fe process, got {type(source).__name__} of {source.alphabet} symbols"
+            )
         self.source, self.temperature = source, float(temperature)
         if not 0 < self.temperature < np.inf:
             raise ValueError(f"temperature: got {temperature!r}, expected a positive number")
@@ -124,7 +126,9 @@ class WrongStart:
 
     def __init__(self, source: Source, start: Source):
         if source.alphabet != start.alphabet:
-            raise ValueError(f"start has {start.alphabet} symbols, the source {source.alphabet}: expected the same alphabet")
+            raise ValueError(
+                f"start has {start.alphabet} symbols, the source {source.alphabet}: expected the same alphabet"
+            )
         self.source, self.start, self.alphabet = source, start, source.alphabet
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:

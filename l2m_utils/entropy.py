@@ -225,6 +225,12 @@ def _truncated_harmonic(upper: float, power: int) -> float:
     end = -np.log1p(-upper)
     knee = np.log(power)
     points = sorted({float(np.clip(knee + shift, 0, end)) for shift in (-4, 0, 4)} - {0.0, end})
-    value, _ = quad(lambda s: np.exp((power - 1) * np.log1p(-np.exp(-s))) if s > 0 else float(power == 1), 0, end,
-                    points=points or None, limit=200, epsabs=1e-13)
+    value, _ = quad(
+        lambda s: np.exp((power - 1) * np.log1p(-np.exp(-s))) if s > 0 else float(power == 1),
+        0,
+        end,
+        points=points or None,
+        limit=200,
+        epsabs=1e-13,
+    )
     return value

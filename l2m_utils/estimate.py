@@ -48,9 +48,13 @@ class Contributions:
     def __post_init__(self):
         n, k = len(self.documents), len(self.lengths)
         if not n:
-            raise ValueError(f"{self.estimator}: no blocks; expected at least one: use longer documents or shorter blocks")
+            raise ValueError(
+                f"{self.estimator}: no blocks; expected at least one: use longer documents or shorter blocks"
+            )
         if np.shape(self.values) != (n, k):
-            raise ValueError(f"{self.estimator}: got values of shape {np.shape(self.values)}, expected (blocks, lengths) = ({n}, {k})")
+            raise ValueError(
+                f"{self.estimator}: got values of shape {np.shape(self.values)}, expected (blocks, lengths) = ({n}, {k})"
+            )
 
     @property
     def estimates(self) -> np.ndarray:
@@ -103,7 +107,9 @@ def derangements(documents: ArrayLike, count: int, rng: np.random.Generator) -> 
             "itself; take fewer blocks of it"
         )
     if not 1 <= count <= len(shifts):
-        raise ValueError(f"got {count} derangements, expected 1 to {len(shifts)} for {n} blocks of {len(names)} documents")
+        raise ValueError(
+            f"got {count} derangements, expected 1 to {len(shifts)} for {n} blocks of {len(names)} documents"
+        )
     order = np.lexsort((rng.random(n), rng.permutation(len(names))[index]))
     partners = np.empty((count, n), dtype=np.int64)
     for row, shift in enumerate(rng.choice(shifts, size=count, replace=False)):
@@ -125,13 +131,17 @@ def check_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -
     logprobs = np.asarray(logprobs)
     if not np.isfinite(logprobs).all():
         bad = np.argwhere(~np.isfinite(logprobs))[0].tolist()
-        raise ValueError(f"{name}: the log-probability at index {bad} is {logprobs[tuple(bad)]}; expected finite numbers: score this block again")
+        raise ValueError(
+            f"{name}: the log-probability at index {bad} is {logprobs[tuple(bad)]}; expected finite numbers: score this block again"
+        )
     if logprobs.size and logprobs.max() > _ROUNDING:
         raise ValueError(
             f"{name}: a log-probability is {logprobs.max():g}, above 0; expected nats of discrete tokens, log q <= 0 (probabilities or densities?)"
         )
     if columns is not None and logprobs.shape[-1] < columns:
-        raise ValueError(f"{name}: got {logprobs.shape[-1]} tokens, expected at least {columns}: the plan of evaluations cut Y too short for this ratio")
+        raise ValueError(
+            f"{name}: got {logprobs.shape[-1]} tokens, expected at least {columns}: the plan of evaluations cut Y too short for this ratio"
+        )
     return logprobs
 
 
@@ -150,7 +160,9 @@ def check_splits(splits: Sequence[int], length: int) -> np.ndarray:
     if (np.diff(array) <= 0).any():
         raise ValueError(f"splits {shown}: expected strictly increasing integers without duplicates")
     if array[0] < 1 or array[-1] >= length:
-        raise ValueError(f"splits {shown}: expected 1 <= split < {length}, the tokens of a block, so that both parts have a token")
+        raise ValueError(
+            f"splits {shown}: expected 1 <= split < {length}, the tokens of a block, so that both parts have a token"
+        )
     return array
 
 
@@ -173,7 +185,9 @@ def _prepare(conditional, documents, splits, ratio):
     splits, ratio = check_splits(splits, length), check_ratio(ratio)
     columns = np.flatnonzero(splits * ratio <= length)
     if not len(columns):
-        raise ValueError(f"no split of {splits.tolist()} has {ratio} x split within the block of {length} tokens: score longer blocks")
+        raise ValueError(
+            f"no split of {splits.tolist()} has {ratio} x split within the block of {length} tokens: score longer blocks"
+        )
     return conditional, documents, splits, ratio, columns
 
 
@@ -219,7 +233,9 @@ def direct(
         partner = derangements(documents, 1, rng)[0]
         first = published_correction(tokens, splits)
     if first is not None and np.shape(first.logprobs) != (n, len(splits)):
-        raise ValueError(f"first.logprobs: got shape {np.shape(first.logprobs)}, expected (blocks, splits) = ({n}, {len(splits)})")
+        raise ValueError(
+            f"first.logprobs: got shape {np.shape(first.logprobs)}, expected (blocks, splits) = ({n}, {len(splits)})"
+        )
     values = np.empty((n, len(columns)))
     for out, column in enumerate(columns):
         split = splits[column]
@@ -234,7 +250,9 @@ def direct(
         if as_published:
             second = second[partner]
         values[:, out] = _sum(conditional[:, split : split + length]) - second
-    return Contributions("direct, as published" if as_published else "direct", splits[columns] * ratio, values, documents)
+    return Contributions(
+        "direct, as published" if as_published else "direct", splits[columns] * ratio, values, documents
+    )
 
 
 def vclub(
@@ -271,14 +289,18 @@ def vclub(
         raise ValueError(f"partners: got shape {partners.shape}, expected permutations of 0 … {n - 1} in every row")
     same = np.argwhere(documents[partners] == documents)
     if len(same):
-        raise ValueError(f"partners: block {same[0, 1]} is paired with a block of its own document {documents[same[0, 1]]!r}; use derangements()")
+        raise ValueError(
+            f"partners: block {same[0, 1]} is paired with a block of its own document {documents[same[0, 1]]!r}; use derangements()"
+        )
     values = np.empty((n, len(columns)))
     for out, column in enumerate(columns):
         split = splits[column]
         length = int((ratio - 1) * split)
         cross = check_logprobs(crossed[column], f"crossed at split {split}", length)
         if cross.shape[:2] != partners.shape:
-            raise ValueError(f"crossed at split {split}: got shape {cross.shape}, expected (derangements, blocks, tokens) = {partners.shape} + tokens")
+            raise ValueError(
+                f"crossed at split {split}: got shape {cross.shape}, expected (derangements, blocks, tokens) = {partners.shape} + tokens"
+            )
         second = _sum(cross[:, :, :length])
         second = second[0][np.argsort(partners[0])] if as_published else second.mean(axis=0)
         values[:, out] = _sum(conditional[:, split : split + length]) - second
@@ -294,7 +316,9 @@ def conditional_entropy(conditional: ArrayLike, documents: ArrayLike) -> Contrib
     conditional = check_logprobs(conditional, "conditional")
     if conditional.ndim != 2:
         raise ValueError(f"conditional: got shape {conditional.shape}, expected (blocks, tokens)")
-    return Contributions("conditional entropy", np.arange(conditional.shape[1]), -conditional.astype(float), np.asarray(documents))
+    return Contributions(
+        "conditional entropy", np.arange(conditional.shape[1]), -conditional.astype(float), np.asarray(documents)
+    )
 
 
 def block_entropy(conditional: ArrayLike, documents: ArrayLike) -> Contributions:

@@ -39,11 +39,15 @@ class FirstTokens:
 
     def __post_init__(self):
         if self.order < 1 or not 0 <= self.weight <= 1:
-            raise ValueError(f"order {self.order}, weight {self.weight}: expected an order of at least 1 and a weight from 0 to 1")
+            raise ValueError(
+                f"order {self.order}, weight {self.weight}: expected an order of at least 1 and a weight from 0 to 1"
+            )
         bad = np.argwhere(~np.isfinite(self.logprobs))
         if len(bad):
             place, value = bad[0].tolist(), np.asarray(self.logprobs)[tuple(bad[0])]
-            raise ValueError(f"first tokens: the log-probability at (block, split) {place} is {value}; expected finite numbers: score this block again")
+            raise ValueError(
+                f"first tokens: the log-probability at (block, split) {place} is {value}; expected finite numbers: score this block again"
+            )
 
 
 class NgramTable:
@@ -59,9 +63,15 @@ class NgramTable:
 
     def __init__(self, documents: Iterable[ArrayLike], order: int, vocabulary: int):
         if order < 1 or vocabulary < 1 or vocabulary**order >= 2**63:
-            raise ValueError(f"order {order}, vocabulary {vocabulary}: expected positive numbers with vocabulary^order < 2^63")
+            raise ValueError(
+                f"order {order}, vocabulary {vocabulary}: expected positive numbers with vocabulary^order < 2^63"
+            )
         self.order, self.vocabulary = order, vocabulary
-        keys = [self._keys(np.lib.stride_tricks.sliding_window_view(np.asarray(d), order)) for d in documents if len(d) >= order]
+        keys = [
+            self._keys(np.lib.stride_tricks.sliding_window_view(np.asarray(d), order))
+            for d in documents
+            if len(d) >= order
+        ]
         if not keys:
             raise ValueError(f"no document has {order} tokens: nothing to count")
         self.keys, self.counts = np.unique(np.concatenate(keys), return_counts=True)
@@ -71,7 +81,9 @@ class NgramTable:
         if ngrams.dtype.kind not in "iu":
             raise ValueError(f"n-grams of {ngrams.dtype}: expected whole numbers, the ids of tokens")
         if ngrams.size and not 0 <= ngrams.min() <= ngrams.max() < self.vocabulary:
-            raise ValueError(f"token ids {ngrams.min()} … {ngrams.max()}: expected 0 … {self.vocabulary - 1}; is this the right tokenizer?")
+            raise ValueError(
+                f"token ids {ngrams.min()} … {ngrams.max()}: expected 0 … {self.vocabulary - 1}; is this the right tokenizer?"
+            )
         keys = np.zeros(ngrams.shape[:-1], dtype=np.int64)
         for position in range(self.order):
             keys = keys * self.vocabulary + ngrams[..., position]
@@ -91,7 +103,9 @@ class NgramTable:
         place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
         unseen = self.keys[place] != keys
         if unseen.any():
-            raise ValueError(f"{int(unseen.sum())} n-grams do not occur in the table, e.g. {ngrams[unseen][0].tolist()}: count the documents of the blocks, too")
+            raise ValueError(
+                f"{int(unseen.sum())} n-grams do not occur in the table, e.g. {ngrams[unseen][0].tolist()}: count the documents of the blocks, too"
+            )
         return np.log(self.total) - grassberger_digamma(self.counts[place])
 
 
@@ -106,7 +120,9 @@ def starts(tokens: ArrayLike, splits: Sequence[int], order: int) -> np.ndarray:
     return tokens[:, index]
 
 
-def ngram_correction(tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = PUBLISHED_WEIGHT) -> FirstTokens:
+def ngram_correction(
+    tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = PUBLISHED_WEIGHT
+) -> FirstTokens:
     """The paper's n-gram correction, at each block's own first tokens; ``tokens`` (n, L) are the scored blocks."""
     return FirstTokens(table.order, -table.surprisal(starts(tokens, splits, table.order)), weight)
 
@@ -149,7 +165,9 @@ def mixture_marginal(
     """
     contexts = np.asarray(contexts)
     if contexts.ndim != 2 or not 1 <= per_block <= len(contexts):
-        raise ValueError(f"contexts: got shape {contexts.shape} and per_block={per_block}, expected (at least per_block, tokens)")
+        raise ValueError(
+            f"contexts: got shape {contexts.shape} and per_block={per_block}, expected (at least per_block, tokens)"
+        )
     following = starts(tokens, splits, order)
     n, k, _ = following.shape
     logprobs = np.empty((n, k))

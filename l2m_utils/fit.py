@@ -67,7 +67,9 @@ def _check(lengths, estimates, replicates, scale, exclude_non_positive):
     if scale not in SCALES:
         raise ValueError(f"scale {scale!r}: expected one of {', '.join(SCALES)}")
     if lengths.ndim != 1 or estimates.shape != lengths.shape:
-        raise ValueError(f"lengths and estimates must be vectors of one size, got shapes {lengths.shape} and {estimates.shape}")
+        raise ValueError(
+            f"lengths and estimates must be vectors of one size, got shapes {lengths.shape} and {estimates.shape}"
+        )
     if not (np.isfinite(lengths).all() and (lengths > 0).all() and (np.diff(lengths) > 0).all()):
         raise ValueError(f"lengths must be positive and strictly increasing, got {lengths.tolist()}")
     if replicates is not None:
@@ -187,7 +189,9 @@ def power_law(
     starts = rule.starts(x, estimates)
     found, cost = _minimise(rule, starts, x, np.broadcast_to(y, (len(starts), count)), whiten, log_scale)
     if not np.isfinite(cost).any():
-        raise ValueError(f"the law {law!r} cannot be fitted on scale {scale!r} to {estimates.tolist()}: try scale=\"linear\"")
+        raise ValueError(
+            f'the law {law!r} cannot be fitted on scale {scale!r} to {estimates.tolist()}: try scale="linear"'
+        )
     theta, chi2 = found[np.argmin(cost)], float(cost.min())
     public = rule.public(theta[None], centre)[0]
 
@@ -290,7 +294,9 @@ def compare(
     lengths, estimates, replicates = _check(lengths, estimates, replicates, scale, False)
     kept = len(lengths) - held_out
     if held_out < 1 or kept < 3:
-        raise ValueError(f"held_out={held_out} leaves {kept} of {len(lengths)} lengths: hold out at least 1 and keep at least 3")
+        raise ValueError(
+            f"held_out={held_out} leaves {kept} of {len(lengths)} lengths: hold out at least 1 and keep at least 3"
+        )
     rows = []
     for law in laws:
         size = len(LAWS[law].parameters)

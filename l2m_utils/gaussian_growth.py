@@ -36,13 +36,20 @@ def architecture(model: str, state: int = 0) -> Architecture:
     if model == "transformer":
         return Architecture(model, (attention,))
     if model == "window":
-        return Architecture(model, (Term("sliding window", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("window", WINDOW - 1)),))
+        return Architecture(
+            model, (Term("sliding window", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("window", WINDOW - 1)),)
+        )
     if model not in (*FIXED, "hybrid"):
-        raise StateError(f"model {model!r}: expected transformer, window, hybrid, mamba, mamba2 or one of {', '.join(GAUSSIAN)}")
+        raise StateError(
+            f"model {model!r}: expected transformer, window, hybrid, mamba, mamba2 or one of {', '.join(GAUSSIAN)}"
+        )
     if state < 1:
         raise StateError(f"{model}: a recurrent state of {state} numbers remembers nothing; expected at least 1")
     recurrent = Term("recurrent", 1, state, Growth("state"))
-    return Architecture(model, (recurrent, Term("attention", 1, 2 * SMALL_WIDTH, Growth("tokens"))) if model == "hybrid" else (recurrent,))
+    return Architecture(
+        model,
+        (recurrent, Term("attention", 1, 2 * SMALL_WIDTH, Growth("tokens"))) if model == "hybrid" else (recurrent,),
+    )
 
 
 def with_series(runs: pd.DataFrame) -> pd.DataFrame:
@@ -58,9 +65,13 @@ def with_series(runs: pd.DataFrame) -> pd.DataFrame:
     kinds = {name: "transformer" if size.kind == "gpt2" else size.kind for name, size in GAUSSIAN.items()}
     frame["kind"] = [kinds.get(model, model) for model in runs.model]
     frame["series"] = [
-        f"{row.model}, {row.state / row.copies:g} a copy" if row.model in FIXED else row.model for row in runs.itertuples()
+        f"{row.model}, {row.state / row.copies:g} a copy" if row.model in FIXED else row.model
+        for row in runs.itertuples()
     ]
-    frame["numbers"] = [architecture(row.model, row.state).at(max(1, row.length // 2)).elements / row.copies for row in runs.itertuples()]
+    frame["numbers"] = [
+        architecture(row.model, row.state).at(max(1, row.length // 2)).elements / row.copies
+        for row in runs.itertuples()
+    ]
     return frame
 
 
@@ -72,7 +83,13 @@ def by_length(runs: pd.DataFrame, value: str = "mean_kl") -> pd.DataFrame:
     [[0.2, 0.1, 0.3, 2.0]]
     """
     grouped = runs.groupby(["series", "length"])
-    return grouped.agg(mean=(value, "mean"), low=(value, "min"), high=(value, "max"), seeds=("seed", "nunique"), numbers=("numbers", "first")).reset_index()
+    return grouped.agg(
+        mean=(value, "mean"),
+        low=(value, "min"),
+        high=(value, "max"),
+        seeds=("seed", "nunique"),
+        numbers=("numbers", "first"),
+    ).reset_index()
 
 
 def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
@@ -97,8 +114,12 @@ def seed_slopes(runs: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (series, seed), one in runs.groupby(["series", "seed"]):
         if one.length.nunique() < 2:
-            raise ValueError(f"{series}, seed {seed}: a slope needs at least two lengths, got {sorted(one.length.unique())}")
-        rows.append({"series": series, "seed": seed, "slope": float(np.polyfit(np.log2(one.length), one.mean_kl, 1)[0])})
+            raise ValueError(
+                f"{series}, seed {seed}: a slope needs at least two lengths, got {sorted(one.length.unique())}"
+            )
+        rows.append(
+            {"series": series, "seed": seed, "slope": float(np.polyfit(np.log2(one.length), one.mean_kl, 1)[0])}
+        )
     return pd.DataFrame(rows)
 
 
@@ -119,7 +140,9 @@ def growth(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def slope_difference(runs: pd.DataFrame, one: str, other: str, level: float = 0.95) -> tuple[float, tuple[float, float] | None]:
+def slope_difference(
+    runs: pd.DataFrame, one: str, other: str, level: float = 0.95
+) -> tuple[float, tuple[float, float] | None]:
     """Slope of series ``one`` minus that of ``other``, in nats a doubling, with Welch's t-interval over seeds (``None`` with a single seed of either).
 
     Two intervals that overlap do not say that two means may be equal; the interval of their difference does.
@@ -131,7 +154,9 @@ def slope_difference(runs: pd.DataFrame, one: str, other: str, level: float = 0.
     table = seed_slopes(runs)
     a, b = (table[table.series == name].slope.to_numpy() for name in (one, other))
     if not len(a) or not len(b):
-        raise ValueError(f"no run of {one if not len(a) else other!r}; there are {', '.join(sorted(table.series.unique()))}")
+        raise ValueError(
+            f"no run of {one if not len(a) else other!r}; there are {', '.join(sorted(table.series.unique()))}"
+        )
     found = None
     if min(len(a), len(b)) > 1:
         found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
@@ -188,7 +213,13 @@ def rank_agreement(runs: pd.DataFrame) -> pd.DataFrame:
         if len(group) < 3:
             raise ValueError(f"L = {length}: a rank correlation needs at least three series, got {len(group)}")
         rho = float(stats.spearmanr(group.numbers, group["mean"]).statistic)
-        rows.append({
-            "length": length, "rho": rho, "series": len(group), "largest": group.series[group.numbers.idxmax()], "best": group.series[group["mean"].idxmin()],
-        })  # fmt: skip
+        rows.append(
+            {
+                "length": length,
+                "rho": rho,
+                "series": len(group),
+                "largest": group.series[group.numbers.idxmax()],
+                "best": group.series[group["mean"].idxmin()],
+            }
+        )
     return pd.DataFrame(rows)

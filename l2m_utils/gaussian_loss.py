@@ -35,9 +35,16 @@ def stacked_kl(mean: Tensor, log_std: Tensor, true_mean: Tensor, true_std: Tenso
 
     Raises ``ValueError`` when the shapes do not belong together: broadcasting would hide a swapped axis.
     """
-    if mean.ndim != 3 or mean.shape != true_mean.shape or log_std.shape != mean.shape or true_std.shape != mean.shape[1:2]:
+    if (
+        mean.ndim != 3
+        or mean.shape != true_mean.shape
+        or log_std.shape != mean.shape
+        or true_std.shape != mean.shape[1:2]
+    ):
         got = ", ".join(str(tuple(t.shape)) for t in (mean, log_std, true_mean, true_std))
-        raise ValueError(f"mean, log_std, true_mean, true_std have shapes {got}; expected three times (b, L, c) and (L,)")
+        raise ValueError(
+            f"mean, log_std, true_mean, true_std have shapes {got}; expected three times (b, L, c) and (L,)"
+        )
     return kl_divergence(mean, log_std, true_mean, true_std[:, None]).mean(-1)
 
 

@@ -84,19 +84,36 @@ class Cell:
 
 
 def laptop_cells(
-    tokens: int = 1024, steps: int = 1000, seeds: int = 3, *, lengths: tuple[int, ...] = (16, 64, 256), longest: int = 1024, rates: tuple[float, ...] = RATES,
-    states: tuple[int, ...] = (16, 4, 64), more_states: tuple[int, ...] = (8, 32, 12, 24, 48), held_out: int = HELD_OUT,
-) -> list[Cell]:  # fmt: skip
+    tokens: int = 1024,
+    steps: int = 1000,
+    seeds: int = 3,
+    *,
+    lengths: tuple[int, ...] = (16, 64, 256),
+    longest: int = 1024,
+    rates: tuple[float, ...] = RATES,
+    states: tuple[int, ...] = (16, 4, 64),
+    more_states: tuple[int, ...] = (8, 32, 12, 24, 48),
+    held_out: int = HELD_OUT,
+) -> list[Cell]:
     """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras.
 
     ``states`` are those of both state-space models, ``more_states`` of Mamba-2 alone, ``longest`` is a length with one seed only.
     """
 
     def cell(model: str, length: int, state: int = 0, **more) -> Cell:
-        return Cell(model, length, state=state, **{"steps": steps, "sequences": max(1, tokens // length), "held_out": held_out, **more})
+        return Cell(
+            model,
+            length,
+            state=state,
+            **{"steps": steps, "sequences": max(1, tokens // length), "held_out": held_out, **more},
+        )
 
     largest = max(states)
-    cells = [cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r) for m, s in (("transformer", 0), ("mamba2", largest), ("mamba", largest)) for r in rates]
+    cells = [
+        cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r)
+        for m, s in (("transformer", 0), ("mamba2", largest), ("mamba", largest))
+        for r in rates
+    ]
 
     def every(seed: int) -> list[Cell]:
         new = [cell("transformer", n, seed=seed) for n in lengths]
@@ -117,22 +134,37 @@ def laptop_cells(
         cells += [cell("mamba2", n, min(states), seed=seed, steps=3 * steps, role="long") for n in lengths]
         cells += [cell(m, n, s, role="extra", seed=seed) for m, s in mixed for n in lengths]
     cells += [cell(m, lengths[-1], s, steps=3 * steps, role="long") for m, s in mixed]
-    cells += [cell(m, longest, s, role="extra") for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))]
+    cells += [
+        cell(m, longest, s, role="extra")
+        for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))
+    ]
     cells += [cell("transformer", n, role="extra", family="logarithmic") for n in lengths]
     return cells
 
 
 def smoke_cells() -> list[Cell]:
     """Four steps of a few cells of every role, so that the whole chapter runs; what they learn means nothing."""
-    return laptop_cells(tokens=64, steps=4, seeds=2, lengths=(16, 64), longest=256, rates=RATES[:2], states=(4, 16), more_states=(), held_out=256)
+    return laptop_cells(
+        tokens=64,
+        steps=4,
+        seeds=2,
+        lengths=(16, 64),
+        longest=256,
+        rates=RATES[:2],
+        states=(4, 16),
+        more_states=(),
+        held_out=256,
+    )
 
 
 def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
     """Cells of table F.1 in the paper's setting: 64 copies, 4 sequences a step, peak 5e-5; lengths a model was not trained at are left out."""
     return [
         Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=GAUSSIAN[m].state_numbers or 0)
-        for n in lengths for m in models if n in GAUSSIAN[m].lengths
-    ]  # fmt: skip
+        for n in lengths
+        for m in models
+        if n in GAUSSIAN[m].lengths
+    ]
 
 
 def tier_cells(tier: str) -> list[Cell]:
@@ -144,7 +176,9 @@ def tier_cells(tier: str) -> list[Cell]:
     grids = {
         "smoke": smoke_cells,
         "laptop": laptop_cells,
-        "gpu": lambda: published_cells(["gpt2", "mamba-50m", "mamba-70m", "mamba-130m", "mamba2-130m"], (256, 1024, 4096), 20_000),
+        "gpu": lambda: published_cells(
+            ["gpt2", "mamba-50m", "mamba-70m", "mamba-130m", "mamba2-130m"], (256, 1024, 4096), 20_000
+        ),
         "cluster": lambda: published_cells(list(GAUSSIAN), (64, 256, 1024, 4096, 16384), 500_000),
     }
     if tier not in grids:
@@ -165,7 +199,9 @@ def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int
 
     def make(step: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
         if cell.sequences % world:
-            raise ValueError(f"cell {cell.name}: {world} processes cannot share {cell.sequences} sequences a step evenly; start a number of processes that divides it")
+            raise ValueError(
+                f"cell {cell.name}: {world} processes cannot share {cell.sequences} sequences a step evenly; start a number of processes that divides it"
+            )
         rng = np.random.default_rng([cell.seed, step, rank])
         values, means, std = source.batch(cell.sequences // world, cell.copies, rng)
         return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (values, means, std[None]))
@@ -174,7 +210,9 @@ def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int
 
 
 @torch.no_grad()
-def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int) -> tuple[np.ndarray, np.ndarray]:
+def held_out(
+    model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Mean KL and mean NLL at every position, (L,) each in nats, on held-out sequences that depend on the length only."""
     model.eval()
     device = next(model.parameters()).device
@@ -183,7 +221,10 @@ def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, 
     part = max(1, min(count, 4096 // source.length))
     for first in range(0, count, part):
         size = min(part, count - first)
-        values, means, std = (torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).to(device) for a in source.batch(size, copies, rng))
+        values, means, std = (
+            torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).to(device)
+            for a in source.batch(size, copies, rng)
+        )
         total = total + stacked_kl(*model(values), means, std).double().sum(0)
     kl = total / count
     return kl.cpu().numpy(), expected_nll(kl, std.double()).cpu().numpy()
@@ -192,10 +233,18 @@ def held_out(model: ContinuousModel, source: HierarchicalGaussian, copies: int, 
 def _finished(path: Path, cell: Cell) -> dict:
     """The record of a finished cell; :class:`TrainingError` if it is of another configuration."""
     record = json.loads(path.read_text())
-    wanted = {key: value for key, value in asdict(cell).items() if key in record and not (key == "learning_rate" and value == 0)}
-    different = [f"{key}: {record[key]!r} there, {value!r} here" for key, value in wanted.items() if record[key] != value]
+    wanted = {
+        key: value
+        for key, value in asdict(cell).items()
+        if key in record and not (key == "learning_rate" and value == 0)
+    }
+    different = [
+        f"{key}: {record[key]!r} there, {value!r} here" for key, value in wanted.items() if record[key] != value
+    ]
     if different:
-        raise TrainingError(f"{path} is the record of another configuration ({'; '.join(different)}); use another folder, or delete it to train again")
+        raise TrainingError(
+            f"{path} is the record of another configuration ({'; '.join(different)}); use another folder, or delete it to train again"
+        )
     return record
 
 
@@ -215,9 +264,15 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
     torch.manual_seed(cell.seed)
     model, source = cell.build(), HierarchicalGaussian.from_length(cell.length, cell.family)
     settings = Settings(
-        steps=cell.steps, learning_rate=cell.learning_rate, warmup=min(100 if cell.small else 2000, cell.steps // 5), betas=(0.9, 0.99 if cell.small else 0.999),
-        device=device or ("cpu" if cell.small else "cuda"), log_every=max(1, cell.steps // 20), save_every=500, seed=cell.seed,
-    )  # fmt: skip
+        steps=cell.steps,
+        learning_rate=cell.learning_rate,
+        warmup=min(100 if cell.small else 2000, cell.steps // 5),
+        betas=(0.9, 0.99 if cell.small else 0.999),
+        device=device or ("cpu" if cell.small else "cuda"),
+        log_every=max(1, cell.steps // 20),
+        save_every=500,
+        seed=cell.seed,
+    )
     scratch = folder / "unfinished" / cell.name
     try:
         log = train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
@@ -232,12 +287,17 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
         "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "tokens": cell.steps * cell.sequences * cell.length,
-        "mean_kl": float(kl.mean()), "mean_nll": float(nll.mean()),
+        "mean_kl": float(kl.mean()),
+        "mean_nll": float(nll.mean()),
         "late_fall": float(1 - log[-1]["loss"] / log[int(0.75 * len(log)) - 1]["loss"]) if len(log) > 3 else 0.0,
-        "seconds": round(log[-1]["seconds"], 2), "measure_seconds": round(time.perf_counter() - start, 2),
-        "threads": torch.get_num_threads(), "hardware": hardware(), "commit": commit(),
-        "position_kl": [float(f"{x:.5g}") for x in kl], "position_nll": [float(f"{x:.6g}") for x in nll],
-    }  # fmt: skip
+        "seconds": round(log[-1]["seconds"], 2),
+        "measure_seconds": round(time.perf_counter() - start, 2),
+        "threads": torch.get_num_threads(),
+        "hardware": hardware(),
+        "commit": commit(),
+        "position_kl": [float(f"{x:.5g}") for x in kl],
+        "position_nll": [float(f"{x:.6g}") for x in nll],
+    }
     write_json(path, record)
     for name in (CHECKPOINT, LOG):
         (scratch / name).unlink(missing_ok=True)
@@ -250,7 +310,9 @@ def best_rates(folder: str | Path) -> dict[str, float]:
     found: dict[str, tuple[float, float]] = {}
     for path in sorted(Path(folder).glob("search-*.json")):
         record = json.loads(path.read_text())
-        found[record["model"]] = min(found.get(record["model"], (np.inf, 0.0)), (record["mean_kl"], record["learning_rate"]))
+        found[record["model"]] = min(
+            found.get(record["model"], (np.inf, 0.0)), (record["mean_kl"], record["learning_rate"])
+        )
     rates = {model: rate for model, (_, rate) in found.items()}
     for model, like in (("hybrid", "mamba2"), ("window", "transformer")):
         if like in rates:
@@ -289,9 +351,13 @@ def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
                         bar.set_postfix_str(done.result())
                         bar.update()
                 except BrokenProcessPool as error:
-                    raise TrainingError("a process was killed, most likely for want of memory: start again with processes=1; finished cells are kept") from error
+                    raise TrainingError(
+                        "a process was killed, most likely for want of memory: start again with processes=1; finished cells are kept"
+                    ) from error
                 except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)  # a cell that failed says so now, not after all others
+                    pool.shutdown(
+                        wait=False, cancel_futures=True
+                    )  # a cell that failed says so now, not after all others
                     raise
         bar.close()
 
@@ -307,7 +373,9 @@ def thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     values = np.asarray(values, dtype=float)
     if len(values) <= 1024:
         return np.arange(len(values)), values
-    edges = [np.arange(1024)] + [start + start // 128 * np.arange(128) for start in 2 ** np.arange(10, int(np.log2(len(values))))]
+    edges = [np.arange(1024)] + [
+        start + start // 128 * np.arange(128) for start in 2 ** np.arange(10, int(np.log2(len(values))))
+    ]
     first = np.concatenate(edges)[1:] - 1  # first positions, from one to from zero
     counts = np.diff(np.append(first, len(values)))
     return first, np.add.reduceat(values, first) / counts
@@ -319,7 +387,11 @@ def tables(folder: str | Path, cells: Sequence[Cell] | None = None) -> tuple[pd.
     Raises ``ValueError`` when there is none.
     """
     wanted = None if cells is None else {cell.name for cell in cells}
-    records = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json")) if wanted is None or path.stem in wanted]
+    records = [
+        json.loads(path.read_text())
+        for path in sorted(Path(folder).glob("*.json"))
+        if wanted is None or path.stem in wanted
+    ]
     if not records:
         raise ValueError(f"no finished cell in {folder}: run `python -m l2m_utils.gaussian_runs` first")
     frames = []
@@ -355,7 +427,12 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--cell", help="run one cell, by name")
-    parser.add_argument("--device", default="", choices=["", "cpu", "cuda", "auto"], help="for --cell (default: cpu for the small models, cuda for those of table F.1)")
+    parser.add_argument(
+        "--device",
+        default="",
+        choices=["", "cpu", "cuda", "auto"],
+        help="for --cell (default: cpu for the small models, cuda for those of table F.1)",
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the cells")
     parser.add_argument("--collect", action="store_true", help="save the finished cells as the published tables")
     arguments = parser.parse_args(words)
@@ -369,7 +446,9 @@ def main(words: list[str] | None = None) -> None:
         print(f"{len(runs)} of {len(cells)} cells collected")
         return
     if arguments.tier != "smoke" and commit().endswith("+changes"):
-        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone")
+        sys.exit(
+            "error: this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
+        )
     if arguments.cell:
         chosen = [cell for cell in cells if cell.name == arguments.cell]
         if not chosen:

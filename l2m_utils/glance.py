@@ -35,21 +35,31 @@ def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
     for name, marker, colour in (("direct", "o", blue), ("vCLUB", "s", orange)):
         curve = halves[halves.estimator == name]
         left.errorbar(
-            curve.length, curve.estimate, [curve.estimate - curve.low, curve.high - curve.estimate],
-            fmt=marker + "-", ms=4, lw=1, color=colour, label=f"{corpus}, {name}",
-        )  # fmt: skip
+            curve.length,
+            curve.estimate,
+            [curve.estimate - curve.low, curve.high - curve.estimate],
+            fmt=marker + "-",
+            ms=4,
+            lw=1,
+            color=colour,
+            label=f"{corpus}, {name}",
+        )
     lengths = 4 ** np.arange(1, 9)
     left.plot(lengths, gaussian_mi(lengths, "sub-volume"), "^", ms=5, color=green, label="Gaussian, sub-volume (exact)")
     left.plot(lengths, gaussian_mi(lengths, "logarithmic"), "v", ms=5, color=red, label="Gaussian, logarithmic (exact)")
     span = 2.0 ** np.arange(2, 17)
-    left.plot(span, PAPER_BIPARTITE[0] * span ** PAPER_BIPARTITE[1], "k--", lw=1, label="published, books, 405 B parameters")
+    left.plot(
+        span, PAPER_BIPARTITE[0] * span ** PAPER_BIPARTITE[1], "k--", lw=1, label="published, books, 405 B parameters"
+    )
     loglog_axes(left, "length L (tokens)", "bipartite mutual information (nats)")
     left.legend(fontsize=7.5, loc="upper left")
     left.set_ylim(0.1, None)
 
     raw, net = two_point["mi"], two_point["minus_other_documents"]
     right.plot(two_point.distance, raw, "o-", ms=4, lw=1, color="0.6", label=f"{corpus}, raw")
-    right.plot(two_point.distance[net > 0], net[net > 0], "o-", ms=4, lw=1, color=blue, label=f"{corpus}, plateau removed")
+    right.plot(
+        two_point.distance[net > 0], net[net > 0], "o-", ms=4, lw=1, color=blue, label=f"{corpus}, plateau removed"
+    )
     span = np.asarray(two_point.distance, dtype=float)
     right.plot(span, PAPER_TWO_POINT[0] * span ** PAPER_TWO_POINT[1], "k--", lw=1, label="published, books")
     loglog_axes(right, "distance d (tokens)", "two-point mutual information (nats)")

@@ -57,7 +57,9 @@ def parse(name: str) -> HubSet | None:
     if known is None and ("/" not in name or revision is None):
         return None
     if revision is not None and not _COMMIT.fullmatch(revision):
-        raise CorpusError(f"{name}: revision {revision!r} is no commit. Pin the data set to a full commit hash (40 hex digits)")
+        raise CorpusError(
+            f"{name}: revision {revision!r} is no commit. Pin the data set to a full commit hash (40 hex digits)"
+        )
     source = known or HubSet(match["name"], revision)
     return replace(source, revision=revision or source.revision, config=match["config"] or source.config)
 
@@ -83,7 +85,9 @@ def _probe(source: HubSet) -> None:
             "a login (huggingface-cli login)"
         ) from error
     except Exception as error:  # every way in which a network can be absent, of whatever HTTP library is below
-        raise CorpusError(f"{source}: the hub cannot be reached ({type(error).__name__}: {error}). {_advice(source)}") from error
+        raise CorpusError(
+            f"{source}: the hub cannot be reached ({type(error).__name__}: {error}). {_advice(source)}"
+        ) from error
 
 
 def stream(source: HubSet) -> Iterator[Document]:
@@ -91,19 +95,27 @@ def stream(source: HubSet) -> Iterator[Document]:
     from datasets import load_dataset
 
     try:
-        rows = load_dataset(source.repository, source.config, split=source.split, revision=source.revision, streaming=True)
+        rows = load_dataset(
+            source.repository, source.config, split=source.split, revision=source.revision, streaming=True
+        )
         columns = rows.column_names
         if columns is not None and "text" not in columns:
-            raise CorpusError(f"{source}: no column 'text' (found: {', '.join(columns)}). Choose a data set or configuration that has one")
+            raise CorpusError(
+                f"{source}: no column 'text' (found: {', '.join(columns)}). Choose a data set or configuration that has one"
+            )
         for number, row in enumerate(rows):
             where = f"{source}, row {number}"
             if "text" not in row:
-                raise CorpusError(f"{where}: no column 'text' (found: {', '.join(row)}). Choose a data set or configuration that has one")
+                raise CorpusError(
+                    f"{where}: no column 'text' (found: {', '.join(row)}). Choose a data set or configuration that has one"
+                )
             yield Document(row_name(row, f"row-{number}"), checked(row["text"], where))
     except CorpusError:
         raise
     except Exception as error:  # datasets, fsspec and the HTTP library below each have their own
-        raise CorpusError(f"{source}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}). {_advice(source)}") from error
+        raise CorpusError(
+            f"{source}: cannot be read ({type(error).__name__}: {str(error).splitlines()[0]}). {_advice(source)}"
+        ) from error
 
 
 def corpus(

@@ -49,7 +49,9 @@ def bipartite_from_deltas(deltas: np.ndarray, length: int, split: int) -> float:
     counts = lag_counts(length, split)
     deltas = np.asarray(deltas, dtype=np.float64)
     if deltas.ndim != 1 or len(deltas) < len(counts):
-        raise ValueError(f"deltas: got shape {deltas.shape}, expected at least {len(counts)} values for length {length}")
+        raise ValueError(
+            f"deltas: got shape {deltas.shape}, expected at least {len(counts)} values for length {length}"
+        )
     return float(counts @ deltas[: len(counts)])
 
 
@@ -119,7 +121,9 @@ def local_exponents(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """
     x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
     if x.shape != y.shape or x.ndim != 1 or not (np.all(x > 0) and np.all(y > 0)):
-        raise ValueError(f"local_exponents: got shapes {x.shape} and {y.shape}, expected two equal 1-d arrays of positive numbers")
+        raise ValueError(
+            f"local_exponents: got shapes {x.shape} and {y.shape}, expected two equal 1-d arrays of positive numbers"
+        )
     return np.diff(np.log(y)) / np.diff(np.log(x))
 
 
@@ -171,7 +175,9 @@ class Decomposition:
         return self._entropy(c | {i}) + self._entropy(c | {j}) - self._entropy(c) - self._entropy(c | {i, j})
 
     def _matrix(self, given) -> np.ndarray:
-        return np.array([[self._mi(i, j, given(i, j)) for j in range(self.split, self.length)] for i in range(self.split)])
+        return np.array(
+            [[self._mi(i, j, given(i, j)) for j in range(self.split, self.length)] for i in range(self.split)]
+        )
 
     def bipartite(self) -> float:
         """I(X;Y)."""

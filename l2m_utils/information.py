@@ -135,7 +135,9 @@ def block_law(start: np.ndarray, steps: np.ndarray, length: int) -> np.ndarray:
     """
     start, steps = check_law(start), np.asarray(steps, dtype=np.float64)
     if steps.ndim != 3 or steps.shape[1:] != (start.size, start.size) or not np.allclose(steps.sum(axis=(0, 2)), 1):
-        raise ValueError(f"steps: got shape {steps.shape}, expected (A, {start.size}, {start.size}), summing to 1 over symbols and next states")
+        raise ValueError(
+            f"steps: got shape {steps.shape}, expected (A, {start.size}, {start.size}), summing to 1 over symbols and next states"
+        )
     alive = start
     for _ in range(length):
         alive = np.einsum("...s,ast->...at", alive, steps)

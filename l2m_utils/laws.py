@@ -66,7 +66,9 @@ def _box_cox(shape, x):
     near = np.abs(z) < 1e-4
     safe_z, safe_shape = np.where(near, 1.0, z), np.where(shape == 0, 1.0, shape)
     value = np.where(near, x * (1 + z / 2 + z**2 / 6), np.expm1(safe_z) / safe_shape)
-    slope = np.where(near, x**2 * (0.5 + z / 3 + z**2 / 8), (safe_z * np.exp(safe_z) - np.expm1(safe_z)) / safe_shape**2)
+    slope = np.where(
+        near, x**2 * (0.5 + z / 3 + z**2 / 8), (safe_z * np.exp(safe_z) - np.expm1(safe_z)) / safe_shape**2
+    )
     return value, slope
 
 

@@ -50,11 +50,19 @@ class Muon(torch.optim.Optimizer):
     True
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float = 0.1, momentum: float = 0.95):
+    def __init__(
+        self,
+        parameters: Iterable[nn.Parameter],
+        learning_rate: float,
+        weight_decay: float = 0.1,
+        momentum: float = 0.95,
+    ):
         super().__init__(parameters, {"lr": learning_rate, "weight_decay": weight_decay, "momentum": momentum})
         for parameter in (p for group in self.param_groups for p in group["params"]):
             if parameter.ndim != 2:
-                raise ValueError(f"Muon got a parameter of shape {tuple(parameter.shape)}; expected matrices only. Give the rest to AdamW")
+                raise ValueError(
+                    f"Muon got a parameter of shape {tuple(parameter.shape)}; expected matrices only. Give the rest to AdamW"
+                )
 
     @torch.no_grad()
     def step(self) -> None:

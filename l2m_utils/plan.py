@@ -70,7 +70,7 @@ class Plan:
     @property
     def crossed(self) -> int:
         """Evaluations a block for log q(Y|X′)."""
-        return self.derangements * sum(split + second for split, second in zip(self.splits, self.second))
+        return self.derangements * sum(split + second for split, second in zip(self.splits, self.second, strict=True))
 
     @property
     def evaluations(self) -> int:
@@ -107,13 +107,17 @@ def plan(
     if max_length < 4:
         raise ValueError(f"max_length {max_length}: expected at least 4 tokens, 2 for each part")
     if not len(ratios) or derangements < 0:
-        raise ValueError(f"ratios {list(ratios)}, derangements {derangements}: expected at least one ratio, and no negative number")
+        raise ValueError(
+            f"ratios {list(ratios)}, derangements {derangements}: expected at least one ratio, and no negative number"
+        )
     ratios = tuple(sorted({check_ratio(ratio) for ratio in ratios}))
     splits = check_splits(powers_of_two(max_length) if splits is None else splits, max_length)
     wanted = {int(s): max((r for r in ratios if r * s <= max_length), default=0) for s in splits}
     wanted = {split: ratio for split, ratio in wanted.items() if ratio}
     if not wanted:
-        raise ValueError(f"no split of {splits.tolist()} fits a ratio of {list(ratios)} into {max_length} tokens: take longer blocks")
+        raise ValueError(
+            f"no split of {splits.tolist()} fits a ratio of {list(ratios)} into {max_length} tokens: take longer blocks"
+        )
     return Plan(
         max_length=max(split * ratio for split, ratio in wanted.items()),
         splits=tuple(wanted),
@@ -155,8 +159,11 @@ def _score(scorer, sequences: np.ndarray, last: int) -> np.ndarray:
 def score_marginals(scorer, plan: Plan, tokens: ArrayLike, *, progress: bool = True) -> list[np.ndarray]:
     """log q(Y) at every split of ``plan``, each (n, second[i]); use it alone to score Y behind another prefix."""
     tokens = np.asarray(tokens)
-    pairs = list(zip(plan.splits, plan.second))
-    return [_score(scorer, tokens[:, s : s + m], m) for s, m in tqdm(pairs, desc="q(y)", disable=not progress, delay=5, leave=False)]
+    pairs = list(zip(plan.splits, plan.second, strict=True))
+    return [
+        _score(scorer, tokens[:, s : s + m], m)
+        for s, m in tqdm(pairs, desc="q(y)", disable=not progress, delay=5, leave=False)
+    ]
 
 
 def evaluate(
@@ -191,8 +198,12 @@ def evaluate(
     marginals = score_marginals(scorer, plan, tokens, progress=progress)
     crossed = []
     if plan.derangements:
-        for split, length in tqdm(list(zip(plan.splits, plan.second)), desc="q(y|x')", disable=not progress, delay=5, leave=False):
+        for split, length in tqdm(
+            list(zip(plan.splits, plan.second, strict=True)), desc="q(y|x')", disable=not progress, delay=5, leave=False
+        ):
             second = tokens[:, split : split + length]
             joined = [np.concatenate([tokens[row, :split], second], axis=1) for row in partners]
             crossed.append(_score(scorer, np.concatenate(joined), length).reshape(len(partners), len(tokens), length))
-    return Evaluations(plan, tokens, documents, conditional, marginals, crossed, partners, time.perf_counter() - started)
+    return Evaluations(
+        plan, tokens, documents, conditional, marginals, crossed, partners, time.perf_counter() - started
+    )

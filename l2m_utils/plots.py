@@ -69,7 +69,9 @@ class Picture:
         import base64
 
         data = base64.b64encode(self.svg.encode()).decode()
-        return f'<img class="l2m-figure" alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+        return (
+            f'<img class="l2m-figure" alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
+        )
 
     def __repr__(self) -> str:
         return f"Figure: {self.alt}"

@@ -55,7 +55,9 @@ def windows(contexts: int, targets: int, stride: int) -> list[tuple[int, int]]:
     return [(start, min(start + contexts, contexts + targets)) for start in range(stride, contexts + targets, stride)]
 
 
-def probe(scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, stride: int = 1, progress: bool = True) -> Probe:
+def probe(
+    scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, stride: int = 1, progress: bool = True
+) -> Probe:
     """Losses at every context length for ``excerpts`` (n_x, C + N) of tokens, N = ``targets``; prints the cost first.
 
     ``scorer.score`` sees every window after its own prefix, so context 0 is the prefix alone.
@@ -65,12 +67,17 @@ def probe(scorer, excerpts: ArrayLike, documents: ArrayLike, *, targets: int, st
     """
     excerpts, documents = np.asarray(excerpts), np.asarray(documents)
     if excerpts.ndim != 2 or len(documents) != len(excerpts):
-        raise ValueError(f"excerpts: got shape {excerpts.shape} and {len(documents)} documents, expected (excerpts, tokens) and one document each")
+        raise ValueError(
+            f"excerpts: got shape {excerpts.shape} and {len(documents)} documents, expected (excerpts, tokens) and one document each"
+        )
     contexts = excerpts.shape[1] - targets
     spans = windows(contexts, targets, stride)
     cost = len(excerpts) * sum(end - start for start, end in spans)
     if progress:
-        print(f"{cost:,} token evaluations for {len(excerpts)} excerpts of {contexts} contexts and {targets} targets, stride {stride}", flush=True)
+        print(
+            f"{cost:,} token evaluations for {len(excerpts)} excerpts of {contexts} contexts and {targets} targets, stride {stride}",
+            flush=True,
+        )
     started = time.perf_counter()
     losses, met = np.zeros((len(excerpts), contexts)), np.zeros(contexts)
     for start, end in tqdm(spans, desc="probing", disable=not progress, delay=5, leave=False):
@@ -118,5 +125,7 @@ def importance_by_octave(result: Probe) -> Contributions:
     contexts = result.losses.shape[1]
     near = result.stride * 2 ** np.arange(0, max(0, int(np.ceil(np.log2(contexts / (2 * result.stride))))))
     if not len(near):
-        raise ValueError(f"no octave fits: {contexts} contexts with stride {result.stride}; probe longer contexts or take a smaller stride")
+        raise ValueError(
+            f"no octave fits: {contexts} contexts with stride {result.stride}; probe longer contexts or take a smaller stride"
+        )
     return Contributions("importance", 2 * near, result.losses[:, near] - result.losses[:, 2 * near], result.documents)

@@ -92,7 +92,7 @@ _SENTENCE_SHAPE = re.compile(r"[\"'(]?[A-Z].*[.!?:][\"')]*$", re.DOTALL)
 _PLAIN_WORD = re.compile(r"[\"'(]*[A-Za-z]+(?:[-'][A-Za-z]+)*[\"')]*[.,;:!?]*[\"')]*$")
 
 
-def prose(docstring: str) -> list[str]:
+def prose(docstring: str) -> list[str]:  # noqa: PLR0915  one state machine over the lines
     """The paragraphs of running English in a docstring, unwrapped and without markup.
 
     ``docstring`` is cleaned of common indentation, as :func:`inspect.cleandoc` leaves it; reST, numpydoc
@@ -209,7 +209,9 @@ def docstrings(source: str) -> list[str]:
             text = ast.get_docstring(node)
             if text:
                 found.append(text)
-        inner = [child for field in ("body", "orelse", "handlers", "finalbody") for child in getattr(node, field, None) or ()]
+        inner = [
+            child for field in ("body", "orelse", "handlers", "finalbody") for child in getattr(node, field, None) or ()
+        ]
         pending.extend(reversed(inner))
     return found
 

@@ -58,7 +58,9 @@ def write_atomically(path: Path, content: bytes) -> Path:
             raise
     except OSError as error:
         advice = "Free some space, or check its permissions and that its folder is one; then run again"
-        raise OSError(error.errno, f"{path} cannot be written ({len(content):,} bytes): {error.strerror or error}. {advice}") from error
+        raise OSError(
+            error.errno, f"{path} cannot be written ({len(content):,} bytes): {error.strerror or error}. {advice}"
+        ) from error
     return path
 
 
@@ -71,6 +73,7 @@ def write_json(path: Path, data: Any) -> Path:
 @cache
 def commit() -> str:
     """The commit of this checkout, with ``+changes`` when tracked files differ from it."""
+
     def git(*words: str) -> str:
         done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
@@ -165,7 +168,9 @@ class Recorder:
             interval = (float(interval[0]), float(interval[1]))
             numbers += interval
         if any(not math.isfinite(number) for number in numbers):
-            raise RecordError(f"value {name!r} of {self.notebook}: got {value!r}, interval {interval}; expected finite numbers")
+            raise RecordError(
+                f"value {name!r} of {self.notebook}: got {value!r}, interval {interval}; expected finite numbers"
+            )
         record = {
             "id": f"{self.notebook}:{_check_name(name)}",
             "value": value,
@@ -200,7 +205,9 @@ class Recorder:
         from l2m_utils.plots import Picture, render
 
         if len(alt.split()) < 6:
-            raise RecordError(f"figure {name!r} of {self.notebook}: alt text {alt!r} is too short to stand for the figure")
+            raise RecordError(
+                f"figure {name!r} of {self.notebook}: alt text {alt!r} is too short to stand for the figure"
+            )
         svg, png = render(figure)
         home = self.home / "figures"
         write_atomically(home / f"{_check_name(name)}.svg", svg)
@@ -220,7 +227,9 @@ class Recorder:
             }
             for record in self._values
         ]
-        return pd.DataFrame(rows).set_index("record") if rows else pd.DataFrame(columns=["value", "unit", "model", "note"])
+        return (
+            pd.DataFrame(rows).set_index("record") if rows else pd.DataFrame(columns=["value", "unit", "model", "note"])
+        )
 
 
 def format_number(number: float | bool | str) -> str:
@@ -255,7 +264,9 @@ def load_values(folder: str | Path) -> dict[str, dict[str, Any]]:
             record = json.loads(path.read_text())
             records[record["id"]] = record
         except (ValueError, KeyError) as error:
-            raise RecordError(f"{path} is not a readable value record ({error}); delete it and run its notebook again") from error
+            raise RecordError(
+                f"{path} is not a readable value record ({error}); delete it and run its notebook again"
+            ) from error
     return records
 
 
@@ -276,7 +287,9 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     return pd.read_parquet(path), json.loads(metadata.get(b"l2m", b"{}"))
 
 
-def stored_table(notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS) -> tuple[pd.DataFrame, dict[str, Any]]:
+def stored_table(
+    notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table of the best published tier under ``results/``, with its provenance.
 
     ``results/<tier>-<corpus>/<section>/<notebook>/tables/<name>.parquet``; the best tier is the last of
@@ -287,10 +300,14 @@ def stored_table(notebook: str, name: str, corpus: str | None = None, results: P
             path = home / notebook / "tables" / f"{name}.parquet"
             if path.exists():
                 return read_table(path)
-    raise RecordError(f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: run `make reproduce`")
+    raise RecordError(
+        f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: run `make reproduce`"
+    )
 
 
-def new_or_stored_table(notebook: str, name: str, folder: str | Path = "", results: Path = RESULTS) -> tuple[pd.DataFrame, dict[str, Any]]:
+def new_or_stored_table(
+    notebook: str, name: str, folder: str | Path = "", results: Path = RESULTS
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """The table that ``notebook`` computed in this build (records ``folder``), else the published one; with its provenance.
 
     A notebook that shows stored runs saves no table, so that another one which asks here gets what the first has shown.

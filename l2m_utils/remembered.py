@@ -17,7 +17,9 @@ def geometric_decays(count: int, shortest: float, longest: float) -> np.ndarray:
     [0.3679, 0.99]
     """
     if count < 1 or not 0 < shortest <= longest:
-        raise ValueError(f"count {count}, memory times {shortest} to {longest}: expected at least one decay and 0 < shortest ≤ longest")
+        raise ValueError(
+            f"count {count}, memory times {shortest} to {longest}: expected at least one decay and 0 < shortest ≤ longest"
+        )
     return np.exp(-1 / np.geomspace(shortest, longest, count))
 
 
@@ -29,7 +31,9 @@ def decay_kernel(decays: np.ndarray, lags: int) -> np.ndarray:
     """
     decays = np.asarray(decays, dtype=float)
     if decays.ndim != 1 or not np.all((decays > 0) & (decays < 1)):
-        raise ValueError(f"decays {decays}: expected a list of numbers between 0 and 1; at 1 the state grows without bound")
+        raise ValueError(
+            f"decays {decays}: expected a list of numbers between 0 and 1; at 1 the state grows without bound"
+        )
     return decays[:, None] ** np.arange(lags)
 
 
@@ -46,7 +50,9 @@ def _directions(kernel: np.ndarray, noise: float) -> tuple[np.ndarray, np.ndarra
     """Right singular vectors (n, K) of the rows at unit variance, and the share s²/(s² + noise²) that survives of each."""
     kernel = np.asarray(kernel, dtype=float)
     if kernel.ndim != 2 or noise < 0 or not np.all(np.square(kernel).sum(1) > 0):
-        raise ValueError(f"kernel of shape {kernel.shape}, noise {noise}: expected (numbers, lags) without an empty row, and noise of at least 0")
+        raise ValueError(
+            f"kernel of shape {kernel.shape}, noise {noise}: expected (numbers, lags) without an empty row, and noise of at least 0"
+        )
     unit = kernel / np.sqrt(np.square(kernel).sum(1, keepdims=True))
     _, s, v = np.linalg.svd(unit, full_matrices=False)
     kept = s > s[0] * max(unit.shape) * np.finfo(float).eps  # directions that float64 tells from zero
@@ -74,6 +80,8 @@ def carried(kernel: np.ndarray, noise: float) -> float:
     5.5452
     """
     if noise <= 0:
-        raise ValueError(f"noise {noise}: a number without rounding carries infinite information; expected a positive deviation")
+        raise ValueError(
+            f"noise {noise}: a number without rounding carries infinite information; expected a positive deviation"
+        )
     _, share = _directions(kernel, noise)
     return float(-0.5 * np.log1p(-share).sum())

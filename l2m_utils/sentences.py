@@ -16,10 +16,26 @@ import numpy as np
 _TITLES = {
     "mr", "mrs", "ms", "messrs", "mme", "mlle", "dr", "prof", "rev", "hon", "st", "ste", "mt", "ft", "gen", "col", "maj", "capt", "lt",
     "sgt", "gov", "sen", "rep", "pres", "fr", "bp", "ven", "esq", "vs", "cf", "viz", "eg", "ie", "e.g", "i.e", "vol", "vols", "fig", "figs",
-    "eq", "eqs", "sec", "ch", "chap", "pp", "pl", "ed", "eds", "al", "ca", "approx", "resp", "op", "ibid", "arts", "nos", "ref", "refs", "messrs",
+    "eq", "eqs", "sec", "ch", "chap", "pp", "pl", "ed", "eds", "al", "ca", "approx", "resp", "op", "ibid", "arts", "nos", "ref", "refs",
 }  # fmt: skip
 # Stops of these end the sentence unless a number follows.
-_BEFORE_NUMBERS = {"no", "p", "art", "jan", "feb", "mar", "apr", "jun", "jul", "aug", "sep", "sept", "oct", "nov", "dec"}
+_BEFORE_NUMBERS = {
+    "no",
+    "p",
+    "art",
+    "jan",
+    "feb",
+    "mar",
+    "apr",
+    "jun",
+    "jul",
+    "aug",
+    "sep",
+    "sept",
+    "oct",
+    "nov",
+    "dec",
+}
 
 _PARAGRAPH = re.compile(r"(?:\A|\n[ \t]*\n)\s*")
 _STOP = re.compile(r"""(?P<stop>[.!?…]+)(?P<close>["'”’)\]_*]*)\s+(?=(?P<open>["'“‘(\[_*]*)(?P<first>\w))""")

@@ -50,10 +50,14 @@ class Recipe:
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} with {self.heads} heads: expected an even number of channels a head")
         if min(self.layers, self.steps) < 1 or self.seconds < 0:
-            raise ValueError(f"layers {self.layers}, steps {self.steps}, seconds {self.seconds}: expected at least one layer and step, and no negative time")
+            raise ValueError(
+                f"layers {self.layers}, steps {self.steps}, seconds {self.seconds}: expected at least one layer and step, and no negative time"
+            )
         longest = max((length for _, length in self.stages), default=0)
         if not 1 <= longest <= min(self.context, self.batch_tokens) or min(length for _, length in self.stages) < 1:
-            raise ValueError(f"stages {self.stages}: expected rows of 1 to {min(self.context, self.batch_tokens)} tokens, what a batch and the context hold")
+            raise ValueError(
+                f"stages {self.stages}: expected rows of 1 to {min(self.context, self.batch_tokens)} tokens, what a batch and the context hold"
+            )
         if abs(sum(share for share, _ in self.stages) - 1) > 1e-6 or min(share for share, _ in self.stages) < 0:
             raise ValueError(f"stages {self.stages}: expected shares that are not negative and add up to 1")
 
@@ -102,7 +106,11 @@ class Trained:
     def describe(self) -> str:
         """One line for a caption or a record."""
         millions = sum(p.numel() for p in self.model.parameters()) / 1e6
-        early = f", stopped by the clock after {len(self.losses)} of {self.recipe.steps} steps" if self.stopped_early else ""
+        early = (
+            f", stopped by the clock after {len(self.losses)} of {self.recipe.steps} steps"
+            if self.stopped_early
+            else ""
+        )
         return f"transformer of {self.recipe.layers} layers x {self.recipe.width} ({millions:.1f} M weights), trained on {self.tokens / 1e6:.2f} M tokens{early}"
 
 
@@ -143,9 +151,17 @@ class Rows:
     ((4, 4), [0, 0, 10, 10], [4, 4])
     """
 
-    def __init__(self, documents: Sequence[np.ndarray], text_prefix: int, anywhere_prefix: int, sentences: Sequence[np.ndarray] | None = None):
+    def __init__(
+        self,
+        documents: Sequence[np.ndarray],
+        text_prefix: int,
+        anywhere_prefix: int,
+        sentences: Sequence[np.ndarray] | None = None,
+    ):
         if sentences is not None and len(sentences) != len(documents):
-            raise ValueError(f"sentences: got {len(sentences)} arrays, expected one for each of {len(documents)} documents")
+            raise ValueError(
+                f"sentences: got {len(sentences)} arrays, expected one for each of {len(documents)} documents"
+            )
         self.documents = [np.asarray(document) for document in documents]
         self.sentences = None if sentences is None else [np.asarray(starts) for starts in sentences]
         self.prefixes = text_prefix, anywhere_prefix
@@ -217,7 +233,9 @@ def train(
     rng = np.random.default_rng(seed)
     losses: list[float] = []
     tokens, started = 0, time.perf_counter()
-    with tqdm(total=recipe.steps, desc="training", unit="step", disable=not progress, mininterval=5.0, leave=False) as bar:
+    with tqdm(
+        total=recipe.steps, desc="training", unit="step", disable=not progress, mininterval=5.0, leave=False
+    ) as bar:
         for step in range(recipe.steps):
             elapsed = time.perf_counter() - started
             done = step / recipe.steps
@@ -239,12 +257,16 @@ def train(
                 optimiser.zero_grad(set_to_none=True)
             losses.append(loss.item())
             if not np.isfinite(losses[-1]):
-                raise ValueError(f"the loss of step {step} is {losses[-1]}: lower the learning rate, {recipe.learning_rate:g}")
+                raise ValueError(
+                    f"the loss of step {step} is {losses[-1]}: lower the learning rate, {recipe.learning_rate:g}"
+                )
             tokens += batch[:, 1:].numel()
             bar.update()
             if step % 20 == 0:
                 bar.set_postfix(nll=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-    return Trained(model.eval(), text_prefix, anywhere_prefix, recipe, np.array(losses), tokens, time.perf_counter() - started)
+    return Trained(
+        model.eval(), text_prefix, anywhere_prefix, recipe, np.array(losses), tokens, time.perf_counter() - started
+    )
 
 
 def save(trained: Trained, folder: str | Path, tokenizer=None) -> Path:
@@ -262,5 +284,7 @@ def save(trained: Trained, folder: str | Path, tokenizer=None) -> Path:
     if tokenizer is not None:
         from transformers import PreTrainedTokenizerFast
 
-        PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token=tokenizer.id_to_token(trained.text_prefix)).save_pretrained(folder)
+        PreTrainedTokenizerFast(
+            tokenizer_object=tokenizer, bos_token=tokenizer.id_to_token(trained.text_prefix)
+        ).save_pretrained(folder)
     return folder

@@ -83,7 +83,14 @@ def _check(covariance: np.ndarray, dimension: int) -> tuple[np.ndarray, np.ndarr
     return covariance, logs
 
 
-def greedy(covariance: np.ndarray, dimension: int, horizon: int | None = 16, *, sees_token: bool = False, factors: list | None = None) -> Predictor:
+def greedy(
+    covariance: np.ndarray,
+    dimension: int,
+    horizon: int | None = 16,
+    *,
+    sees_token: bool = False,
+    factors: list | None = None,
+) -> Predictor:
     """The online predictor that keeps, of (z_{t−1}, x_t), the d canonical directions with the next ``horizon`` variables (``None``: all).
 
     ``covariance`` (L, L) float64 with variances 1.  ``factors`` are those of :func:`_factors`, to share between dimensions.
@@ -110,7 +117,13 @@ def greedy(covariance: np.ndarray, dimension: int, horizon: int | None = 16, *, 
     return Predictor(kl, np.array(forgotten).reshape(-1, dimension + 1), sees_token)
 
 
-def best_greedy(covariance: np.ndarray, dimensions: Sequence[int], horizons: Sequence[int | None] = HORIZONS, *, sees_token: bool = False) -> list[Predictor]:
+def best_greedy(
+    covariance: np.ndarray,
+    dimensions: Sequence[int],
+    horizons: Sequence[int | None] = HORIZONS,
+    *,
+    sees_token: bool = False,
+) -> list[Predictor]:
     """For each dimension, the best of the greedy predictors with several ``horizons``.
 
     >>> [round(p.mean, 4) for p in best_greedy(HierarchicalGaussian(3).covariance(), [1, 4, 12])]
@@ -123,7 +136,9 @@ def best_greedy(covariance: np.ndarray, dimensions: Sequence[int], horizons: Seq
     return [min(candidates, key=lambda p: p.mean) for candidates in zip(*tried, strict=True)]
 
 
-def loss_and_gradient(forgotten: np.ndarray, covariance: np.ndarray, logs: np.ndarray, sees_token: bool = False) -> tuple[float, np.ndarray]:
+def loss_and_gradient(
+    forgotten: np.ndarray, covariance: np.ndarray, logs: np.ndarray, sees_token: bool = False
+) -> tuple[float, np.ndarray]:
     """Mean loss in nats a position and its gradient in the forgotten directions (n, d + 1), which need not be unit vectors.
 
     ``logs`` (L,) are log σ_t.  The gradient is the adjoint of the recursion, exact; O(L² d) together.
@@ -177,7 +192,15 @@ def loss_and_gradient(forgotten: np.ndarray, covariance: np.ndarray, logs: np.nd
     return total / length, gradient / length
 
 
-def optimise(covariance: np.ndarray, dimension: int, start: Predictor | None = None, *, steps: int = 200, noise: float = 0.0, seed: int = 0) -> Predictor:
+def optimise(
+    covariance: np.ndarray,
+    dimension: int,
+    start: Predictor | None = None,
+    *,
+    steps: int = 200,
+    noise: float = 0.0,
+    seed: int = 0,
+) -> Predictor:
     """Lower the loss of ``start`` (default: the best greedy predictor) by L-BFGS over all forgotten directions together.
 
     The loss is not convex: the result is a predictor that exists, never worse than its start, and a candidate for the optimum; start again
@@ -198,7 +221,13 @@ def optimise(covariance: np.ndarray, dimension: int, start: Predictor | None = N
         value, slope = loss_and_gradient(flat.reshape(shape), covariance, logs, start.sees_token)
         return value, slope.ravel()
 
-    found = minimize(objective, first.ravel(), jac=True, method="L-BFGS-B", options={"maxiter": steps, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-8})
+    found = minimize(
+        objective,
+        first.ravel(),
+        jac=True,
+        method="L-BFGS-B",
+        options={"maxiter": steps, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-8},
+    )
     result = replay(covariance, found.x.reshape(shape), start.sees_token)
     return result if result.mean < start.mean else start
 

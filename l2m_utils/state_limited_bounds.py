@@ -48,7 +48,9 @@ def canonical_correlations(covariance: np.ndarray, split: int) -> np.ndarray:
     length = len(covariance)
     if not 1 <= split < length:
         raise ValueError(f"split {split}: expected 1 … {length - 1}")
-    values = np.linalg.svd(_residual(cholesky_factor(covariance), covariance, split, length, False), compute_uv=False)[::-1]
+    values = np.linalg.svd(_residual(cholesky_factor(covariance), covariance, split, length, False), compute_uv=False)[
+        ::-1
+    ]
     return np.sqrt(np.clip(1 - values[: min(split, length - split)] ** 2, 0, 1))
 
 

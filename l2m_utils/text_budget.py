@@ -53,7 +53,9 @@ def for_curves(losses: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(**{name: (kept[name] * 64).round() / 64 for name in ("nll_sum", "near_sum")})
 
 
-def sums_by_run(table: pd.DataFrame, model: str, share: float, column: str) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
+def sums_by_run(
+    table: pd.DataFrame, model: str, share: float, column: str
+) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:
     """Sums (r, d) of ``column`` over the last ``share`` of the positions, numbers of samples (r, d), and the runs (budget, seed) of ``model``.
 
     Raises ``ValueError`` for a model that was not run, a share that no band begins at, and runs that were scored on other documents.
@@ -64,7 +66,9 @@ def sums_by_run(table: pd.DataFrame, model: str, share: float, column: str) -> t
     length = part["last"].max()
     start = length - round(length * share) + 1
     if start not in set(part["first"]):
-        raise ValueError(f"the last {share} of {length} positions starts at {start}, where no band begins; they begin at {sorted(set(part['first'].tolist()))}")
+        raise ValueError(
+            f"the last {share} of {length} positions starts at {start}, where no band begins; they begin at {sorted(set(part['first'].tolist()))}"
+        )
     part = part[part["first"] >= start]
     wide = part.pivot_table(index=["budget", "seed"], columns="document", values=[column, "samples"], aggfunc="sum")
     if wide.isna().any().any():
@@ -99,7 +103,9 @@ def trend(runs: pd.DataFrame, sums: np.ndarray, counts: np.ndarray, *, n_boot: i
     """
     budgets = runs["budget"].to_numpy(float)
     if len(set(budgets)) < 2:
-        raise ValueError(f"a trend needs at least two budgets, got {sorted(set(budgets.tolist()))}: train for another number of steps")
+        raise ValueError(
+            f"a trend needs at least two budgets, got {sorted(set(budgets.tolist()))}: train for another number of steps"
+        )
     rng = np.random.default_rng(seed)
     weights = np.vstack([np.ones(sums.shape[1]), document_weights(sums.shape[1], n_boot, rng)])
     values = (weights @ sums.T) / (weights @ counts.T)  # (1 + n_boot, r)
@@ -118,7 +124,13 @@ def trend(runs: pd.DataFrame, sums: np.ndarray, counts: np.ndarray, *, n_boot: i
     low, high = interval(values[1:], n_documents=sums.shape[1])
     order = np.sort(zeros[1:])
     bounds = (float(order[int(0.025 * n_boot)]), float(order[min(n_boot - 1, int(np.ceil(0.975 * n_boot)))]))
-    return Trend(runs.assign(value=values[0], low=low, high=high), float(slopes[0]), interval(slopes[1:], n_documents=sums.shape[1]), float(zeros[0]), bounds)
+    return Trend(
+        runs.assign(value=values[0], low=low, high=high),
+        float(slopes[0]),
+        interval(slopes[1:], n_documents=sums.shape[1]),
+        float(zeros[0]),
+        bounds,
+    )
 
 
 def gap_trend(table: pd.DataFrame, first: str, second: str, *, n_boot: int = 400, seed: int = 0) -> Trend:
@@ -134,5 +146,7 @@ def gap_trend(table: pd.DataFrame, first: str, second: str, *, n_boot: int = 400
 
 def worth_trend(table: pd.DataFrame, model: str, *, n_boot: int = 400, seed: int = 0) -> Trend:
     """What the far context is worth to ``model`` over the last quarter of the context, by budget; see :func:`l2m_utils.text_nll.far_gain`."""
-    (runs, near, counts), (_, whole, _) = (sums_by_run(table, model, 1 / 4, column) for column in ("near_sum", "nll_sum"))
+    (runs, near, counts), (_, whole, _) = (
+        sums_by_run(table, model, 1 / 4, column) for column in ("near_sum", "nll_sum")
+    )
     return trend(runs, near - whole, counts, n_boot=n_boot, seed=seed)

@@ -34,24 +34,36 @@ def read(path: Path) -> Iterator[Document]:
     """
     if path.is_dir():
         try:
-            files = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")]
+            files = [
+                file
+                for file in sorted(path.iterdir())
+                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+            ]
         except OSError as error:
-            raise CorpusError(f"{path}: the folder cannot be listed ({error.strerror or error}). Check its permissions") from error
+            raise CorpusError(
+                f"{path}: the folder cannot be listed ({error.strerror or error}). Check its permissions"
+            ) from error
         if not files:
-            raise CorpusError(f"{path}: the folder has no {', '.join(SUFFIXES)} file. Give a folder of texts, or one file")
+            raise CorpusError(
+                f"{path}: the folder has no {', '.join(SUFFIXES)} file. Give a folder of texts, or one file"
+            )
     else:
         files = [path]
     seen: dict[str, int] = {}
     for file in files:
         reader = _READERS.get(file.suffix.lower())
         if reader is None:
-            raise CorpusError(f"{file}: files ending in {file.suffix!r} are not read; expected one of {', '.join(SUFFIXES)}")
+            raise CorpusError(
+                f"{file}: files ending in {file.suffix!r} are not read; expected one of {', '.join(SUFFIXES)}"
+            )
         try:
             for name, text, where in reader(file):
                 seen[name] = seen.get(name, 0) + 1
                 yield Document(name if seen[name] == 1 else f"{name} ({seen[name]})", checked(text, where))
         except OSError as error:
-            raise CorpusError(f"{file}: cannot be read ({error.strerror or error}). Check that it exists and its permissions") from error
+            raise CorpusError(
+                f"{file}: cannot be read ({error.strerror or error}). Check that it exists and its permissions"
+            ) from error
 
 
 def checked(text: object, where: str) -> str:
@@ -72,7 +84,9 @@ def checked(text: object, where: str) -> str:
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise CorpusError(f"{where}: half a surrogate pair at position {error.start}: not valid Unicode. Repair or remove it") from error
+        raise CorpusError(
+            f"{where}: half a surrogate pair at position {error.start}: not valid Unicode. Repair or remove it"
+        ) from error
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n")
 
 
@@ -102,10 +116,14 @@ def _read_jsonl(path: Path) -> Iterator[tuple[str, object, str]]:
             try:
                 row = json.loads(line)
             except ValueError as error:
-                raise CorpusError(f"{where}: not a JSON object ({error}). Expected lines like {{\"id\": …, \"text\": …}}") from error
+                raise CorpusError(
+                    f'{where}: not a JSON object ({error}). Expected lines like {{"id": …, "text": …}}'
+                ) from error
             if not isinstance(row, dict) or "text" not in row:
                 found = ", ".join(row) if isinstance(row, dict) else type(row).__name__
-                raise CorpusError(f"{where}: no field 'text' (found: {found}). Rename the field that holds the text to 'text'")
+                raise CorpusError(
+                    f"{where}: no field 'text' (found: {found}). Rename the field that holds the text to 'text'"
+                )
             yield row_name(row, f"{path.stem}-{number}"), row["text"], where
 
 
@@ -118,7 +136,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, object, str]]:
         with pq.ParquetFile(path) as file:
             names = file.schema_arrow.names
             if "text" not in names:
-                raise CorpusError(f"{path}: no column 'text' (found: {', '.join(names)}). Rename the column that holds the text to 'text'")
+                raise CorpusError(
+                    f"{path}: no column 'text' (found: {', '.join(names)}). Rename the column that holds the text to 'text'"
+                )
             columns = ["text", *(name for name in _ID_COLUMNS if name in names)]
             for batch in file.iter_batches(batch_size=64, columns=columns):
                 for row in batch.to_pylist():
@@ -130,7 +150,9 @@ def _read_parquet(path: Path) -> Iterator[tuple[str, object, str]]:
             "write the file again"
         ) from error
     except pa.ArrowException as error:
-        raise CorpusError(f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). Make the file anew or copy it again") from error
+        raise CorpusError(
+            f"{path}: cannot be read as Parquet ({str(error).splitlines()[0]}). Make the file anew or copy it again"
+        ) from error
 
 
 _READERS: dict[str, Callable[[Path], Iterator[tuple[str, object, str]]]] = {
@@ -191,7 +213,12 @@ def python_docs_corpus(folder: Path) -> Corpus:
     )
     if missing:
         note += f"; not installed and so left out: {', '.join(missing)}"
-        warnings.warn(f"{PYTHON_DOCS} is smaller than the lock makes it, not installed: {', '.join(missing)}", stacklevel=3)
+        warnings.warn(
+            f"{PYTHON_DOCS} is smaller than the lock makes it, not installed: {', '.join(missing)}", stacklevel=3
+        )
     return kept(
-        folder / f"{PYTHON_DOCS}-{key}.parquet", PYTHON_DOCS, lambda: [Document(*pair) for pair in python_docs.build()], note
+        folder / f"{PYTHON_DOCS}-{key}.parquet",
+        PYTHON_DOCS,
+        lambda: [Document(*pair) for pair in python_docs.build()],
+        note,
     )

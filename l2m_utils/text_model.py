@@ -56,7 +56,11 @@ class Recipe:
         >>> Recipe().rows(0.0), Recipe().rows(0.6)
         ((16, 128), (4, 512))
         """
-        return (4 * self.batch, self.context // 4) if progress < self.short and self.context % 4 == 0 else (self.batch, self.context)
+        return (
+            (4 * self.batch, self.context // 4)
+            if progress < self.short and self.context % 4 == 0
+            else (self.batch, self.context)
+        )
 
     def settings(self, steps: int, rate: float) -> Settings:
         """What the training loop is told: a warm-up over the first twentieth, a cosine to zero, some twenty log rows.
@@ -64,7 +68,18 @@ class Recipe:
         >>> Recipe().settings(900, 0.01).warmup
         45
         """
-        return Settings(steps, rate, warmup=steps // 20, weight_decay=0.1, betas=(0.9, 0.95), precision=self.precision, device=self.device, log_every=max(1, steps // 20), save_every=100, seed=self.seed)  # fmt: skip
+        return Settings(
+            steps,
+            rate,
+            warmup=steps // 20,
+            weight_decay=0.1,
+            betas=(0.9, 0.95),
+            precision=self.precision,
+            device=self.device,
+            log_every=max(1, steps // 20),
+            save_every=100,
+            seed=self.seed,
+        )
 
 
 class ShortConvolution(nn.Module):
@@ -98,7 +113,9 @@ def token_losses(x: Tensor, vectors: Tensor, targets: Tensor) -> Tensor:
     size = max(1, LOGITS // len(vectors))
     if len(x) <= size:
         return piece(x, vectors, targets)
-    return torch.cat([recomputed(piece, x[i : i + size], vectors, targets[i : i + size]) for i in range(0, len(x), size)])
+    return torch.cat(
+        [recomputed(piece, x[i : i + size], vectors, targets[i : i + size]) for i in range(0, len(x), size)]
+    )
 
 
 def shape_of(kind: str, recipe: Recipe) -> tuple[str, int, int]:
@@ -134,10 +151,20 @@ class TextModel(nn.Module):
         if self.family.startswith("gpt2"):
             from transformers import GPT2Config, GPT2Model
 
-            self.trunk = GPT2Model(GPT2Config(
-                vocab_size=vocabulary, n_positions=recipe.context, n_embd=w, n_layer=self.blocks, n_head=w // side,
-                resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=PREFIX, eos_token_id=PREFIX,
-            ))  # fmt: skip
+            self.trunk = GPT2Model(
+                GPT2Config(
+                    vocab_size=vocabulary,
+                    n_positions=recipe.context,
+                    n_embd=w,
+                    n_layer=self.blocks,
+                    n_head=w // side,
+                    resid_pdrop=0.0,
+                    embd_pdrop=0.0,
+                    attn_pdrop=0.0,
+                    bos_token_id=PREFIX,
+                    eos_token_id=PREFIX,
+                )
+            )
             self.embedding = self.trunk.wte
             if self.family == "gpt2-conv":
                 for block in self.trunk.h:
@@ -147,8 +174,19 @@ class TextModel(nn.Module):
 
             from l2m_utils.layers.backbone import StateSpaceBackbone
 
-            shared = dict(vocab_size=vocabulary, hidden_size=w, num_hidden_layers=self.blocks, state_size=ENTRIES, expand=2, conv_kernel=KERNEL)
-            config = MambaConfig(**shared) if self.family == "mamba" else Mamba2Config(**shared, head_dim=side, num_heads=2 * w // side, n_groups=1, chunk_size=32)
+            shared = dict(
+                vocab_size=vocabulary,
+                hidden_size=w,
+                num_hidden_layers=self.blocks,
+                state_size=ENTRIES,
+                expand=2,
+                conv_kernel=KERNEL,
+            )
+            config = (
+                MambaConfig(**shared)
+                if self.family == "mamba"
+                else Mamba2Config(**shared, head_dim=side, num_heads=2 * w // side, n_groups=1, chunk_size=32)
+            )
             self.trunk = StateSpaceBackbone(config)
             self.embedding = self.trunk.embeddings
             with torch.no_grad():  # tied to the head: unit-variance rows would give logits of size √width
@@ -157,7 +195,9 @@ class TextModel(nn.Module):
     def forward(self, ids: Tensor, start: Tensor | None = None) -> Tensor:
         """``start`` (b, 1), if given, is the position of each row's first token, for the learned positions of a GPT-2; state-space models have none."""
         if ids.shape[1] - 1 > self.recipe.context:
-            raise ValueError(f"samples of {ids.shape[1] - 1} tokens, but the model was made for {self.recipe.context}; set context={ids.shape[1] - 1}")
+            raise ValueError(
+                f"samples of {ids.shape[1] - 1} tokens, but the model was made for {self.recipe.context}; set context={ids.shape[1] - 1}"
+            )
         if self.family.startswith("gpt2"):
             places = None if start is None else start + torch.arange(ids.shape[1] - 1, device=ids.device)
             x = self.trunk(ids[:, :-1], position_ids=places, use_cache=False).last_hidden_state
@@ -184,7 +224,9 @@ def make(kind: str, vocabulary: int, recipe: Recipe) -> TextModel:
 def optimizers(model: TextModel, settings: Settings) -> list[torch.optim.Optimizer]:
     """Muon for the weight matrices of the layers, AdamW for all else: embeddings, positions, convolutions, decays, gains."""
     tables = {id(model.embedding.weight), *(id(p) for name, p in model.named_parameters() if "wpe" in name)}
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and name.endswith("weight") and id(p) not in tables]
+    matrices = [
+        p for name, p in model.named_parameters() if p.ndim == 2 and name.endswith("weight") and id(p) not in tables
+    ]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [

@@ -48,7 +48,9 @@ def sums_and_counts(table: pd.DataFrame, model: str, losses: str = "nll_sum") ->
     """
     missing = [column for column in dict.fromkeys((*COLUMNS, losses)) if column not in table]
     if missing:
-        raise ValueError(f"the table lacks the columns {missing}; expected {', '.join(COLUMNS)} and the losses asked for")
+        raise ValueError(
+            f"the table lacks the columns {missing}; expected {', '.join(COLUMNS)} and the losses asked for"
+        )
     part = table[table["model"] == model]
     if part.empty:
         raise ValueError(f"model {model!r} is not in the table; it has {', '.join(sorted(table['model'].unique()))}")
@@ -111,7 +113,9 @@ def difference(table: pd.DataFrame, first: str, second: str, **options) -> Curve
     """
     (a, counts), (b, others) = sums_and_counts(table, first), sums_and_counts(table, second)
     if a.shape != b.shape or (counts != others).any():
-        raise ValueError(f"{first} and {second} were scored on different samples, {a.shape} and {b.shape}: score both on the same ones")
+        raise ValueError(
+            f"{first} and {second} were scored on different samples, {a.shape} and {b.shape}: score both on the same ones"
+        )
     return curve(a - b, counts, **options)
 
 
@@ -176,7 +180,9 @@ def find_crossing(gap: Curve, n_documents: int) -> Crossing:
     return Crossing(crossing(gap.mean), share, bounds)
 
 
-def mean_between(sums: np.ndarray, counts: np.ndarray, first: int, last: int, *, n_boot: int = 400, seed: int = 0) -> tuple[float, tuple[float, float]]:
+def mean_between(
+    sums: np.ndarray, counts: np.ndarray, first: int, last: int, *, n_boot: int = 400, seed: int = 0
+) -> tuple[float, tuple[float, float]]:
     """Mean over the positions ``first`` … ``last`` of (d, L) sums, in nats a token, with its 95 % interval over documents.
 
     >>> mean_between(np.array([[9.0, 2.0], [9.0, 4.0]]), np.ones((2, 2)), 2, 2, n_boot=50)[0]

@@ -75,16 +75,30 @@ def rows_from_sentences(learn: TokenCorpus, recipe: Recipe) -> Draw:
         fitting = np.flatnonzero(room >= tokens)
         if not len(fitting):
             longest = max((len(ids) for ids in documents), default=0)
-            raise CorpusError(f"no sentence has {tokens} tokens after its start; the longest document has {longest} tokens. Use a smaller context")
+            raise CorpusError(
+                f"no sentence has {tokens} tokens after its start; the longest document has {longest} tokens. Use a smaller context"
+            )
         rng = np.random.default_rng([recipe.seed, step])
         chosen = fitting[rng.integers(len(fitting), size=rows)]
-        ids = np.stack([np.concatenate([[PREFIX], documents[owner[c]][starts[c] : starts[c] + tokens]]) for c in chosen]).astype(np.int64)
+        ids = np.stack(
+            [np.concatenate([[PREFIX], documents[owner[c]][starts[c] : starts[c] + tokens]]) for c in chosen]
+        ).astype(np.int64)
         return torch.from_numpy(ids), torch.from_numpy(rng.integers(recipe.context - tokens + 1, size=(rows, 1)))
 
     return draw
 
 
-def fit(model: TextModel, draw: Draw, recipe: Recipe, rate: float, steps: int, folder: Path | None = None, identity: dict | None = None, progress: bool = True, first: int = 0) -> list[dict]:  # fmt: skip
+def fit(
+    model: TextModel,
+    draw: Draw,
+    recipe: Recipe,
+    rate: float,
+    steps: int,
+    folder: Path | None = None,
+    identity: dict | None = None,
+    progress: bool = True,
+    first: int = 0,
+) -> list[dict]:
     """Train ``model`` in place for ``steps`` steps at the peak learning rate ``rate``; returns the log of :func:`l2m_utils.training.train`, which says what is raised.
 
     Rows are those of the steps ``first``, ``first`` + 1, ….  Several processes share the rows of a step; ``ValueError`` if they cannot.
@@ -93,12 +107,23 @@ def fit(model: TextModel, draw: Draw, recipe: Recipe, rate: float, steps: int, f
     def batches(step: int, rank: int, world: int) -> tuple[torch.Tensor, torch.Tensor]:
         rows, tokens = recipe.rows(step / steps)
         if rows % world:
-            raise ValueError(f"{world} processes cannot share {rows} rows a step evenly; start a number of processes that divides it, or set batch")
+            raise ValueError(
+                f"{world} processes cannot share {rows} rows a step evenly; start a number of processes that divides it, or set batch"
+            )
         ids, start = draw(first + step, rows, tokens)
         part = slice(rank * rows // world, (rank + 1) * rows // world)
         return ids[part], start[part]
 
-    return train(model, batches, lambda net, batch: net(*batch).mean(), recipe.settings(steps, rate), folder, identity, progress, optimizers)
+    return train(
+        model,
+        batches,
+        lambda net, batch: net(*batch).mean(),
+        recipe.settings(steps, rate),
+        folder,
+        identity,
+        progress,
+        optimizers,
+    )
 
 
 def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = True) -> pd.DataFrame:
@@ -107,12 +132,20 @@ def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = 
     ``near_sum`` is the loss of the same tokens when the model is shown only a recent part of the context: with w an eighth
     of it, the prefix and the last w to 2w − 1 tokens.  Every model and seed is scored on the same samples.
     """
-    cut = blocks(held.documents, recipe.context, np.random.default_rng(SPLIT_SEED), per_document=recipe.samples_per_document, starts=held.sentence_starts)
+    cut = blocks(
+        held.documents,
+        recipe.context,
+        np.random.default_rng(SPLIT_SEED),
+        per_document=recipe.samples_per_document,
+        starts=held.sentence_starts,
+    )
     rows = torch.from_numpy(np.pad(cut.values.astype(np.int64), ((0, 0), (1, 0)), constant_values=PREFIX))
     device, window, losses, nears = model.embedding.weight.device, max(1, recipe.context // 8), [], []
     model.eval()
     with torch.no_grad():
-        for batch in tqdm(rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64):
+        for batch in tqdm(
+            rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64
+        ):
             batch = batch.to(device)
             with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):
                 losses.append(model(batch).cpu())
@@ -125,11 +158,18 @@ def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = 
     number = np.bincount(cut.document, minlength=len(held))
     kept = np.flatnonzero(number)
     nll, near = (torch.cat(part).double().numpy() for part in (losses, nears))
-    sums, near_sums = (np.stack([part[cut.document == d].sum(0) for d in kept]).ravel().astype(np.float32) for part in (nll, near))
-    return pd.DataFrame({
-        "document": np.repeat(kept, recipe.context), "position": np.tile(np.arange(1, recipe.context + 1), len(kept)),
-        "nll_sum": sums, "near_sum": near_sums, "samples": np.repeat(number[kept], recipe.context),
-    })  # fmt: skip
+    sums, near_sums = (
+        np.stack([part[cut.document == d].sum(0) for d in kept]).ravel().astype(np.float32) for part in (nll, near)
+    )
+    return pd.DataFrame(
+        {
+            "document": np.repeat(kept, recipe.context),
+            "position": np.tile(np.arange(1, recipe.context + 1), len(kept)),
+            "nll_sum": sums,
+            "near_sum": near_sums,
+            "samples": np.repeat(number[kept], recipe.context),
+        }
+    )
 
 
 @dataclass(frozen=True)
@@ -159,7 +199,9 @@ class Job:
         return cls(int(steps), names, tuple(map(int, numbers)))
 
 
-def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | None = None, progress: bool = True, finished=None):
+def compare(
+    corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | None = None, progress: bool = True, finished=None
+):
     """Train and score every model of a plan: (losses by position, training runs) as two tables; resumes in the folder ``work``.
 
     The first table has the columns of :data:`l2m_utils.text_nll.COLUMNS`, ``budget`` (steps) and ``seed``; the second a row a run, searched rates
@@ -168,21 +210,44 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
     its own folder below ``work``.  Of several processes only the first scores, writes and calls ``finished``; the others return empty tables.
     """
     learn, held = prepare(corpus, recipe)
-    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed", "device")} | {"tokens": learn.fingerprint}
+    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed", "device")} | {
+        "tokens": learn.fingerprint
+    }
     digest = hashlib.sha256(f"{common} {held.fingerprint}".encode()).hexdigest()[:16]
     home, writes = work / digest if work is not None else None, process_of()[0] == 0
     tables, runs, best = [pd.DataFrame()], [pd.DataFrame()], {}
 
-    def trained(kind: str, this: Recipe, rate: float, steps: int, purpose: str, folder: Path | None) -> tuple[TextModel, dict]:
+    def trained(
+        kind: str, this: Recipe, rate: float, steps: int, purpose: str, folder: Path | None
+    ) -> tuple[TextModel, dict]:
         model = make(kind, learn.vocabulary_size, this)
         identity = {**common, "kind": kind, "purpose": purpose, "seed": this.seed}
         scratch = folder / f"{purpose}-{rate:g}" if folder is not None else None
-        log = fit(model, rows_from_sentences(learn, this), this, rate, steps, scratch, identity, progress, SEARCH_ROWS if purpose == "search" else 0)
+        log = fit(
+            model,
+            rows_from_sentences(learn, this),
+            this,
+            rate,
+            steps,
+            scratch,
+            identity,
+            progress,
+            SEARCH_ROWS if purpose == "search" else 0,
+        )
         return model, {
-            "model": kind, "purpose": purpose, "budget": steps, "seed": this.seed, "learning_rate": rate, "tokens": steps * this.batch * this.context,
-            "parameters": sum(p.numel() for p in model.parameters()), "state_numbers": model.state_at(this.context),
-            "training_nll": log[-1]["loss"], "seconds": log[-1]["seconds"], "hardware": hardware(), "commit": commit(),
-        }  # fmt: skip
+            "model": kind,
+            "purpose": purpose,
+            "budget": steps,
+            "seed": this.seed,
+            "learning_rate": rate,
+            "tokens": steps * this.batch * this.context,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "state_numbers": model.state_at(this.context),
+            "training_nll": log[-1]["loss"],
+            "seconds": log[-1]["seconds"],
+            "hardware": hardware(),
+            "commit": commit(),
+        }
 
     def store(table: pd.DataFrame, folder: Path | None, name: str) -> pd.DataFrame:
         if folder is not None and writes:
@@ -193,7 +258,11 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
         folder = home / kind if home is not None else None
         if folder is not None and (folder / "search.parquet").exists():
             return pd.read_parquet(folder / "search.parquet")
-        return store(pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates]), folder, "search")
+        return store(
+            pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates]),
+            folder,
+            "search",
+        )
 
     for job in plan:
         for kind in (kind for kind in job.kinds if kind not in best):
@@ -203,7 +272,10 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
             else:
                 best[kind] = recipe.rates[0]
         for seed, kind in ((seed, kind) for seed in job.seeds for kind in job.kinds):
-            this, folder = replace(recipe, steps=job.steps, seed=seed), home / kind / f"{job.steps}-{seed}" if home is not None else None
+            this, folder = (
+                replace(recipe, steps=job.steps, seed=seed),
+                home / kind / f"{job.steps}-{seed}" if home is not None else None,
+            )
             if folder is not None and (folder / "losses.parquet").exists():
                 run, losses = (pd.read_parquet(folder / f"{name}.parquet") for name in ("run", "losses"))
             else:
@@ -211,7 +283,11 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
                 if not writes:
                     continue
                 run = store(pd.DataFrame([row]), folder, "run")
-                losses = store(score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed), folder, "losses")
+                losses = store(
+                    score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed),
+                    folder,
+                    "losses",
+                )
             runs.append(run)
             tables.append(losses)
             if finished is not None and writes:
@@ -221,13 +297,31 @@ def compare(corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | No
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Train, score and store from the command line: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all."""
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.text_training", description="Position-wise losses of models trained on books.")
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.text_training", description="Position-wise losses of models trained on books."
+    )
     parser.add_argument("--corpus", default="python-docs")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; the run resumes there")
     parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
     parser.add_argument("--tier", default="laptop")
-    parser.add_argument("--plan", type=Job.read, nargs="+", default=[Job(Recipe.steps)], metavar="STEPS:KINDS:SEEDS", help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1")
-    for name in ("context", "width", "layers", "vocabulary", "batch", "document_bytes", "samples_per_document", "search"):
+    parser.add_argument(
+        "--plan",
+        type=Job.read,
+        nargs="+",
+        default=[Job(Recipe.steps)],
+        metavar="STEPS:KINDS:SEEDS",
+        help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
+    )
+    for name in (
+        "context",
+        "width",
+        "layers",
+        "vocabulary",
+        "batch",
+        "document_bytes",
+        "samples_per_document",
+        "search",
+    ):
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
     parser.add_argument("--rates", type=float, nargs="+", default=Recipe.rates)
     parser.add_argument("--precision", default=Recipe.precision, choices=["fp32", "bf16"])

@@ -133,23 +133,31 @@ def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | N
         try:
             _write(folder, tokenizer, corpus, fingerprint)
         except OSError as error:
-            raise CorpusError(f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…") from error
+            raise CorpusError(
+                f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…"
+            ) from error
         stored = _open(folder)
         if stored is None:
-            raise CorpusError(f"{folder}: the tokens just written fail their checksum. Check the disk, or give another folder with cache=…")
+            raise CorpusError(
+                f"{folder}: the tokens just written fail their checksum. Check the disk, or give another folder with cache=…"
+            )
     return TokenCorpus(corpus.name, *stored, tokenizer.get_vocab_size(), fingerprint)
 
 
 def _batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[str, Encoding]]:
     """Texts with their encodings, few at a time so that memory stays bounded (by the longest document)."""
     literal = Tokenizer.from_str(tokenizer.to_str())
-    literal.encode_special_tokens = True  # text about tokenizers contains "<|endoftext|>": these are characters, not the token
+    literal.encode_special_tokens = (
+        True  # text about tokenizers contains "<|endoftext|>": these are characters, not the token
+    )
     literal.no_truncation()
     literal.no_padding()
     batch: list[str] = []
     size = 0
     quick = corpus.size < _BATCH_BYTES
-    with tqdm(total=corpus.size, desc=f"tokenising {corpus.name}", unit="B", unit_scale=True, leave=False, disable=quick) as bar:
+    with tqdm(
+        total=corpus.size, desc=f"tokenising {corpus.name}", unit="B", unit_scale=True, leave=False, disable=quick
+    ) as bar:
         for number, document in enumerate(corpus):
             batch.append(document.text)
             size += int(corpus.sizes[number])

@@ -84,7 +84,9 @@ def choose_device(name: str) -> torch.device:
     if name not in ("auto", "cpu", "cuda"):
         raise TrainingError(f"device {name!r}: expected 'cpu', 'cuda' or 'auto'")
     if name == "cuda" and not torch.cuda.is_available():
-        raise TrainingError("device 'cuda': torch sees no GPU here; use device='auto' or 'cpu', or install a CUDA build of torch")
+        raise TrainingError(
+            "device 'cuda': torch sees no GPU here; use device='auto' or 'cpu', or install a CUDA build of torch"
+        )
     return torch.device("cuda" if name == "cuda" or name == "auto" and torch.cuda.is_available() else "cpu")
 
 
@@ -101,8 +103,14 @@ def memory_errors(where: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if isinstance(error, torch.OutOfMemoryError) or "allocate memory" in str(error) or "not enough memory" in str(error):
-            raise TrainingError(f"out of memory {where}: lower the sequences a step first, then the length; precision='bf16' halves the activations") from error
+        if (
+            isinstance(error, torch.OutOfMemoryError)
+            or "allocate memory" in str(error)
+            or "not enough memory" in str(error)
+        ):
+            raise TrainingError(
+                f"out of memory {where}: lower the sequences a step first, then the length; precision='bf16' halves the activations"
+            ) from error
         raise
 
 
@@ -121,7 +129,9 @@ def matmul_rate(device: torch.device, dtype: torch.dtype, side: int = 1024) -> f
 
     This measured peak, not the maker's, is what the utilisation of a run is a share of; a process measures it once.
     """
-    a = torch.full((side, side), 0.5, device=device, dtype=dtype)  # no random numbers: a resumed run must not draw more than a straight one
+    a = torch.full(
+        (side, side), 0.5, device=device, dtype=dtype
+    )  # no random numbers: a resumed run must not draw more than a straight one
     wait = torch.cuda.synchronize if device.type == "cuda" else (lambda: None)
     best = math.inf
     for _ in range(3):
@@ -137,10 +147,21 @@ def adamw(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
     """One AdamW for all parameters, as the paper trains."""
     trained = [p for p in model.parameters() if p.requires_grad]
     # fused: one kernel for all parameters, five times faster for small models
-    return [torch.optim.AdamW(trained, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True)]
+    return [
+        torch.optim.AdamW(
+            trained, lr=settings.learning_rate, betas=settings.betas, weight_decay=settings.weight_decay, fused=True
+        )
+    ]
 
 
-def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], step: int, configuration: dict, running: tuple[float, int] = (0.0, 0)) -> None:
+def save_checkpoint(
+    path: Path,
+    model: nn.Module,
+    optimizers: Sequence[torch.optim.Optimizer],
+    step: int,
+    configuration: dict,
+    running: tuple[float, int] = (0.0, 0),
+) -> None:
     """Weights, what the optimizers remember of each, the generators' state and the log row begun (sum and number of losses) in one safetensors file, atomically."""
     from safetensors.torch import save
 
@@ -152,11 +173,17 @@ def save_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
     tensors["rng.cpu"] = torch.get_rng_state()
     if torch.cuda.is_available():
         tensors["rng.cuda"] = torch.cuda.get_rng_state()
-    metadata = {"step": str(step), "running": json.dumps(running), "configuration": json.dumps(configuration, sort_keys=True)}
+    metadata = {
+        "step": str(step),
+        "running": json.dumps(running),
+        "configuration": json.dumps(configuration, sort_keys=True),
+    }
     write_atomically(path, save(tensors, metadata=metadata))
 
 
-def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict) -> tuple[int, tuple[float, int]]:
+def load_checkpoint(
+    path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict
+) -> tuple[int, tuple[float, int]]:
     """Put a checkpoint back and return the number of steps done and the log row begun; :class:`TrainingError` if it is of another configuration."""
     from safetensors import safe_open
 
@@ -164,9 +191,15 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
         metadata = file.metadata() or {}
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
     theirs, ours = json.loads(metadata.get("configuration", "{}")), json.loads(json.dumps(configuration))
-    different = [f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here" for key in sorted({*theirs, *ours}) if theirs.get(key) != ours.get(key)]
+    different = [
+        f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
+        for key in sorted({*theirs, *ours})
+        if theirs.get(key) != ours.get(key)
+    ]
     if different:
-        raise TrainingError(f"{path} is a checkpoint of another configuration ({'; '.join(different)}); use another folder, or delete it to start again")
+        raise TrainingError(
+            f"{path} is a checkpoint of another configuration ({'; '.join(different)}); use another folder, or delete it to start again"
+        )
     model.load_state_dict({name[6:]: value for name, value in tensors.items() if name.startswith("model.")})
     remembered: dict[str, dict[str, Tensor]] = {}
     for key, _, name in (entry.partition(":") for entry in tensors if ":" in entry):
@@ -174,7 +207,9 @@ def load_checkpoint(path: Path, model: nn.Module, optimizers: Sequence[torch.opt
     names = {parameter: name for name, parameter in model.named_parameters()}
     for optimizer in optimizers:
         for parameter in (p for group in optimizer.param_groups for p in group["params"] if names[p] in remembered):
-            optimizer.state[parameter] = {key: value.to(parameter.device) for key, value in remembered[names[parameter]].items()}
+            optimizer.state[parameter] = {
+                key: value.to(parameter.device) for key, value in remembered[names[parameter]].items()
+            }
     torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
@@ -196,7 +231,7 @@ def _read_log(path: Path, steps: int) -> list[dict]:
     return [row for row in rows if row["step"] <= steps]
 
 
-def train(
+def train(  # noqa: PLR0915  one step after the other, with what may fail beside it
     model: nn.Module,
     batches: Callable[[int, int, int], tuple[Tensor, ...]],
     loss: Callable[[nn.Module, tuple[Tensor, ...]], Tensor],
@@ -226,7 +261,11 @@ def train(
     with memory_errors(f"when the model of {sum(p.numel() for p in model.parameters()):,} weights was put on {device}"):
         model.to(device).train()
     free = ("log_every", "save_every", "device", "compile")  # these do not change the result
-    identity = {**(configuration or {}), **{f"settings.{k}": v for k, v in asdict(settings).items() if k not in free}, "processes": world}
+    identity = {
+        **(configuration or {}),
+        **{f"settings.{k}": v for k, v in asdict(settings).items() if k not in free},
+        "processes": world,
+    }
     makers = optimizers(model, settings)
     folder = Path(folder) if folder is not None else None
     done, rows, (mean, since) = 0, [], (0.0, 0)
@@ -241,7 +280,9 @@ def train(
     if world > 1:
         if not torch.distributed.is_initialized():
             torch.distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        forward = nn.parallel.DistributedDataParallel(forward, device_ids=[device.index] if device.type == "cuda" else None)
+        forward = nn.parallel.DistributedDataParallel(
+            forward, device_ids=[device.index] if device.type == "cuda" else None
+        )
     dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
     cast = torch.autocast(device.type, dtype) if settings.precision == "bf16" else nullcontext()
     flops = 6 * sum(p.numel() for p in model.parameters() if p.requires_grad)
@@ -262,8 +303,14 @@ def train(
             number = value.item()
             if not (math.isfinite(number) and math.isfinite(norm)):
                 bar.close()
-                kept = f"the last good checkpoint is {folder / CHECKPOINT}" if folder is not None and (folder / CHECKPOINT).exists() else "no checkpoint was written yet"
-                raise TrainingError(f"loss {number}, gradient norm {norm} at step {step + 1} of {settings.steps}; {kept}. Lower learning_rate or raise warmup")
+                kept = (
+                    f"the last good checkpoint is {folder / CHECKPOINT}"
+                    if folder is not None and (folder / CHECKPOINT).exists()
+                    else "no checkpoint was written yet"
+                )
+                raise TrainingError(
+                    f"loss {number}, gradient norm {norm} at step {step + 1} of {settings.steps}; {kept}. Lower learning_rate or raise warmup"
+                )
             for maker in makers:
                 for group in maker.param_groups:
                     group["lr"] = settings.rate(step)
@@ -274,15 +321,27 @@ def train(
             now = time.perf_counter()
             speed = tokens / (now - last)
             average = mean_over_processes(mean / since, world, device)
-            row = {"step": step + 1, "loss": average, "lr": settings.rate(step), "gradient_norm": norm, "seconds": before + now - start}
+            row = {
+                "step": step + 1,
+                "loss": average,
+                "lr": settings.rate(step),
+                "gradient_norm": norm,
+                "seconds": before + now - start,
+            }
             row |= {"tokens_per_second": speed, "utilisation": flops * speed / peak}
             rows.append(row)
-            bar.set_postfix(loss=f"{average:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False)
+            bar.set_postfix(
+                loss=f"{average:.4g}", tokens_s=f"{speed:,.0f}", utilisation=f"{row['utilisation']:.0%}", refresh=False
+            )
             if folder is not None and rank == 0:
                 with open(folder / LOG, "a") as stream:
                     stream.write(json.dumps(row) + "\n")
             last, tokens, mean, since = now, 0, 0.0, 0
-        if folder is not None and rank == 0 and (step + 1 == settings.steps or settings.save_every and (step + 1) % settings.save_every == 0):
+        if (
+            folder is not None
+            and rank == 0
+            and (step + 1 == settings.steps or settings.save_every and (step + 1) % settings.save_every == 0)
+        ):
             save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity, (mean, since))
     bar.close()
     return rows

@@ -52,7 +52,9 @@ def flatten(documents) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError("no documents: expected at least one list of token ids")
     for number, array in enumerate(arrays):
         if array.ndim != 1 or (array.size and array.dtype.kind not in "biu"):
-            raise ValueError(f"document {number} is {array.dtype} of shape {array.shape}: expected a flat list of token ids, whole numbers")
+            raise ValueError(
+                f"document {number} is {array.dtype} of shape {array.shape}: expected a flat list of token ids, whole numbers"
+            )
     arrays = [array.astype(np.int64) for array in arrays]
     return np.concatenate(arrays), np.concatenate([[0], np.cumsum([array.size for array in arrays])])
 
@@ -106,8 +108,11 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
     document = np.repeat(np.arange(lengths.size), lengths)
     first = np.arange(total) - np.repeat(np.cumsum(lengths) - lengths, lengths) + np.repeat(offsets[:-1], lengths)
     return Pairs(
-        tokens[first].astype(np.int64), tokens[first + distance].astype(np.int64), document,
-        lengths.size, int(tokens.max()) + 1,
+        tokens[first].astype(np.int64),
+        tokens[first + distance].astype(np.int64),
+        document,
+        lengths.size,
+        int(tokens.max()) + 1,
     )
 
 
@@ -188,10 +193,21 @@ def by_estimator(pairs: Pairs) -> pd.DataFrame:
     [0.685, 0.693, 1.163, 0.216, 0.938]
     """
     joint = np.unique(pairs.left * pairs.vocabulary + pairs.right, return_counts=True)[1]
-    tables = [entropy.compare(np.bincount(pairs.left)), entropy.compare(np.bincount(pairs.right)), entropy.compare(joint)]
+    tables = [
+        entropy.compare(np.bincount(pairs.left)),
+        entropy.compare(np.bincount(pairs.right)),
+        entropy.compare(joint),
+    ]
     left, right, both = (table.entropy for table in tables)
     return pd.DataFrame(
-        {"estimator": tables[0].estimator, "left": left, "right": right, "joint": both, "mi": left + right - both, "coverage": tables[2].coverage}
+        {
+            "estimator": tables[0].estimator,
+            "left": left,
+            "right": right,
+            "joint": both,
+            "mi": left + right - both,
+            "coverage": tables[2].coverage,
+        }
     )
 
 
@@ -253,7 +269,9 @@ def _collapse(keys: np.ndarray, cells: np.ndarray, size: int) -> tuple[np.ndarra
     return keys[first], np.add.reduceat(cells, first)
 
 
-def _information(tables: Iterable[Table], vocabulary: int, token_entropy: np.ndarray | None) -> tuple[np.ndarray, int, float]:
+def _information(
+    tables: Iterable[Table], vocabulary: int, token_entropy: np.ndarray | None
+) -> tuple[np.ndarray, int, float]:
     """Î (D + 1,), N and the coverage of pairs that are counted by document; both marginals come from the same tables."""
     right = np.zeros(0, np.int64), np.zeros(0, np.int64)
     for number, table in enumerate(tables):
@@ -267,7 +285,9 @@ def _information(tables: Iterable[Table], vocabulary: int, token_entropy: np.nda
         size = vocabulary * n_documents
         # All pairs of one left token are in one shard; right tokens come again in others.
         left_sums.add(by_symbol(*_collapse(of_left * n_documents + table.documents, table.cells, size), n_documents))
-        right = _collapse(np.append(right[0], of_right * n_documents + table.documents), np.append(right[1], table.cells), size)
+        right = _collapse(
+            np.append(right[0], of_right * n_documents + table.documents), np.append(right[1], table.cells), size
+        )
     if token_entropy is not None:
         return 2 * token_entropy - joint.entropies, int(joint.totals[0]), joint.coverage
     right_sums.add(by_symbol(*right, n_documents))
@@ -302,7 +322,9 @@ def mutual_information(pairs: Pairs) -> Curve:
     0.696
     """
     if pairs.vocabulary**2 > np.iinfo(np.int64).max // pairs.n_documents:
-        raise ValueError(f"{pairs.vocabulary}² pairs of {pairs.n_documents} documents do not fit into 64 bits: use a smaller vocabulary")
+        raise ValueError(
+            f"{pairs.vocabulary}² pairs of {pairs.n_documents} documents do not fit into 64 bits: use a smaller vocabulary"
+        )
     keys = (pairs.left * pairs.vocabulary + pairs.right) * pairs.n_documents + pairs.document
     mi, total, coverage = _information([tally(keys, pairs.n_documents)], pairs.vocabulary, None)
     return Curve(np.zeros(1, int), mi[:1], mi[1:, None], np.array([total]), np.array([coverage]))
@@ -322,7 +344,9 @@ def null_mi(pairs: Pairs, rng: np.random.Generator, kind: str = "across", repeat
         raise ValueError(f"repeats must be at least 1, got {repeats}")
     curves = [mutual_information(null_pairs(pairs, rng, kind)) for _ in range(repeats)]
     return replace(
-        curves[0], mi=np.mean([curve.mi for curve in curves], axis=0), without=np.mean([curve.without for curve in curves], axis=0)
+        curves[0],
+        mi=np.mean([curve.mi for curve in curves], axis=0),
+        without=np.mean([curve.without for curve in curves], axis=0),
     )
 
 
@@ -353,7 +377,9 @@ def two_point_mi(
     tokens, offsets = _checked(tokens, offsets)
     distances = np.atleast_1d(np.asarray(distances))
     if not distances.size or distances.dtype.kind not in "iu" or distances[0] < 1 or (np.diff(distances) <= 0).any():
-        raise ValueError(f"distances {distances.tolist()}: expected increasing whole numbers from 1 on, without duplicates")
+        raise ValueError(
+            f"distances {distances.tolist()}: expected increasing whole numbers from 1 on, without duplicates"
+        )
     vocabulary = int(tokens.max()) + 1
     token_entropy = None
     if marginals == "tokens":
@@ -367,7 +393,9 @@ def two_point_mi(
         shards = pair_shards(tokens, offsets, distance, vocabulary, reach=reach, by_document=True, shard=shard)
         rows.append(_information(shards, vocabulary, token_entropy))
     values = np.stack([row[0] for row in rows], axis=1)
-    return Curve(distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows]))
+    return Curve(
+        distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows])
+    )
 
 
 def above_plateau(curve: Curve, plateau: Curve, sigmas: float = 2.0) -> np.ndarray:

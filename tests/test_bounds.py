@@ -11,10 +11,27 @@ from hypothesis import strategies as st
 from l2m_utils.sources.base import mutual_information
 from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.state import StateError
-from l2m_utils.state.bounds import check_discrete, check_lipschitz, discrete_table, divergences, entropy_reading, greedy_net, volume_bound
+from l2m_utils.state.bounds import (
+    check_discrete,
+    check_lipschitz,
+    discrete_table,
+    divergences,
+    entropy_reading,
+    greedy_net,
+    volume_bound,
+)
 from l2m_utils.state.loss_floor import average_floor, check_finite, excess_loss, floor, merge, santa_fe_block_excess
 from l2m_utils.state.packing import greedy_packing, kl_exponent, rank_bound, stored_information
-from l2m_utils.state.tiny import TinyModel, all_sequences, bipartite_information, enumerate_model, quantise, repeating_source, shift_register, train
+from l2m_utils.state.tiny import (
+    TinyModel,
+    all_sequences,
+    bipartite_information,
+    enumerate_model,
+    quantise,
+    repeating_source,
+    shift_register,
+    train,
+)
 
 LOG2 = math.log(2)
 
@@ -120,7 +137,9 @@ def test_rank_bound_known_cases():
     # Four lines of the plane at steps of 45°: the bound must allow them.
     assert math.exp(rank_bound(2, 1 / math.sqrt(2))) >= 4
     golden = (1 + math.sqrt(5)) / 2
-    lines = np.array([[0, 1, golden], [0, 1, -golden], [1, golden, 0], [1, -golden, 0], [golden, 0, 1], [-golden, 0, 1]])
+    lines = np.array(
+        [[0, 1, golden], [0, 1, -golden], [1, golden, 0], [1, -golden, 0], [golden, 0, 1], [-golden, 0, 1]]
+    )
     lines /= np.linalg.norm(lines, axis=1, keepdims=True)
     assert np.abs(lines @ lines.T - np.eye(6)).max() == pytest.approx(1 / math.sqrt(5))
 
@@ -270,5 +289,7 @@ def test_average_floor():
 
 def test_mutual_information_of_the_library_agrees_with_the_definition():
     joint = np.random.default_rng(5).dirichlet(np.ones(12)).reshape(3, 4)
-    expected = sum(joint[i, j] * math.log(joint[i, j] / joint[i].sum() / joint[:, j].sum()) for i in range(3) for j in range(4))
+    expected = sum(
+        joint[i, j] * math.log(joint[i, j] / joint[i].sum() / joint[:, j].sum()) for i in range(3) for j in range(4)
+    )
     assert mutual_information(joint) == pytest.approx(expected)

@@ -63,7 +63,10 @@ def test_unknown_tier_names_those_that_exist():
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("description: x\nnotebooks: {theory/concept: {colour: red}}", "unknown parameter colour of theory/concept; it takes seed"),
+        (
+            "description: x\nnotebooks: {theory/concept: {colour: red}}",
+            "unknown parameter colour of theory/concept; it takes seed",
+        ),
         ("description: x\nnotebooks: {theory/concept: {records: here}}", "unknown parameter records"),
         ("description: x\nnotebooks: {theory/nowhere: {}}", "notebooks that do not exist: theory/nowhere"),
         ("notebooks: {}", "not a valid tier file"),
@@ -80,7 +83,8 @@ def test_bad_tier_file_is_one_clear_error(tmp_path, monkeypatch, content, messag
 
 
 @pytest.mark.parametrize(
-    ("parameters", "message"), [("tier = 1 + 1", "not a literal"), ("print(1)", "expected only"), ("a, b = 1, 2", "expected only")]
+    ("parameters", "message"),
+    [("tier = 1 + 1", "not a literal"), ("print(1)", "expected only"), ("a, b = 1, 2", "expected only")],
 )
 def test_parameters_cell_holds_literals(tmp_path, parameters, message):
     with pytest.raises(BuildError, match=message):
@@ -88,7 +92,10 @@ def test_parameters_cell_holds_literals(tmp_path, parameters, message):
 
 
 def test_dependencies_follow_imports_of_imports():
-    found = {path.relative_to(PROJECT).as_posix() for path in plan.dependencies("def f():\n    from l2m_utils.concept import draw_concept")}
+    found = {
+        path.relative_to(PROJECT).as_posix()
+        for path in plan.dependencies("def f():\n    from l2m_utils.concept import draw_concept")
+    }
     assert found == {"l2m_utils/__init__.py", "l2m_utils/concept.py", "l2m_utils/plots.py"}
 
 
@@ -128,7 +135,9 @@ def test_scrub_is_idempotent_and_keeps_results():
     cell = nbformat.v4.new_code_cell("1", metadata={"papermill": {"start_time": "now"}}, execution_count=1)
     cell.outputs = [
         nbformat.v4.new_output("stream", name="stderr", text="50%|"),
-        nbformat.v4.new_output("execute_result", data={"text/plain": f"<Thing at 0x7f00deadbeef> {PROJECT}/x"}, execution_count=1),
+        nbformat.v4.new_output(
+            "execute_result", data={"text/plain": f"<Thing at 0x7f00deadbeef> {PROJECT}/x"}, execution_count=1
+        ),
     ]
     once = scrub(nbformat.v4.new_notebook(cells=[cell], metadata={"papermill": {}}))
     assert once.cells[0].outputs[0].data["text/plain"] == "<Thing> x"
@@ -180,20 +189,26 @@ def test_every_item_of_the_paper_has_a_row():
     rows = [row for row in reproduction.read_rows() if row.kind == "paper"]
     assert len(rows) == 31
     for row in rows:
-        assert not row.record or (plan.NOTEBOOKS / f"{row.record.split(':')[0]}.md").exists(), f"row {row.id}: no such notebook"
+        assert not row.record or (plan.NOTEBOOKS / f"{row.record.split(':')[0]}.md").exists(), (
+            f"row {row.id}: no such notebook"
+        )
         assert not row.page or (PROJECT / f"{row.page}.md").exists(), f"row {row.id}: no such page"
 
 
 def test_published_table_is_what_the_published_records_say(tmp_path):
     answered = reproduction.ANSWERED
-    assert json.loads(answered.read_text()) == json.loads(json.dumps(reproduction.join(reproduction.read_rows(), pools.read_pools())))
+    assert json.loads(answered.read_text()) == json.loads(
+        json.dumps(reproduction.join(reproduction.read_rows(), pools.read_pools()))
+    )
 
 
 def test_published_records_say_where_they_come_from():
     for home in publish.RESULTS.glob("*-*"):
         for record in publish.load_values(home).values():
             assert home.name == f"{record['tier']}-{record['corpus']}", record["id"]
-            assert not record["commit"].endswith("+changes") and record["commit"] != "unknown", f"{record['id']} was made by uncommitted code"
+            assert not record["commit"].endswith("+changes") and record["commit"] != "unknown", (
+                f"{record['id']} was made by uncommitted code"
+            )
 
 
 def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
@@ -210,14 +225,25 @@ def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
     run.value("seconds", 99.0, unit="s")
     run.value("gamma", 1, unit="")
     table = publish.compare(build, "laptop", "books", results).set_index("record")["verdict"]
-    assert table.to_dict() == {"estimation/example:beta": "changed", "estimation/example:gamma": "new", "estimation/example:seconds": "within"}
+    assert table.to_dict() == {
+        "estimation/example:beta": "changed",
+        "estimation/example:gamma": "new",
+        "estimation/example:seconds": "within",
+    }
     with pytest.raises(BuildError, match="no records of estimation/other"):
         publish.publish_records(build, "laptop", "books", ["estimation/other"], results)
 
 
 def test_pages_may_only_name_records_that_exist():
-    files = {Path("page.md"): b"{{ theory_x__known }} {{ theory_x__lost }} `{{ shown_as_code }}`\n```{figure} figures/theory/x/lost.svg\n```"}
-    with pytest.raises(BuildError, match=r"page.md: no record for \{\{ theory_x__lost \}\}\s+page.md: no figure figures/theory/x/lost.svg"):
+    files = {
+        Path(
+            "page.md"
+        ): b"{{ theory_x__known }} {{ theory_x__lost }} `{{ shown_as_code }}`\n```{figure} figures/theory/x/lost.svg\n```"
+    }
+    with pytest.raises(
+        BuildError,
+        match=r"page.md: no record for \{\{ theory_x__lost \}\}\s+page.md: no figure figures/theory/x/lost.svg",
+    ):
         check_names(files, {"theory_x__known"})
     check_names({Path("page.md"): b"{{ theory_x__known }}"}, {"theory_x__known"})
 
@@ -228,12 +254,20 @@ def test_key_is_a_name_that_templates_accept():
 
 def test_command_line_says_what_is_wrong_and_fails():
     def build(*words):
-        return subprocess.run([sys.executable, "-m", "l2m_utils.build", "book", *words], capture_output=True, text=True, cwd=PROJECT)
+        return subprocess.run(
+            [sys.executable, "-m", "l2m_utils.build", "book", *words], capture_output=True, text=True, cwd=PROJECT
+        )
 
     done = build("--tier", "huge")
-    assert done.returncode == 1 and done.stderr.startswith("error: unknown tier 'huge'") and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1 and done.stderr.startswith("error: unknown tier 'huge'") and "Traceback" not in done.stderr
+    )
     done = build("--corpus", "no/such/file.parquet")
-    assert done.returncode == 1 and "CORPUS=no/such/file.parquet: no such file" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "CORPUS=no/such/file.parquet: no such file" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_notebooks_follow_the_house_rules():
@@ -241,7 +275,9 @@ def test_notebooks_follow_the_house_rules():
         text = path.read_text()
         assert not any(word in text for word in ("<div", "<span", "<img")), f"{path.name}: raw HTML"
         cells = plan.read_notebook(path).cells
-        assert cells[0].cell_type == "markdown" and re.match(r"(\([\w-]+\)=\n)?# ", cells[0].source), f"{path.name} starts with its title"
+        assert cells[0].cell_type == "markdown" and re.match(r"(\([\w-]+\)=\n)?# ", cells[0].source), (
+            f"{path.name} starts with its title"
+        )
         assert "What you will learn" in text or "what you will learn" in text.lower(), f"{path.name} states objectives"
         for cell in cells:
             assert not cell.get("outputs"), f"{path.name}: sources hold no outputs"
@@ -250,7 +286,9 @@ def test_notebooks_follow_the_house_rules():
 def test_every_notebook_is_a_page():
     toc = yaml.safe_load((PROJECT / "book" / "_toc.yml").read_text())
     pages = {chapter["file"] for part in toc["parts"] for chapter in part["chapters"]}
-    notebooks = {f"notebooks/{path.relative_to(plan.NOTEBOOKS).with_suffix('')}" for path in plan.NOTEBOOKS.glob("*/*.md")}
+    notebooks = {
+        f"notebooks/{path.relative_to(plan.NOTEBOOKS).with_suffix('')}" for path in plan.NOTEBOOKS.glob("*/*.md")
+    }
     prose = {path.stem for path in (PROJECT / "book").glob("*.md")} - {toc["root"]}
     assert pages == notebooks | prose
 
@@ -262,7 +300,9 @@ def test_exercises_have_solutions_and_labels_of_one_form():
         asked = [line.split(":label:")[1].strip() for line in text.splitlines() if line.startswith(":label: ex-")]
         labels += asked
         for label in asked:
-            assert any("{solution} " + label in line for line in text.splitlines()), f"{path.name}: {label} has no solution"
+            assert any("{solution} " + label in line for line in text.splitlines()), (
+                f"{path.name}: {label} has no solution"
+            )
     assert len(labels) == len(set(labels)), "exercise labels are unique in the book"
 
 
@@ -279,10 +319,14 @@ def test_environment_pyproject_and_lock_agree():
             (pin,) = requirement.specifier
             assert pin.operator == "==", line
             lock[requirement.name.lower().replace("_", "-")] = pin.version
-    wanted = project["dependencies"] + project["optional-dependencies"]["book"] + project["optional-dependencies"]["test"]
+    wanted = (
+        project["dependencies"] + project["optional-dependencies"]["book"] + project["optional-dependencies"]["test"]
+    )
     for text in wanted:
         requirement = Requirement(text)
-        assert requirement.specifier.contains(lock[requirement.name.lower()]), f"{text} against the lock's {lock[requirement.name.lower()]}"
+        assert requirement.specifier.contains(lock[requirement.name.lower()]), (
+            f"{text} against the lock's {lock[requirement.name.lower()]}"
+        )
     assert lock["torch"] == "2.13.0"
     environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
     (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]

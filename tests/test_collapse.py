@@ -9,7 +9,9 @@ from hypothesis import strategies as st
 from l2m_utils.collapse import collapse, left_out_interval, monotone_curve
 from l2m_utils.collapse_laws import rival_laws, theory_table, trained_losses
 
-LENGTH, STATE = (a.ravel().astype(float) for a in np.meshgrid(4.0 ** np.arange(2, 6), [1, 2, 3, 4, 6, 8, 12, 16, 24], indexing="ij"))
+LENGTH, STATE = (
+    a.ravel().astype(float) for a in np.meshgrid(4.0 ** np.arange(2, 6), [1, 2, 3, 4, 6, 8, 12, 16, 24], indexing="ij")
+)
 POINTS = np.arange(len(LENGTH))
 
 
@@ -63,7 +65,9 @@ def test_theory_tells_information_from_length_with_two_families():
     """Lengths up to 64 are enough: in one family both laws look well, with both families L/d fails."""
     table = theory_table([4, 16, 64], [1, 2, 3, 4, 6, 8, 12, 16], optimise_up_to=4, token_up_to=16, progress=False)
     assert (table["bound"] <= table["greedy"] + 1e-12).all()
-    assert table["bound_with_token"].isna().equals(table["length"] > 16) and table["optimum"].isna().equals(table["length"] > 4)
+    assert table["bound_with_token"].isna().equals(table["length"] > 16) and table["optimum"].isna().equals(
+        table["length"] > 4
+    )
     losses = table.rename(columns={"greedy": "loss"})
     one, _ = rival_laws(losses[losses["family"] == "sub-volume"], shuffles=20)
     both, _ = rival_laws(losses, shuffles=20)
@@ -73,11 +77,24 @@ def test_theory_tells_information_from_length_with_two_families():
 
 
 def test_runs_of_other_roles_and_models_stay_out():
-    row = {"role": "grid", "model": "mamba2", "family": "logarithmic", "length": 16, "state_per_copy": 2.0, "mean_kl": 0.02, "seed": 1}
+    row = {
+        "role": "grid",
+        "model": "mamba2",
+        "family": "logarithmic",
+        "length": 16,
+        "state_per_copy": 2.0,
+        "mean_kl": 0.02,
+        "seed": 1,
+    }
     runs = pd.DataFrame([row, {**row, "role": "long"}, {**row, "model": "transformer"}, {**row, "model": "mamba"}])
     chosen = trained_losses(runs)
-    assert list(chosen["model"]) == ["mamba2", "mamba"] and chosen["information"].iloc[0] == pytest.approx(0.317958787871)
+    assert list(chosen["model"]) == ["mamba2", "mamba"] and chosen["information"].iloc[0] == pytest.approx(
+        0.317958787871
+    )
     assert len(trained_losses(runs, role="long")) == 1
-    assert list(trained_losses(runs.assign(model=["mamba-130m", "mamba2-130m", "gpt2", "mamba2-370m"]))["model"]) == ["mamba", "mamba2"]
+    assert list(trained_losses(runs.assign(model=["mamba-130m", "mamba2-130m", "gpt2", "mamba2-370m"]))["model"]) == [
+        "mamba",
+        "mamba2",
+    ]
     with pytest.raises(ValueError, match="lacks \\['mean_kl'\\]"):
         trained_losses(runs.drop(columns="mean_kl"))

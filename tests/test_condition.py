@@ -38,7 +38,9 @@ def test_reach_of_a_bounded_state_solves_the_equation():
 @given(st.floats(0.05, 0.95), st.floats(0.1, 50), st.floats(0.01, 32))
 @example(0.0625, 38.0, 0.375)  # the margin is below 1 at three tokens and above it at six
 def test_reach_is_the_last_length_with_a_margin(beta, prefactor, bits):
-    architecture = Architecture("toy", (Term("recurrent", 2, 50, Growth("state")), Term("sliding window", 1, 8, Growth("window", 100))))
+    architecture = Architecture(
+        "toy", (Term("recurrent", 2, 50, Growth("state")), Term("sliding window", 1, 8, Growth("window", 100)))
+    )
     verdict = l2m_condition(architecture, beta, prefactor, bits_per_entry=bits)
     assert not verdict.grows
     assert math.isfinite(verdict.reach)  # a fixed state is always out in the end
@@ -86,7 +88,11 @@ def test_laws():
     assert low.nats(256) == pytest.approx(law.nats(256)) == pytest.approx(high.nats(256))
     assert low.exponent == 0.7 and high.nats(10**6) > law.nats(10**6) > low.nats(10**6)
     assert series_factor(law, 10) == pytest.approx(10**0.8)
-    for bad in ({"exponent": 1.0, "prefactor": 1.0}, {"exponent": 0.0, "prefactor": 1.0}, {"exponent": 0.5, "prefactor": 0.0}):
+    for bad in (
+        {"exponent": 1.0, "prefactor": 1.0},
+        {"exponent": 0.0, "prefactor": 1.0},
+        {"exponent": 0.5, "prefactor": 0.0},
+    ):
         with pytest.raises(StateError):
             TextLaw(**bad, source="bad")
     with pytest.raises(StateError, match="no interval"):
@@ -115,8 +121,14 @@ def test_designs():
     table = compare_designs(PUBLISHED, 0.1, lengths)
     front = table[table.front]
     for row in table.itertuples():  # brute force: on the front if nothing is as cheap and reaches as far
-        better = (table.cost <= row.cost) & (table.reach >= row.reach) & ((table.cost < row.cost) | (table.reach > row.reach))
-        assert row.front == (not better.any()) or table[(table.cost == row.cost) & (table.reach == row.reach)].shape[0] > 1
+        better = (
+            (table.cost <= row.cost)
+            & (table.reach >= row.reach)
+            & ((table.cost < row.cost) | (table.reach > row.reach))
+        )
+        assert (
+            row.front == (not better.any()) or table[(table.cost == row.cost) & (table.reach == row.reach)].shape[0] > 1
+        )
     assert front.reach.is_monotonic_increasing and math.isinf(front.reach.iloc[-1])
     assert front[np.isinf(front.reach)].full.tolist() == [1]  # the cheapest that always suffices has one full layer
     for bad in (Design(4, 5), Design(4, 2), Design(4, 2, window=8, state=8), Design(4, 2, window=1)):

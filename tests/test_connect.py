@@ -38,9 +38,16 @@ def folder(tmp_path_factory):
     """A tiny random model with its tokenizer, whose BOS is id 0, and which adds that by itself."""
     home = tmp_path_factory.mktemp("models") / "tiny"
     config = hf.LlamaConfig(
-        vocab_size=len(WORDS), hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, max_position_embeddings=64,
-        initializer_range=0.5, bos_token_id=1, eos_token_id=1,
-    )  # fmt: skip
+        vocab_size=len(WORDS),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=64,
+        initializer_range=0.5,
+        bos_token_id=1,
+        eos_token_id=1,
+    )
     with torch.random.fork_rng():
         torch.manual_seed(0)
         hf.LlamaForCausalLM(config).save_pretrained(home)
@@ -65,7 +72,11 @@ def test_transformers_from_a_folder(folder):
     scorer = connect("transformers", str(folder), dtype="float32", max_length=64, batch_tokens=40)
     assert isinstance(scorer, TransformersScorer) and scorer.batch_tokens == 40
     assert scorer.prefix_id == 0  # the tokenizer's BOS, not the configuration's
-    assert scorer.identity["model"] == "tiny" and scorer.identity["dtype"] == "float32" and len(scorer.identity["revision"]) == 32
+    assert (
+        scorer.identity["model"] == "tiny"
+        and scorer.identity["dtype"] == "float32"
+        and len(scorer.identity["revision"]) == 32
+    )
     for sequence, row in zip(some_sequences(), scorer.score(some_sequences()), strict=True):
         np.testing.assert_allclose(row, plain(folder, sequence), rtol=0, atol=1e-5)
     assert connect("transformers", str(folder), prefix_id=3).prefix_id == 3
@@ -100,11 +111,26 @@ def served(monkeypatch):
 def test_server_with_a_key_from_the_environment(folder, served, monkeypatch):
     url, keys = served
     monkeypatch.setenv(API_KEY, "secret")
-    scorer = connect("server", "little", url=url, revision="v1", tokenizer=str(folder), dtype="bfloat16", max_length=32, backoff=0.001)
-    assert isinstance(scorer, ServerScorer) and (scorer.prefix_id, scorer.vocabulary, scorer.context) == (0, len(WORDS), 32)
+    scorer = connect(
+        "server",
+        "little",
+        url=url,
+        revision="v1",
+        tokenizer=str(folder),
+        dtype="bfloat16",
+        max_length=32,
+        backoff=0.001,
+    )
+    assert isinstance(scorer, ServerScorer) and (scorer.prefix_id, scorer.vocabulary, scorer.context) == (
+        0,
+        len(WORDS),
+        32,
+    )
     assert scorer.identity == {"backend": "server", "model": "little", "revision": "v1", "dtype": "bfloat16"}
     for sequence, row in zip(some_sequences(), scorer.score(some_sequences()), strict=True):
-        np.testing.assert_allclose(row, servers.rows_of([0, *sequence])[np.arange(len(sequence)), sequence], rtol=0, atol=1e-6)
+        np.testing.assert_allclose(
+            row, servers.rows_of([0, *sequence])[np.arange(len(sequence)), sequence], rtol=0, atol=1e-6
+        )
     assert set(keys) == {"Bearer secret"} and "secret" not in repr(scorer.identity)
     monkeypatch.delenv(API_KEY)
     monkeypatch.setenv("OPENAI_API_KEY", "another")
@@ -115,7 +141,15 @@ def test_server_with_a_key_from_the_environment(folder, served, monkeypatch):
 
 def test_server_that_is_not_there(folder):
     with pytest.raises(ServerError, match="gave no answer"):
-        connect("server", "little", url="http://127.0.0.1:9/v1", revision="v1", tokenizer=str(folder), max_length=8, retries=0)
+        connect(
+            "server",
+            "little",
+            url="http://127.0.0.1:9/v1",
+            revision="v1",
+            tokenizer=str(folder),
+            max_length=8,
+            retries=0,
+        )
 
 
 def fake_vllm(monkeypatch):
@@ -126,11 +160,25 @@ def fake_vllm(monkeypatch):
 
 def test_vllm_is_told_the_length_and_the_gpus(folder, monkeypatch):
     fake_vllm(monkeypatch)
-    scorer = connect("vllm", str(folder), dtype="bfloat16", tensor_parallel=8, pipeline_parallel=2, max_length=32, quantization="fp8")
-    assert isinstance(scorer, VllmScorer) and (scorer.prefix_id, scorer.vocabulary, scorer.context) == (0, len(WORDS), 32)
+    scorer = connect(
+        "vllm", str(folder), dtype="bfloat16", tensor_parallel=8, pipeline_parallel=2, max_length=32, quantization="fp8"
+    )
+    assert isinstance(scorer, VllmScorer) and (scorer.prefix_id, scorer.vocabulary, scorer.context) == (
+        0,
+        len(WORDS),
+        32,
+    )
     arguments = scorer._engine.arguments
-    assert (arguments["tensor_parallel_size"], arguments["pipeline_parallel_size"], arguments["max_model_len"]) == (8, 2, 34)
-    assert arguments["distributed_executor_backend"] == "ray" and arguments["quantization"] == "fp8" and arguments["revision"] is None
+    assert (arguments["tensor_parallel_size"], arguments["pipeline_parallel_size"], arguments["max_model_len"]) == (
+        8,
+        2,
+        34,
+    )
+    assert (
+        arguments["distributed_executor_backend"] == "ray"
+        and arguments["quantization"] == "fp8"
+        and arguments["revision"] is None
+    )
     assert scorer.identity["model"] == "tiny" and scorer.identity["revision"] == folder_fingerprint(folder)
     assert connect("vllm", str(folder), max_length=32)._engine.arguments["distributed_executor_backend"] is None
 
@@ -172,7 +220,12 @@ COMMIT = 40 * "a"
         ("server", "tiny", {}, "url is empty: give the address"),
         ("server", "tiny", {"url": "http://x/v1"}, "max_length is 0: server must know"),
         ("server", "tiny", {"url": "http://x/v1", "max_length": 8}, "revision is empty: a server cannot be asked"),
-        ("server", "someone/model", {"url": "http://x/v1", "max_length": 8, "revision": "v1"}, "pin a hub model to a commit"),
+        (
+            "server",
+            "someone/model",
+            {"url": "http://x/v1", "max_length": 8, "revision": "v1"},
+            "pin a hub model to a commit",
+        ),
         ("vllm", "someone/model", {"revision": COMMIT}, "max_length is 0: vllm must know"),
         ("transformers", "FOLDER", {"url": "http://x/v1"}, "connects to no server"),
         ("vllm", "FOLDER", {"device_map": "auto"}, "only backend 'transformers' takes it"),
@@ -237,7 +290,9 @@ def test_checks_pass_on_a_sound_scorer_and_name_what_is_wrong(folder):
     assert check(Spoiled(scorer, spoil=reads_ahead)) == ["past changes with the future"]
     assert check(Spoiled(scorer, prefix_id=7)) == ["prefix"]
     assert check(scorer, length=65) == ["context after the prefix"]
-    assert check(scorer, words=word_tokenizer([*WORDS, "more"], bos_token="<s>", eos_token="</s>")) == ["vocabulary of tokenizer and model"]
+    assert check(scorer, words=word_tokenizer([*WORDS, "more"], bos_token="<s>", eos_token="</s>")) == [
+        "vocabulary of tokenizer and model"
+    ]
     spelled = word_tokenizer(WORDS, bos_token="<s>", eos_token="</s>", unk_token="w0")
     assert check(scorer, words=spelled, text=TEXT.replace(" ", "\n")) == ["text comes back from its tokens"]
     with pytest.raises(ScoringError, match="has 1 tokens"):

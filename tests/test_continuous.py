@@ -7,7 +7,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.configurations import GAUSSIAN, TEXT, size_of, text_parameters, trunk_config, trunk_parameters
-from l2m_utils.continuous import SMALL_KINDS, WINDOW, DigitPositions, SmallMamba, SmallMamba2, published_model, small_model
+from l2m_utils.continuous import (
+    SMALL_KINDS,
+    WINDOW,
+    DigitPositions,
+    SmallMamba,
+    SmallMamba2,
+    published_model,
+    small_model,
+)
 from l2m_utils.gaussian_loss import conditional_entropy, expected_nll, kl_divergence, stacked_kl
 from l2m_utils.layers.selective_scan import selective_scan_loop
 
@@ -47,13 +55,18 @@ def test_states_of_the_sizes_are_those_that_transformers_allocates():
         model = family(config).eval()
         with torch.no_grad():
             if size.kind == "gpt2":
-                cache = model(inputs_embeds=torch.zeros(1, 8, size.width), past_key_values=DynamicCache(config=config)).past_key_values
+                cache = model(
+                    inputs_embeds=torch.zeros(1, 8, size.width), past_key_values=DynamicCache(config=config)
+                ).past_key_values
                 held = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
                 assert held == one.state_at(8)
             else:
                 cache = model(inputs_embeds=torch.zeros(1, 8, size.width), use_cache=True).cache_params
                 layer = cache.layers[0]
-                recurrent, buffers = (sum(values.numel() for values in states.values()) for states in (layer.recurrent_states, layer.conv_states))
+                recurrent, buffers = (
+                    sum(values.numel() for values in states.values())
+                    for states in (layer.recurrent_states, layer.conv_states)
+                )
                 held = recurrent + buffers * (config.conv_kernel - 1) // config.conv_kernel
                 assert held == one.state_numbers
 
@@ -153,17 +166,27 @@ def test_bad_requests_say_what_to_do():
 
 @given(st.floats(-3, 3), st.floats(-2, 2), st.floats(-3, 3), st.floats(-2, 2))
 def test_kl_is_that_of_torch(mean, log_std, true_mean, true_log_std):
-    mean, log_std, true_mean, true_log_std = (torch.tensor(v, dtype=torch.float64) for v in (mean, log_std, true_mean, true_log_std))
-    true, model = torch.distributions.Normal(true_mean, true_log_std.exp()), torch.distributions.Normal(mean, log_std.exp())
+    mean, log_std, true_mean, true_log_std = (
+        torch.tensor(v, dtype=torch.float64) for v in (mean, log_std, true_mean, true_log_std)
+    )
+    true, model = (
+        torch.distributions.Normal(true_mean, true_log_std.exp()),
+        torch.distributions.Normal(mean, log_std.exp()),
+    )
     torch.testing.assert_close(
-        kl_divergence(mean, log_std, true_mean, true_log_std.exp()), torch.distributions.kl_divergence(true, model), rtol=1e-9, atol=1e-12
+        kl_divergence(mean, log_std, true_mean, true_log_std.exp()),
+        torch.distributions.kl_divergence(true, model),
+        rtol=1e-9,
+        atol=1e-12,
     )
 
 
 def test_kl_keeps_its_digits_near_zero():
     # ½(e^{2s} − 1 − 2s) ≈ s² for a small log ratio s: the naive float32 formula gives 0 or 6e-8 here.
     s = torch.tensor(1e-4)
-    assert kl_divergence(torch.tensor(0.0), -s, torch.tensor(0.0), torch.tensor(1.0)).item() == pytest.approx(1e-8, rel=0.2)
+    assert kl_divergence(torch.tensor(0.0), -s, torch.tensor(0.0), torch.tensor(1.0)).item() == pytest.approx(
+        1e-8, rel=0.2
+    )
 
 
 def test_expected_nll_is_the_mean_nll_of_samples():

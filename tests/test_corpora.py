@@ -60,8 +60,12 @@ def test_python_docs_does_not_depend_on_the_process(tmp_path):
     exec(code, here)
     other = subprocess.run(
         [sys.executable, "-c", code + "; print(found)"],
-        env={**os.environ, "PYTHONHASHSEED": "7"}, cwd=tmp_path, capture_output=True, text=True, check=True,
-    )  # fmt: skip
+        env={**os.environ, "PYTHONHASHSEED": "7"},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert other.stdout.strip() == here["found"] and sum(map(len, sum(here["modules"].values(), []))) > 100_000
 
 
@@ -94,19 +98,33 @@ def test_missing_packages_are_named(monkeypatch, tmp_path):
     [
         ("Args:\n    x: The value that is put into the function by its caller.\n", []),
         (":param x: The value that is put into the function by its caller.", []),
-        ("See :func:`~a.b.spam` and ``eggs`` for what a breakfast is made of.", ["See spam and eggs for what a breakfast is made of."]),
-        ("This sentence is followed by a small example of code::\n\n    x = 1\n", ["This sentence is followed by a small example of code:"]),
-        (">>> print('This is not a sentence, though it looks like one.')\nThis is not a sentence, though it looks like one.", []),
-        ("A sentence that is complete comes before the code.\n::\n\n    x = 1\n", ["A sentence that is complete comes before the code."]),
+        (
+            "See :func:`~a.b.spam` and ``eggs`` for what a breakfast is made of.",
+            ["See spam and eggs for what a breakfast is made of."],
+        ),
+        (
+            "This sentence is followed by a small example of code::\n\n    x = 1\n",
+            ["This sentence is followed by a small example of code:"],
+        ),
+        (
+            ">>> print('This is not a sentence, though it looks like one.')\nThis is not a sentence, though it looks like one.",
+            [],
+        ),
+        (
+            "A sentence that is complete comes before the code.\n::\n\n    x = 1\n",
+            ["A sentence that is complete comes before the code."],
+        ),
         ("```\nThis is not a sentence, though it looks like one.\n```", []),
         (".. math::\n\n   This is not a sentence, though it looks like one.", []),
         (".. note:: A note of eight words is kept as text.", ["A note of eight words is kept as text."]),
-        ("- The first item is a sentence of its own.\n- The second item is also such a sentence.",
-         ["The first item is a sentence of its own.", "The second item is also such a sentence."]),
+        (
+            "- The first item is a sentence of its own.\n- The second item is also such a sentence.",
+            ["The first item is a sentence of its own.", "The second item is also such a sentence."],
+        ),
         ("Too short a line.", []),
         ("It is a[i] = b[j] + c[k] - d[l] for (x, y) in z.", []),
     ],
-)  # fmt: skip
+)
 def test_prose_of_docstrings(docstring, expected):
     assert python_docs.prose(docstring) == expected
 
@@ -128,8 +146,12 @@ def test_every_kind_of_file_and_a_folder(tmp_path):
     (tmp_path / "readme.md").write_text("not text of the corpus")
     corpus = corpora.load(tmp_path)
     assert [(document.id, document.text) for document in corpus] == [
-        ("Emma", "One."), ("Emma (2)", "Two."), ("7", "Three."), ("b-3", "Four."), ("c", "Five."),
-    ]  # fmt: skip
+        ("Emma", "One."),
+        ("Emma (2)", "Two."),
+        ("7", "Three."),
+        ("b-3", "Four."),
+        ("c", "Five."),
+    ]
     for name, number in (("a.parquet", 2), ("b.jsonl", 2), ("c.txt", 1)):
         assert len(corpora.load(tmp_path / name)) == number
     assert corpora.load(str(tmp_path / "c.txt")).name == "c"
@@ -179,21 +201,54 @@ def unreadable(tmp_path):
 BAD = {
     "missing": (lambda tmp_path: tmp_path / "none.parquet", "none.parquet: there is no such file or folder.*spelling"),
     "unreadable": (unreadable, "loop.txt: cannot be read .*permissions"),
-    "not parquet": (file_with("x.parquet", b"no parquet at all"), "x.parquet: cannot be read as Parquet.*copy it again"),
-    "no text column": (lambda tmp_path: parquet(tmp_path / "x.parquet", body=["a"]), "x.parquet: no column 'text' .found: body.*Rename"),
-    "numbers": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=[1, 2]), "x.parquet, row 0: text is int, expected a string"),
-    "no text field": (lambda tmp_path: bad_rows(tmp_path, b'{"body": "a"}\n'), "x.jsonl, line 2: no field 'text' .found: body"),
+    "not parquet": (
+        file_with("x.parquet", b"no parquet at all"),
+        "x.parquet: cannot be read as Parquet.*copy it again",
+    ),
+    "no text column": (
+        lambda tmp_path: parquet(tmp_path / "x.parquet", body=["a"]),
+        "x.parquet: no column 'text' .found: body.*Rename",
+    ),
+    "numbers": (
+        lambda tmp_path: parquet(tmp_path / "x.parquet", text=[1, 2]),
+        "x.parquet, row 0: text is int, expected a string",
+    ),
+    "no text field": (
+        lambda tmp_path: bad_rows(tmp_path, b'{"body": "a"}\n'),
+        "x.jsonl, line 2: no field 'text' .found: body",
+    ),
     "not json": (lambda tmp_path: bad_rows(tmp_path, b"{oops\n"), "x.jsonl, line 2: not a JSON object"),
-    "half a surrogate": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "\\ud800"}\n'), "x.jsonl, line 2: half a surrogate"),
+    "half a surrogate": (
+        lambda tmp_path: bad_rows(tmp_path, b'{"text": "\\ud800"}\n'),
+        "x.jsonl, line 2: half a surrogate",
+    ),
     "latin-1": (file_with("x.txt", "café".encode("latin1")), "x.txt: not UTF-8: byte 0xe9 at position 3.*iconv"),
-    "latin-1 lines": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "caf\xe9"}\n'), "line 2: not UTF-8: byte 0xe9 at position 30.*iconv"),
-    "latin-1 column": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=latin_column()), "x.parquet: a text near row 0 is not UTF-8: byte 0xe9.*encoding"),
-    "bytes": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=[b"text"]), "row 0: text is bytes, expected a string"),
-    "nul in a row": (lambda tmp_path: bad_rows(tmp_path, b'{"text": "a\\u0000b"}\n'), "x.jsonl, line 2: NUL character at position 1"),
+    "latin-1 lines": (
+        lambda tmp_path: bad_rows(tmp_path, b'{"text": "caf\xe9"}\n'),
+        "line 2: not UTF-8: byte 0xe9 at position 30.*iconv",
+    ),
+    "latin-1 column": (
+        lambda tmp_path: parquet(tmp_path / "x.parquet", text=latin_column()),
+        "x.parquet: a text near row 0 is not UTF-8: byte 0xe9.*encoding",
+    ),
+    "bytes": (
+        lambda tmp_path: parquet(tmp_path / "x.parquet", text=[b"text"]),
+        "row 0: text is bytes, expected a string",
+    ),
+    "nul in a row": (
+        lambda tmp_path: bad_rows(tmp_path, b'{"text": "a\\u0000b"}\n'),
+        "x.jsonl, line 2: NUL character at position 1",
+    ),
     "nul": (file_with("x.txt", "text".encode("utf-16-le")), "x.txt: NUL character at position 1.*UTF-16"),
     "empty file": (file_with("x.txt", b""), "x.txt: no document has any text"),
-    "empty table": (lambda tmp_path: parquet(tmp_path / "x.parquet", text=pa.array([], pa.string())), "x.parquet: no document has any text"),
-    "other ending": (file_with("x.pdf", b"%PDF"), "x.pdf: files ending in '.pdf' are not read; expected one of .parquet"),
+    "empty table": (
+        lambda tmp_path: parquet(tmp_path / "x.parquet", text=pa.array([], pa.string())),
+        "x.parquet: no document has any text",
+    ),
+    "other ending": (
+        file_with("x.pdf", b"%PDF"),
+        "x.pdf: files ending in '.pdf' are not read; expected one of .parquet",
+    ),
     "folder without text": (folder_without_text, "the folder has no .parquet, .jsonl, .txt file"),
 }
 
@@ -239,15 +294,24 @@ def local_hub(tmp_path, monkeypatch):
     titles = [f"Book {i}" for i in range(4)]
     parquet(
         pg19 / "data" / "train-00000-of-00001.parquet",
-        short_book_title=titles, publication_date=[1900] * 4, url=["http://x"] * 4, text=["First sentence. Second one here.\r\n" * 50] * 4,
-    )  # fmt: skip
+        short_book_title=titles,
+        publication_date=[1900] * 4,
+        url=["http://x"] * 4,
+        text=["First sentence. Second one here.\r\n" * 50] * 4,
+    )
     for config in ("20231101.en", "20231101.de"):
         (wikipedia / config).mkdir(parents=True)
         parquet(
             wikipedia / config / "train-00000-of-00001.parquet",
-            id=["1", "2"], url=["http://x"] * 2, title=["Ant", "Bee"], text=[f"An ant in {config}.", f"A bee in {config}."],
-        )  # fmt: skip
-    configs = [{"config_name": c, "data_files": [{"split": "train", "path": f"{c}/train-*"}]} for c in ("20231101.en", "20231101.de")]
+            id=["1", "2"],
+            url=["http://x"] * 2,
+            title=["Ant", "Bee"],
+            text=[f"An ant in {config}.", f"A bee in {config}."],
+        )
+    configs = [
+        {"config_name": c, "data_files": [{"split": "train", "path": f"{c}/train-*"}]}
+        for c in ("20231101.en", "20231101.de")
+    ]
     (wikipedia / "README.md").write_text(f"---\nconfigs: {json.dumps(configs)}\n---\n")
     for name, folder in (("pg19", pg19), ("wikipedia", wikipedia)):
         monkeypatch.setitem(hub.KNOWN, name, hub.HubSet(str(folder), "0" * 40, hub.KNOWN[name].config))
@@ -260,7 +324,10 @@ def test_hub_layouts(local_hub):
     assert [document.id for document in corpus] == ["Book 0", "Book 1", "Book 2", "Book 3"]
     assert corpus.documents[0].text.startswith("First sentence. Second one here.\nFirst") and corpus.name == "pg19"
     assert "0" * 40 in corpus.note
-    assert [(d.id, d.text) for d in corpora.load("wikipedia", cache=cache)] == [("Ant", "An ant in 20231101.en."), ("Bee", "A bee in 20231101.en.")]
+    assert [(d.id, d.text) for d in corpora.load("wikipedia", cache=cache)] == [
+        ("Ant", "An ant in 20231101.en."),
+        ("Bee", "A bee in 20231101.en."),
+    ]
     assert corpora.load("wikipedia:20231101.de", cache=cache).documents[1].text == "A bee in 20231101.de."
 
 
@@ -331,7 +398,18 @@ def test_fingerprint_sees_ids_texts_order_and_borders():
         return Corpus("x", [Document(*document) for document in documents], "").fingerprint
 
     one = mark(("a", "bc"), ("d", "e"))
-    assert len({one, mark(("ab", "c"), ("d", "e")), mark(("d", "e"), ("a", "bc")), mark(("a", "bcd"), ("", "e")), mark(("a", "bc"))}) == 5
+    assert (
+        len(
+            {
+                one,
+                mark(("ab", "c"), ("d", "e")),
+                mark(("d", "e"), ("a", "bc")),
+                mark(("a", "bcd"), ("", "e")),
+                mark(("a", "bc")),
+            }
+        )
+        == 5
+    )
     assert one == Corpus("y", [Document("a", "bc"), Document("d", "e")], "note").fingerprint
 
 
@@ -378,7 +456,9 @@ def test_blocks_stay_within_documents(lengths, length, per_document, seed):
         return
     values, document, start = corpora.blocks(documents, length, rng, per_document=per_document)
     assert (values == (1000 * document + start)[:, None] + np.arange(length)).all()
-    assert np.bincount(document, minlength=len(lengths)).tolist() == [min(per_document, max(n - length + 1, 0)) for n in lengths]
+    assert np.bincount(document, minlength=len(lengths)).tolist() == [
+        min(per_document, max(n - length + 1, 0)) for n in lengths
+    ]
     assert len(set(zip(document.tolist(), start.tolist(), strict=True))) == len(start)
 
 
@@ -386,7 +466,9 @@ def test_blocks_start_only_where_allowed():
     documents, starts = [np.arange(100), np.arange(50)], [np.array([0, 7, 60, 95]), np.array([45])]
     cut = corpora.blocks(documents, 10, np.random.default_rng(0), per_document=9, starts=starts)
     assert cut.start.tolist() == [0, 7, 60] and cut.document.tolist() == [0, 0, 0]
-    assert corpora.blocks(documents, 10, np.random.default_rng(0), per_document=9, starts=starts.__getitem__).start.tolist() == [0, 7, 60]
+    assert corpora.blocks(
+        documents, 10, np.random.default_rng(0), per_document=9, starts=starts.__getitem__
+    ).start.tolist() == [0, 7, 60]
     with pytest.raises(CorpusError, match="no allowed start leaves room"):
         corpora.blocks(documents[1:], 10, np.random.default_rng(0), per_document=9, starts=starts[1:])
 

@@ -41,7 +41,13 @@ def test_the_mixture_beats_a_wrong_member_at_length():
     texts = HIDDEN.sample(300, 256, rng)
     wrong = Smoothed(HIDDEN, 0.8)
     excess = HIDDEN.logprobs(texts).sum(axis=1).mean() - Mixture([wrong, HIDDEN]).logprobs(texts).sum(axis=1).mean()
-    assert 0 <= excess <= np.log(2) < 3 < HIDDEN.logprobs(texts).sum(axis=1).mean() - wrong.logprobs(texts).sum(axis=1).mean()
+    assert (
+        0
+        <= excess
+        <= np.log(2)
+        < 3
+        < HIDDEN.logprobs(texts).sum(axis=1).mean() - wrong.logprobs(texts).sum(axis=1).mean()
+    )
 
 
 def test_mixture_survives_members_that_call_the_text_impossible():
@@ -87,7 +93,12 @@ def test_replicates_carry_the_noise_of_the_rate():
 
     def draw(n):
         quality = rng.normal(1, 0.3, size=(1, n, 1))  # documents differ in how much the models miss
-        return 10 + rng.normal(size=(1, n, 1)) - 4 * quality * budgets[:, None, None] ** -0.5 + 0.3 * rng.normal(size=(5, n, 2))
+        return (
+            10
+            + rng.normal(size=(1, n, 1))
+            - 4 * quality * budgets[:, None, None] ** -0.5
+            + 0.3 * rng.normal(size=(5, n, 2))
+        )
 
     fresh = np.array([extrapolate(draw(100), budgets).values.mean(axis=0) for _ in range(150)])
     values = draw(100)

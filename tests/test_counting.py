@@ -48,7 +48,9 @@ def test_pairs_equal_a_counter_of_tuples(texts, distance, shard, by_document):
 @given(documents, st.data())
 def test_weights_repeat_documents(texts, data):
     texts = [text + [0] for text in texts]
-    weights = data.draw(st.lists(st.lists(st.integers(0, 3), min_size=len(texts), max_size=len(texts)), min_size=1, max_size=3))
+    weights = data.draw(
+        st.lists(st.lists(st.integers(0, 3), min_size=len(texts), max_size=len(texts)), min_size=1, max_size=3)
+    )
     table = counting.count_tokens(*flat(texts), by_document=True)
     profiles = counting.profile(table, weights)
     for row, found in zip(weights, profiles, strict=True):
@@ -60,7 +62,9 @@ def test_profile_of_shards_is_that_of_the_whole_also_for_large_counts():
     rng = np.random.default_rng(1)
     ids = rng.choice(50, 60_000, p=(w := 1 / np.arange(1, 51)) / w.sum())
     offsets = np.array([0, 20_000, 20_001, 60_000])
-    expected = Counter(sum((pairs_of(ids[a:b], 7) for a, b in zip(offsets, offsets[1:], strict=False)), Counter()).values())
+    expected = Counter(
+        sum((pairs_of(ids[a:b], 7) for a, b in zip(offsets, offsets[1:], strict=False)), Counter()).values()
+    )
     assert max(expected) > counting._DENSE
     for shard in (100, 10_000, counting.SHARD):
         (found,) = counting.profile(counting.pair_shards(ids, offsets, 7, 50, shard=shard))
@@ -94,7 +98,11 @@ def test_keys_beyond_32_bits():
     vocabulary = 200_000
     ids = np.array([199_999, 199_999, 0, 199_999, 199_999, 199_998], dtype=np.int32)
     table = counting.count_pairs(ids, [0, 3, 6], 1, vocabulary, by_document=True)
-    assert [divmod(int(symbol), vocabulary) for symbol in table.symbols] == [(199_999, 0), (199_999, 199_998), (199_999, 199_999)]
+    assert [divmod(int(symbol), vocabulary) for symbol in table.symbols] == [
+        (199_999, 0),
+        (199_999, 199_998),
+        (199_999, 199_999),
+    ]
     assert table.counts.tolist() == [1, 1, 2]
 
 
@@ -117,7 +125,9 @@ def test_ids_mapped_from_a_file(tmp_path):
     ids = np.random.default_rng(0).integers(7, size=1_000).astype("<i4")
     ids.tofile(tmp_path / "ids.bin")
     mapped = np.memmap(tmp_path / "ids.bin", "<i4", "r")
-    assert (counting.count_pairs(mapped, [0, 1_000], 2, 7).counts == counting.count_pairs(ids, [0, 1_000], 2, 7).counts).all()
+    assert (
+        counting.count_pairs(mapped, [0, 1_000], 2, 7).counts == counting.count_pairs(ids, [0, 1_000], 2, 7).counts
+    ).all()
 
 
 @pytest.mark.parametrize(

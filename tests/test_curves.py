@@ -11,7 +11,9 @@ LENGTHS = np.array([4, 8, 16, 32, 64])
 
 def contributions(means, spread, n=60, per_document=2, seed=0):
     rng = np.random.default_rng(seed)
-    return Contributions("direct", LENGTHS, np.asarray(means) + spread * rng.normal(size=(n, 5)), np.arange(n) // per_document)
+    return Contributions(
+        "direct", LENGTHS, np.asarray(means) + spread * rng.normal(size=(n, 5)), np.arange(n) // per_document
+    )
 
 
 def test_a_power_law_comes_back_with_an_interval_round_it():
@@ -45,7 +47,12 @@ def test_table_and_variance_ratio():
     [
         (lambda: curve(contributions(LENGTHS, 0.1), n_boot=50, seed=0, fit_from=32), "at least 3"),
         (lambda: curve(contributions(LENGTHS, 0.1, per_document=60), n_boot=50, seed=0), "2 documents"),
-        (lambda: variance_ratio(contributions(LENGTHS, 1), Contributions("x", LENGTHS * 2, np.ones((3, 5)), np.arange(3))), "expected the same"),
+        (
+            lambda: variance_ratio(
+                contributions(LENGTHS, 1), Contributions("x", LENGTHS * 2, np.ones((3, 5)), np.arange(3))
+            ),
+            "expected the same",
+        ),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

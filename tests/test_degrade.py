@@ -46,7 +46,9 @@ def test_a_window_is_the_law_given_the_last_tokens():
     three = joint.sum(axis=(0, 1, 2))  # stationary: the law of any three tokens in a row
     conditional = three / three.sum(axis=2, keepdims=True)
     for t in range(2, 6):
-        np.testing.assert_allclose(np.exp(windowed[:, t]), conditional[texts[:, t - 2], texts[:, t - 1], texts[:, t]], rtol=1e-12)
+        np.testing.assert_allclose(
+            np.exp(windowed[:, t]), conditional[texts[:, t - 2], texts[:, t - 1], texts[:, t]], rtol=1e-12
+        )
 
 
 def test_no_damage_is_the_source_itself():
@@ -75,7 +77,10 @@ def test_the_wrong_start_costs_its_divergence_once():
 def test_temperature_on_santa_fe_leaves_the_narration_alone():
     source = SantaFe(1.5, facts=10, flip=0.02)
     tokens = source.sample(50, 40, np.random.default_rng(2))
-    both = np.logaddexp(Tempered(source, 3.0).logprobs(tokens), Tempered(source, 3.0).logprobs(np.hstack([tokens[:, :-1], tokens[:, -1:] ^ 1])))
+    both = np.logaddexp(
+        Tempered(source, 3.0).logprobs(tokens),
+        Tempered(source, 3.0).logprobs(np.hstack([tokens[:, :-1], tokens[:, -1:] ^ 1])),
+    )
     np.testing.assert_allclose(np.exp(both[:, -1]), source.probability((tokens[:, -1] >> 1) + 1), rtol=1e-9)
     assert Tempered(source, 3.0).logprobs(tokens).mean() < source.logprobs(tokens).mean()
 

@@ -129,8 +129,15 @@ def test_coverage_counts_singletons():
 
 @pytest.mark.parametrize(
     "counts, multiplicities, message",
-    [([], None, "nothing was counted"), ([0, 0], None, "nothing"), ([3, -1], None, "negative"), ([1.5], None, "whole"),
-     ([np.nan], None, "whole"), ([1, 2], [1], "as many"), ([1, 2], [1, -2], "negative")],
+    [
+        ([], None, "nothing was counted"),
+        ([0, 0], None, "nothing"),
+        ([3, -1], None, "negative"),
+        ([1.5], None, "whole"),
+        ([np.nan], None, "whole"),
+        ([1, 2], [1], "as many"),
+        ([1, 2], [1, -2], "negative"),
+    ],
 )
 def test_impossible_counts_are_refused(counts, multiplicities, message):
     for function in (*entropy.ESTIMATORS.values(), entropy.coverage, entropy.compare):

@@ -18,7 +18,14 @@ from l2m_utils.estimate import (
     predictive_information,
     vclub,
 )
-from l2m_utils.first_tokens import FirstTokens, NgramTable, mixture_marginal, ngram_correction, published_correction, starts
+from l2m_utils.first_tokens import (
+    FirstTokens,
+    NgramTable,
+    mixture_marginal,
+    ngram_correction,
+    published_correction,
+    starts,
+)
 from l2m_utils.plan import evaluate, plan
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.markov import MarkovChain
@@ -35,7 +42,12 @@ def run(source, n, length, *, ratios=(2, 4), seed=0, derangements=1, per_documen
     tokens = source.sample(n, length, rng)
     scorer = scorer or ExactScorer(source, vocabulary=alphabet or source.alphabet, name="source")
     return evaluate(
-        scorer, plan(length, ratios, derangements=derangements), tokens, np.arange(n) // per_document, rng, progress=False
+        scorer,
+        plan(length, ratios, derangements=derangements),
+        tokens,
+        np.arange(n) // per_document,
+        rng,
+        progress=False,
     )
 
 
@@ -107,7 +119,11 @@ def test_published_scheme_has_the_same_mean_and_far_more_noise(facts):
         length = 2 * split
         second = facts.marginals[column][:, :split].sum(axis=1, dtype=float)
         second += 0.8 * (correction.logprobs[:, column] - facts.marginals[column][:, :2].sum(axis=1, dtype=float))
-        np.testing.assert_allclose(old.values[:, column], facts.conditional[:, split:length].sum(axis=1, dtype=float) - second[partner], rtol=1e-5)
+        np.testing.assert_allclose(
+            old.values[:, column],
+            facts.conditional[:, split:length].sum(axis=1, dtype=float) - second[partner],
+            rtol=1e-5,
+        )
     pooled = np.concatenate([facts.tokens[:, split : split + 2] for split in facts.plan.splits])
     counts = np.unique(pooled, axis=0, return_counts=True)[1]
     np.testing.assert_allclose(correction.logprobs, -grassberger(counts))
@@ -116,7 +132,13 @@ def test_published_scheme_has_the_same_mean_and_far_more_noise(facts):
 
 
 def test_published_vclub_has_the_same_mean_and_more_noise(news):
-    arguments = news.conditional, [crossed[:1] for crossed in news.crossed], news.documents, news.plan.splits, news.partners[:1]
+    arguments = (
+        news.conditional,
+        [crossed[:1] for crossed in news.crossed],
+        news.documents,
+        news.plan.splits,
+        news.partners[:1],
+    )
     shared, old = vclub(*arguments), vclub(*arguments, as_published=True)
     np.testing.assert_allclose(shared.estimates, old.estimates, atol=1e-5)
     assert (old.values.var(axis=0) > 3 * shared.values.var(axis=0)).all()
@@ -162,8 +184,16 @@ def test_wrong_prefix_adds_a_constant_and_the_repairs_take_it_away():
         np.testing.assert_allclose(corrected.estimates, truth + 0.2 * bias, atol=4 * standard_error(corrected).max())
 
     contexts = CHAIN.sample(200, 20, np.random.default_rng(6))
-    first = mixture_marginal(WRONG, records.tokens[:200], records.plan.splits, contexts, per_block=50, rng=np.random.default_rng(7))
-    mixed = direct(records.conditional[:200], [m[:200] for m in records.marginals], records.documents[:200], records.plan.splits, first=first)
+    first = mixture_marginal(
+        WRONG, records.tokens[:200], records.plan.splits, contexts, per_block=50, rng=np.random.default_rng(7)
+    )
+    mixed = direct(
+        records.conditional[:200],
+        [m[:200] for m in records.marginals],
+        records.documents[:200],
+        records.plan.splits,
+        first=first,
+    )
     np.testing.assert_allclose(mixed.estimates, truth, atol=4 * standard_error(mixed).max() + 0.02)
 
 
@@ -171,7 +201,10 @@ def test_corrections_vanish_for_an_exact_source():
     records = run(CHAIN, 2000, 16, ratios=(2,))
     arguments = records.conditional, records.marginals, records.documents, records.plan.splits
     table = NgramTable(list(CHAIN.sample(200, 500, np.random.default_rng(5))), 2, 3)
-    change = direct(*arguments, first=ngram_correction(records.tokens, records.plan.splits, table)).values - direct(*arguments).values
+    change = (
+        direct(*arguments, first=ngram_correction(records.tokens, records.plan.splits, table)).values
+        - direct(*arguments).values
+    )
     assert np.abs(change.mean(axis=0)).max() < 0.01
 
 
@@ -246,7 +279,11 @@ def test_derangements_are_permutations_between_documents(sizes, count, seed):
 
 
 def test_every_pair_of_documents_can_meet():
-    met = {(i, int(j)) for seed in range(200) for i, j in enumerate(derangements(np.arange(4), 1, np.random.default_rng(seed))[0])}
+    met = {
+        (i, int(j))
+        for seed in range(200)
+        for i, j in enumerate(derangements(np.arange(4), 1, np.random.default_rng(seed))[0])
+    }
     assert met == {(i, j) for i in range(4) for j in range(4) if i != j}
 
 
@@ -310,10 +347,16 @@ SHIFTED = np.roll(np.arange(4), -1)
         (lambda: mixture_marginal(None, GOOD, [2], np.zeros((3, 2)), per_block=4, rng=None), "per_block=4"),
         (lambda: predictive_information(np.zeros((2, 1)), [0, 1]), "at least 2 tokens"),
         (lambda: check_logprobs(GOOD, "x", 9), "at least 9"),
-        (lambda: direct(GOOD[:0], [h[:0] for h in HALVES], NAMES[:0], [2, 4]), "direct: no blocks; expected at least one"),
+        (
+            lambda: direct(GOOD[:0], [h[:0] for h in HALVES], NAMES[:0], [2, 4]),
+            "direct: no blocks; expected at least one",
+        ),
         (lambda: conditional_entropy(GOOD[0], NAMES), r"got shape \(8,\), expected \(blocks, tokens\)"),
         (lambda: block_entropy(GOOD, NAMES[:3]), r"values of shape \(4, 8\), expected .* = \(3, 8\)"),
-        (lambda: Contributions("x", np.array([2, 4]), np.ones((4, 3)), NAMES), r"shape \(4, 3\), expected .* = \(4, 2\)"),
+        (
+            lambda: Contributions("x", np.array([2, 4]), np.ones((4, 3)), NAMES),
+            r"shape \(4, 3\), expected .* = \(4, 2\)",
+        ),
         (lambda: NgramTable([np.array([0.0, 1.0])], 1, 5), "n-grams of float64: expected whole numbers"),
     ],
 )

@@ -90,11 +90,14 @@ def test_samples_have_the_covariance(family):
     white = np.linalg.solve(np.linalg.cholesky(source.covariance()), draws.T)
     scatter = white @ white.T / draws.shape[0] - np.eye(64)
     statistic = draws.shape[0] / 2 * np.sum(scatter**2)
-    assert 1e-4 < stats.chi2(64 * 65 / 2).sf(statistic)
+    assert stats.chi2(64 * 65 / 2).sf(statistic) > 1e-4
     # The test has power: the other family fails it.
     other = HierarchicalGaussian(3, FAMILIES[1 - FAMILIES.index(family)])
     white = np.linalg.solve(np.linalg.cholesky(other.covariance()), draws.T)
-    assert stats.chi2(64 * 65 / 2).sf(draws.shape[0] / 2 * np.sum((white @ white.T / draws.shape[0] - np.eye(64)) ** 2)) < 1e-12
+    assert (
+        stats.chi2(64 * 65 / 2).sf(draws.shape[0] / 2 * np.sum((white @ white.T / draws.shape[0] - np.eye(64)) ** 2))
+        < 1e-12
+    )
 
 
 def test_samples_depend_on_the_generator_alone():
@@ -141,7 +144,9 @@ def test_in_between_family_agrees_with_the_literal_construction():
     """Two copies, used in an exercise: the split algorithm must not rely on c being 1 or 3."""
     literal = literal_map(4, 2)
     assert np.abs(split_mi(4, 2, np.arange(1, 256)) - every_split_mi(literal @ literal.T)).max() < 1e-11
-    assert np.log2(split_mi(14, 2, np.array([4**14 // 2])) / split_mi(13, 2, np.array([4**13 // 2]))) / 2 == pytest.approx(0.5, abs=1e-3)
+    assert np.log2(
+        split_mi(14, 2, np.array([4**14 // 2])) / split_mi(13, 2, np.array([4**13 // 2]))
+    ) / 2 == pytest.approx(0.5, abs=1e-3)
 
 
 @families
@@ -174,7 +179,12 @@ def test_dense_splits_of_random_covariances(seed, size):
     factor = rng.standard_normal((size, size + 3))
     covariance = factor @ factor.T
     direct = [
-        (np.linalg.slogdet(covariance[:s, :s])[1] + np.linalg.slogdet(covariance[s:, s:])[1] - np.linalg.slogdet(covariance)[1]) / 2
+        (
+            np.linalg.slogdet(covariance[:s, :s])[1]
+            + np.linalg.slogdet(covariance[s:, s:])[1]
+            - np.linalg.slogdet(covariance)[1]
+        )
+        / 2
         for s in range(1, size)
     ]
     assert np.allclose(every_split_mi(covariance), direct, atol=1e-9)
@@ -196,7 +206,9 @@ def test_laws():
 def test_long_members_need_no_matrix(family):
     source = HierarchicalGaussian(12, family)  # 16.8 million variables: any array of that length would show
     tracemalloc.start()
-    assert source.bipartite_mi() > 0 and source.bipartite_mi(None, 4**11 + 3) > 0 and source.correlation(5, 4**12 - 9) != 0
+    assert (
+        source.bipartite_mi() > 0 and source.bipartite_mi(None, 4**11 + 3) > 0 and source.correlation(5, 4**12 - 9) != 0
+    )
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 4e6

@@ -7,7 +7,17 @@ from scipy import stats
 
 from l2m_utils.configurations import GAUSSIAN
 from l2m_utils.continuous import SMALL_KINDS, WINDOW, published_model, small_model
-from l2m_utils.gaussian_growth import architecture, by_length, by_octave, growth, mean_interval, rank_agreement, slope_difference, window_floor, with_series
+from l2m_utils.gaussian_growth import (
+    architecture,
+    by_length,
+    by_octave,
+    growth,
+    mean_interval,
+    rank_agreement,
+    slope_difference,
+    window_floor,
+    with_series,
+)
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.state import StateError
 from l2m_utils.state_limited import memoryless_loss
@@ -36,11 +46,23 @@ def test_states_that_cannot_be_are_refused():
 
 
 def test_series_of_small_and_published_models():
-    runs = pd.DataFrame({"model": ["gpt2", "mamba", "window", "mamba-50m"], "state": [0, 16, 0, GAUSSIAN["mamba-50m"].state_numbers], "copies": [64, 4, 4, 64], "length": 256})
+    runs = pd.DataFrame(
+        {
+            "model": ["gpt2", "mamba", "window", "mamba-50m"],
+            "state": [0, 16, 0, GAUSSIAN["mamba-50m"].state_numbers],
+            "copies": [64, 4, 4, 64],
+            "length": 256,
+        }
+    )
     named = with_series(runs)
     assert named.kind.tolist() == ["transformer", "mamba", "window", "mamba"]
     assert named.series.tolist() == ["gpt2", "mamba, 4 a copy", "window", "mamba-50m"]
-    assert named.numbers.tolist() == [2 * 12 * 768 * 128 / 64, 4.0, 2 * 128 * 15 / 4, GAUSSIAN["mamba-50m"].state_numbers / 64]
+    assert named.numbers.tolist() == [
+        2 * 12 * 768 * 128 / 64,
+        4.0,
+        2 * 128 * 15 / 4,
+        GAUSSIAN["mamba-50m"].state_numbers / 64,
+    ]
     assert "kind" not in runs
 
 
@@ -97,12 +119,21 @@ def test_window_floor_is_the_loss_of_the_best_predictor_from_the_window():
 
 
 def test_rank_agreement_is_spearman_over_series_at_each_length():
-    runs = pd.DataFrame({
-        "series": ["a", "a", "b", "c", "a", "b", "c"], "length": [16] * 4 + [64] * 3, "seed": [0, 1, 0, 0, 0, 0, 0],
-        "numbers": [1, 1, 2, 4, 1, 2, 8.0], "mean_kl": [0.3, 0.5, 0.2, 0.1, 0.2, 0.4, 0.3],
-    })  # fmt: skip
+    runs = pd.DataFrame(
+        {
+            "series": ["a", "a", "b", "c", "a", "b", "c"],
+            "length": [16] * 4 + [64] * 3,
+            "seed": [0, 1, 0, 0, 0, 0, 0],
+            "numbers": [1, 1, 2, 4, 1, 2, 8.0],
+            "mean_kl": [0.3, 0.5, 0.2, 0.1, 0.2, 0.4, 0.3],
+        }
+    )
     found = rank_agreement(runs).set_index("length")
-    assert found.rho.tolist() == pytest.approx([-1, 0.5]) and found.best.tolist() == ["c", "a"] and found.largest.tolist() == ["c", "c"]
+    assert (
+        found.rho.tolist() == pytest.approx([-1, 0.5])
+        and found.best.tolist() == ["c", "a"]
+        and found.largest.tolist() == ["c", "c"]
+    )
     assert by_length(runs).query("series == 'a' and length == 16")["mean"].item() == pytest.approx(0.4)
     with pytest.raises(ValueError, match="at least three"):
         rank_agreement(runs[runs.series != "c"])
@@ -113,7 +144,14 @@ def test_a_difference_of_slopes_has_the_interval_of_welch():
     held = 0
     for _ in range(300):
         frames = [
-            pd.DataFrame({"series": name, "seed": np.repeat(np.arange(3), 2), "length": [16, 64] * 3, "mean_kl": np.ravel([[0.0, 2 * slope] for slope in rng.normal(mean, spread, 3)])})
+            pd.DataFrame(
+                {
+                    "series": name,
+                    "seed": np.repeat(np.arange(3), 2),
+                    "length": [16, 64] * 3,
+                    "mean_kl": np.ravel([[0.0, 2 * slope] for slope in rng.normal(mean, spread, 3)]),
+                }
+            )
             for name, mean, spread in (("a", 0.03, 0.010), ("b", 0.01, 0.001))
         ]
         difference, (low, high) = slope_difference(pd.concat(frames), "a", "b")

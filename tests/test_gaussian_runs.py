@@ -15,7 +15,22 @@ from torch import nn
 from l2m_utils import gaussian_runs
 from l2m_utils.configurations import GAUSSIAN
 from l2m_utils.gaussian_growth import by_octave
-from l2m_utils.gaussian_runs import Cell, batches, best_rates, collect, held_out, laptop_cells, main, run_cell, run_grid, simulate, smoke_cells, tables, thinned, tier_cells
+from l2m_utils.gaussian_runs import (
+    Cell,
+    batches,
+    best_rates,
+    collect,
+    held_out,
+    laptop_cells,
+    main,
+    run_cell,
+    run_grid,
+    simulate,
+    smoke_cells,
+    tables,
+    thinned,
+    tier_cells,
+)
 from l2m_utils.records import PROJECT, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.training import TrainingError
@@ -47,7 +62,16 @@ def test_the_laptop_grid_gives_equal_budgets_and_three_seeds():
     assert {c.seed for c in grid} == {0, 1, 2}
     per_seed = {s: {(c.model, c.family, c.length, c.state) for c in grid if c.seed == s} for s in range(3)}
     assert per_seed[0] == per_seed[1] == per_seed[2]
-    assert {c.state // 4 for c in grid if c.model == "mamba2" and c.family == "sub-volume"} == {1, 2, 3, 4, 6, 8, 12, 16}
+    assert {c.state // 4 for c in grid if c.model == "mamba2" and c.family == "sub-volume"} == {
+        1,
+        2,
+        3,
+        4,
+        6,
+        8,
+        12,
+        16,
+    }
 
 
 class Guess(nn.Module):
@@ -92,9 +116,13 @@ def test_training_lowers_the_kl_below_no_memory(tmp_path):
     assert not (tmp_path / "unfinished" / cell.name).exists()
 
 
-@pytest.mark.parametrize("model, per_copy", [("mamba2", 4), ("transformer", 2 * 128 * 8 / 4), ("hybrid", (16 + 128 * 8) / 4)])
+@pytest.mark.parametrize(
+    "model, per_copy", [("mamba2", 4), ("transformer", 2 * 128 * 8 / 4), ("hybrid", (16 + 128 * 8) / 4)]
+)
 def test_state_per_copy_counts_every_layer_at_the_half(model, per_copy, tmp_path):
-    cell = Cell(model, 16, state=0 if model == "transformer" else 16, steps=1, sequences=1, learning_rate=1e-3, held_out=16)
+    cell = Cell(
+        model, 16, state=0 if model == "transformer" else 16, steps=1, sequences=1, learning_rate=1e-3, held_out=16
+    )
     assert run_cell(cell, tmp_path, progress=False)["state_per_copy"] == per_copy
 
 
@@ -121,7 +149,21 @@ def test_a_grid_searches_first_and_a_killed_grid_goes_on(tmp_path, monkeypatch):
     runs, positions = tables(tmp_path)
     by_rate = runs[runs.role == "search"].set_index("learning_rate").mean_kl
     assert best == by_rate.idxmin() and len(runs) == 3 and len(positions) == 3 * 16
-    assert {"family", "model", "state_per_copy", "length", "seed", "learning_rate", "steps", "tokens", "mean_kl", "mean_nll", "seconds", "hardware", "commit"} <= set(runs)
+    assert {
+        "family",
+        "model",
+        "state_per_copy",
+        "length",
+        "seed",
+        "learning_rate",
+        "steps",
+        "tokens",
+        "mean_kl",
+        "mean_nll",
+        "seconds",
+        "hardware",
+        "commit",
+    } <= set(runs)
     means = positions.groupby("run").kl.mean()
     np.testing.assert_allclose(means[runs.run], runs.mean_kl, rtol=1e-4)
     collect(tmp_path, "laptop", tmp_path / "results" / "laptop-none")
@@ -170,7 +212,9 @@ def test_a_record_or_checkpoint_of_another_configuration_is_refused(tmp_path, mo
         run_cell(replace(TINY, sequences=8), tmp_path, progress=False)
     with pytest.raises(TrainingError, match="sequences: 2 there, 8 here"):
         run_grid([replace(TINY, sequences=8), replace(TINY, seed=3)], tmp_path, processes=1)
-    assert run_cell(replace(TINY, learning_rate=0.0), tmp_path)["learning_rate"] == 1e-2  # the search fills it in: not another one
+    assert (
+        run_cell(replace(TINY, learning_rate=0.0), tmp_path)["learning_rate"] == 1e-2
+    )  # the search fills it in: not another one
     cell = replace(TINY, seed=1)
     monkeypatch.setattr(gaussian_runs, "held_out", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -181,7 +225,9 @@ def test_a_record_or_checkpoint_of_another_configuration_is_refused(tmp_path, mo
 
 def test_a_loss_that_is_not_finite_names_the_cell(tmp_path):
     wild = replace(TINY, learning_rate=1e30, steps=8)
-    with pytest.raises(TrainingError, match=rf"cell {wild.name}: loss .* at step \d of 8; no checkpoint was written yet"):
+    with pytest.raises(
+        TrainingError, match=rf"cell {wild.name}: loss .* at step \d of 8; no checkpoint was written yet"
+    ):
         run_cell(wild, tmp_path, progress=False)
     assert not list(tmp_path.glob("*.json"))
 
@@ -207,10 +253,15 @@ def test_long_runs_are_thinned_without_changing_octave_means(length):
     place, means = thinned(values)
     assert len(place) == len(means) <= 1023 + 128 * 4 + 1 and place[0] == 0
     np.testing.assert_array_equal(means[:1023], values[:1023])
-    whole, thin = (by_octave(pd.DataFrame({"position": at, "kl": kl, "nll": 0.0})).kl for at, kl in ((np.arange(length), values), (place, means)))
+    whole, thin = (
+        by_octave(pd.DataFrame({"position": at, "kl": kl, "nll": 0.0})).kl
+        for at, kl in ((np.arange(length), values), (place, means))
+    )
     assert whole.index.tolist() == thin.index.tolist()
     np.testing.assert_allclose(thin.iloc[:-1], whole.iloc[:-1], rtol=1e-12)
-    np.testing.assert_allclose(thin.iloc[-1], whole.iloc[-1], rtol=1e-2)  # one mean of the last octave holds one position more
+    np.testing.assert_allclose(
+        thin.iloc[-1], whole.iloc[-1], rtol=1e-2
+    )  # one mean of the last octave holds one position more
 
 
 def test_simulate_is_resumable_and_leaves_out_cells_of_other_grids(tmp_path, monkeypatch):
@@ -225,10 +276,28 @@ def test_simulate_is_resumable_and_leaves_out_cells_of_other_grids(tmp_path, mon
 
 
 def test_the_workflow_has_one_job_a_cell():
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "workflow/gaussian.smk", "--cores", "1", "-n", "--config", "tier=cluster", "folder=_build/nowhere"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        "workflow/gaussian.smk",
+        "--cores",
+        "1",
+        "-n",
+        "--config",
+        "tier=cluster",
+        "folder=_build/nowhere",
+    ]
+    done = subprocess.run(
+        command, cwd=PROJECT, capture_output=True, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
-    planned = [line.split("name=")[1].strip() for line in done.stdout.splitlines() if line.strip().startswith("wildcards: name=")]
+    planned = [
+        line.split("name=")[1].strip()
+        for line in done.stdout.splitlines()
+        if line.strip().startswith("wildcards: name=")
+    ]
     assert sorted(planned) == sorted(cell.name for cell in tier_cells("cluster"))
 
 
@@ -245,8 +314,10 @@ def test_a_killed_process_is_one_clear_error(tmp_path, monkeypatch):
         def __init__(self, *_, **__): ...
         def __enter__(self):
             return self
+
         def __exit__(self, *_):
             return False
+
         def submit(self, *_):
             raise gaussian_runs.BrokenProcessPool("terminated abruptly")
 

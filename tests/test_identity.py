@@ -105,8 +105,12 @@ def test_power_laws_travel_together(zipf):
     source, expected = SantaFe(zipf), identity.exponents(1 / zipf)
     n = np.array([2**22, 2**23])
     floor = source.fact_entropy()
-    assert identity.local_exponents(n, [source.bipartite_mi(2 * k, k) for k in n.tolist()])[0] == pytest.approx(expected.bipartite, abs=0.002)
-    assert -identity.local_exponents(n, [source.conditional_entropy(k) - floor for k in n.tolist()])[0] == pytest.approx(expected.context, abs=0.002)
+    assert identity.local_exponents(n, [source.bipartite_mi(2 * k, k) for k in n.tolist()])[0] == pytest.approx(
+        expected.bipartite, abs=0.002
+    )
+    assert -identity.local_exponents(n, [source.conditional_entropy(k) - floor for k in n.tolist()])[
+        0
+    ] == pytest.approx(expected.context, abs=0.002)
     assert identity.local_exponents(n, source.deltas(n))[0] == pytest.approx(expected.importance, abs=0.002)
     assert expected.detection == -expected.context
 

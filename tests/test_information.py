@@ -34,7 +34,9 @@ def test_measures_equal_their_definitions(law):
     assert entropy(law) == pytest.approx(stats.entropy(law.ravel()), abs=1e-12)
     xy = law.sum(axis=2)
     direct = sum(
-        xy[i, j] * np.log(xy[i, j] / (xy[i].sum() * xy[:, j].sum())) for i, j in itertools.product(*map(range, xy.shape)) if xy[i, j] > 0
+        xy[i, j] * np.log(xy[i, j] / (xy[i].sum() * xy[:, j].sum()))
+        for i, j in itertools.product(*map(range, xy.shape))
+        if xy[i, j] > 0
     )
     assert mutual_information(law, 0, 1) == pytest.approx(direct, abs=1e-12)
     given_z = 0.0
@@ -52,7 +54,9 @@ def test_inequalities(law, seed):
     other = random_law(law.shape, np.random.default_rng(seed))
     assert kl_divergence(law, other) >= -1e-12
     assert kl_divergence(law, law) == pytest.approx(0, abs=1e-12)
-    assert kl_divergence(law, other) == pytest.approx(np.sum(stats.entropy(law.ravel(), other.ravel())), rel=1e-9, abs=1e-12)
+    assert kl_divergence(law, other) == pytest.approx(
+        np.sum(stats.entropy(law.ravel(), other.ravel())), rel=1e-9, abs=1e-12
+    )
     assert -1e-12 <= mutual_information(law, 0, (1, 2)) <= entropy(law, 0) + 1e-12
     assert entropy(law, 0, given=(1, 2)) <= entropy(law, 0, given=1) + 1e-12
 

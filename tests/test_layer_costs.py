@@ -25,9 +25,14 @@ def test_the_fast_scans_keep_less_than_the_loops():
     from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 
     draw = torch.Generator().manual_seed(0)
-    inputs = [torch.rand(shape, generator=draw).requires_grad_() for shape in ((1, 256, 4), (1, 256, 4), (4, 8), (1, 256, 8), (1, 256, 8))]
+    inputs = [
+        torch.rand(shape, generator=draw).requires_grad_()
+        for shape in ((1, 256, 4), (1, 256, 4), (4, 8), (1, 256, 8), (1, 256, 8))
+    ]
     inputs[2] = (-inputs[2]).detach().requires_grad_()
-    loop, fast = (saved_bytes(lambda scan=scan: scan(*inputs)[0], inputs) for scan in (selective_scan_loop, selective_scan))
+    loop, fast = (
+        saved_bytes(lambda scan=scan: scan(*inputs)[0], inputs) for scan in (selective_scan_loop, selective_scan)
+    )
     assert 0 < 4 * fast < loop
 
 
@@ -39,7 +44,9 @@ def test_what_the_fast_layers_keep_grows_no_faster_than_the_length(name):
     def kept(length):
         one = lambda *shape: torch.rand(1, length, *shape).requires_grad_()
         A = -torch.rand(32, 8) if name == "scan" else -torch.rand(4)
-        x, delta, B, C = (one(32), one(32), one(8), one(8)) if name == "scan" else (one(4, 8), one(4), one(1, 8), one(1, 8))
+        x, delta, B, C = (
+            (one(32), one(32), one(8), one(8)) if name == "scan" else (one(4, 8), one(4), one(1, 8), one(1, 8))
+        )
         function = selective_scan if name == "scan" else ssd
         return saved_bytes(lambda: function(x, delta, A, B, C)[0], [x, delta, A, B, C]), 4 * length * (32 + 32 + 2 * 8)
 

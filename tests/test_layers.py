@@ -49,7 +49,14 @@ def assert_same_function(fast, oracle, inputs, **options):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 2), st.integers(1, 70), st.integers(1, 3), st.integers(1, 4), st.sampled_from([1, 2**20]))
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 2),
+    st.integers(1, 70),
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.sampled_from([1, 2**20]),
+)
 def test_selective_scan_is_the_recurrence(seed, batch, length, channels, entries, budget):
     before = scan_torch.TILE_NUMBERS
     scan_torch.TILE_NUMBERS = budget  # 1: tiles of about √L tokens; large: the whole sequence
@@ -73,9 +80,16 @@ def test_strided_inputs_and_mixed_types_are_the_same_function():
     torch.testing.assert_close(selective_scan(v, delta, A, b, c)[0], y)
     narrow, _ = selective_scan(x.bfloat16(), delta.float(), A.float(), B.float(), C.float())
     assert narrow.dtype == torch.float32
-    torch.testing.assert_close(narrow, selective_scan(x.bfloat16().double(), delta, A, B, C)[0].float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        narrow, selective_scan(x.bfloat16().double(), delta, A, B, C)[0].float(), rtol=1e-4, atol=1e-4
+    )
     with torch.autocast("cpu", torch.bfloat16):  # does not reach inside the scan
-        torch.testing.assert_close(selective_scan(x.float(), delta.float(), A.float(), B.float(), C.float())[0], y.float(), rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            selective_scan(x.float(), delta.float(), A.float(), B.float(), C.float())[0],
+            y.float(),
+            rtol=1e-4,
+            atol=1e-4,
+        )
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
@@ -109,7 +123,15 @@ def test_memory_is_the_input_and_a_state_every_root_length(monkeypatch):
 
 
 @settings(max_examples=12, deadline=None)
-@given(st.integers(0, 1000), st.integers(1, 2), st.integers(1, 70), st.sampled_from([(1, 1), (4, 1), (4, 2)]), st.integers(1, 3), st.sampled_from([1, 7, 64]), st.sampled_from([1, 2**20]))
+@given(
+    st.integers(0, 1000),
+    st.integers(1, 2),
+    st.integers(1, 70),
+    st.sampled_from([(1, 1), (4, 1), (4, 2)]),
+    st.integers(1, 3),
+    st.sampled_from([1, 7, 64]),
+    st.sampled_from([1, 2**20]),
+)
 def test_ssd_is_the_recurrence(seed, batch, length, heads_groups, entries, chunk, budget):
     inputs = ssd_inputs(seed, batch, length, *heads_groups, 2, entries)
     before = ssd_chunks.TILE_NUMBERS["cpu"]
@@ -133,7 +155,11 @@ def test_the_duality_stays_finite_and_exact_at_extreme_steps(scale):
     inputs = [values.requires_grad_() for values in inputs]
     (y, state), (true_y, true_state) = ssd(*inputs), ssd_loop(*inputs)
     grads = torch.autograd.grad(y.sum() + state.sum(), inputs)
-    for got, expected in zip((y, state, *grads), (true_y, true_state, *torch.autograd.grad(true_y.sum() + true_state.sum(), inputs)), strict=True):
+    for got, expected in zip(
+        (y, state, *grads),
+        (true_y, true_state, *torch.autograd.grad(true_y.sum() + true_state.sum(), inputs)),
+        strict=True,
+    ):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
 
 
@@ -142,10 +168,14 @@ def test_the_convolution_is_that_of_pytorch(length, bias):
     torch.manual_seed(0)
     ours = CausalConv1d(5, 4, bias).double()
     x = torch.randn(2, length, 5, dtype=torch.float64, requires_grad=True)
-    theirs = torch.nn.functional.conv1d(x.transpose(1, 2), ours.weight, ours.bias, padding=3, groups=5)[..., :length].transpose(1, 2)
+    theirs = torch.nn.functional.conv1d(x.transpose(1, 2), ours.weight, ours.bias, padding=3, groups=5)[
+        ..., :length
+    ].transpose(1, 2)
     torch.testing.assert_close(ours(x), theirs)
     inputs = [x, *ours.parameters()]
-    for got, expected in zip(torch.autograd.grad(ours(x).sin().sum(), inputs), torch.autograd.grad(theirs.sin().sum(), inputs), strict=True):
+    for got, expected in zip(
+        torch.autograd.grad(ours(x).sin().sum(), inputs), torch.autograd.grad(theirs.sin().sum(), inputs), strict=True
+    ):
         torch.testing.assert_close(got, expected)
 
 
@@ -156,7 +186,9 @@ def test_segment_sum_keeps_digits_after_a_strong_decay():
 
 @pytest.mark.parametrize("wrong", ["delta", "A", "B"])
 def test_wrong_shapes_are_named(wrong):
-    inputs = dict(zip(["x", "delta", "A", "B", "C"], (values.detach() for values in scan_inputs(0, 1, 4, 3, 2)), strict=False))
+    inputs = dict(
+        zip(["x", "delta", "A", "B", "C"], (values.detach() for values in scan_inputs(0, 1, 4, 3, 2)), strict=False)
+    )
     inputs[wrong] = inputs[wrong][..., :1]
     with pytest.raises(ValueError, match="expected"):
         selective_scan(**inputs)
@@ -171,8 +203,19 @@ def test_a_state_of_size_zero_is_refused():
 # Older versions of transformers take the rms of the gated norm over all channels whatever the groups: there, parity is with one group.
 GROUPS = 2 if "group_size" in inspect.signature(MambaRMSNormGated.__init__).parameters else 1
 CONFIGS = {
-    "mamba": MambaConfig(vocab_size=31, hidden_size=16, state_size=4, num_hidden_layers=2, conv_kernel=4, use_mambapy=False),
-    "mamba2": Mamba2Config(vocab_size=31, hidden_size=16, state_size=4, num_hidden_layers=2, num_heads=4, head_dim=8, n_groups=GROUPS, chunk_size=8),
+    "mamba": MambaConfig(
+        vocab_size=31, hidden_size=16, state_size=4, num_hidden_layers=2, conv_kernel=4, use_mambapy=False
+    ),
+    "mamba2": Mamba2Config(
+        vocab_size=31,
+        hidden_size=16,
+        state_size=4,
+        num_hidden_layers=2,
+        num_heads=4,
+        head_dim=8,
+        n_groups=GROUPS,
+        chunk_size=8,
+    ),
 }
 THEIRS = {"mamba": MambaForCausalLM, "mamba2": Mamba2ForCausalLM}
 
@@ -192,7 +235,9 @@ def test_same_weights_same_outputs_and_gradients_as_transformers(kind, length):
     (got * weight).sum().backward()
     wanted = {name: value.grad for name, value in theirs.backbone.named_parameters()}
     for name, value in ours.named_parameters():
-        torch.testing.assert_close(value.grad, wanted[name], rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            value.grad, wanted[name], rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
+        )
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
@@ -203,7 +248,9 @@ def test_recomputation_uses_the_weights_of_the_forward_pass(kind):
     other = {name: (1.5 * value + 0.01).detach().requires_grad_() for name, value in model.named_parameters()}
     grads = torch.autograd.grad(torch.func.functional_call(model, other, (ids,)).square().sum(), list(other.values()))
     model.load_state_dict({name: value.detach() for name, value in other.items()})
-    for got, expected in zip(grads, torch.autograd.grad(model(ids).square().sum(), list(model.parameters())), strict=True):
+    for got, expected in zip(
+        grads, torch.autograd.grad(model(ids).square().sum(), list(model.parameters())), strict=True
+    ):
         torch.testing.assert_close(got, expected)
 
 

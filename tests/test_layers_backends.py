@@ -34,7 +34,11 @@ def assert_is_the_recurrence(backend, values, rtol):
     weight = torch.linspace(-1, 1, y.numel(), dtype=y.dtype, device=y.device).reshape(y.shape)
     loss = lambda y, state: (y * weight).sum() + state.sin().sum()
     grads = torch.autograd.grad(loss(y, state), values)
-    for got, expected in zip((y, state, *grads), (wanted, wanted_state, *torch.autograd.grad(loss(wanted, wanted_state), values)), strict=True):
+    for got, expected in zip(
+        (y, state, *grads),
+        (wanted, wanted_state, *torch.autograd.grad(loss(wanted, wanted_state), values)),
+        strict=True,
+    ):
         torch.testing.assert_close(got, expected, rtol=rtol, atol=rtol)
 
 
@@ -99,13 +103,17 @@ class TimeLast(torch.autograd.Function):
 def mamba_ssm(monkeypatch):
     calls = []
 
-    def selective_scan_fn(u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False, return_last_state=False):
+    def selective_scan_fn(
+        u, delta, A, B, C, D=None, z=None, delta_bias=None, delta_softplus=False, return_last_state=False
+    ):
         calls.append({"u": u.shape, "delta": delta.shape, "A": A.shape, "B": B.shape, "C": C.shape})
         assert all(value.is_contiguous() for value in (u, delta, A, B, C))
         assert D is None and z is None and delta_bias is None and not delta_softplus and return_last_state
         return TimeLast.apply(u, delta, A, B, C)
 
-    package, ops, interface = (ModuleType(name) for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.selective_scan_interface"))
+    package, ops, interface = (
+        ModuleType(name) for name in ("mamba_ssm", "mamba_ssm.ops", "mamba_ssm.ops.selective_scan_interface")
+    )
     interface.selective_scan_fn = selective_scan_fn
     for module in (package, ops, interface):
         monkeypatch.setitem(sys.modules, module.__name__, module)
@@ -120,7 +128,9 @@ def test_mamba_ssm_gets_its_layout_and_gives_ours(mamba_ssm):
     wanted, wanted_last = selective_scan_loop(*values)
     torch.testing.assert_close(y, wanted)
     torch.testing.assert_close(last, wanted_last)
-    for got, expected in zip(torch.autograd.grad(y.square().sum(), values), torch.autograd.grad(wanted.square().sum(), values), strict=True):
+    for got, expected in zip(
+        torch.autograd.grad(y.square().sum(), values), torch.autograd.grad(wanted.square().sum(), values), strict=True
+    ):
         torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -147,7 +157,12 @@ def test_absent_packages_are_named_with_their_install_line(monkeypatch):
 
 def parity_in_the_interpreter():
     """Runs in a process that was started with ``TRITON_INTERPRET=1``: Triton reads it when it is imported."""
-    for shape in ((1, 1, 1, 1), (2, 7, 3, 4), (1, 11, 3, 1), (2, 18, 70, 17)):  # the last: three blocks of channels, no power of two
+    for shape in (
+        (1, 1, 1, 1),
+        (2, 7, 3, 4),
+        (1, 11, 3, 1),
+        (2, 18, 70, 17),
+    ):  # the last: three blocks of channels, no power of two
         assert_is_the_recurrence("triton", inputs(*shape, torch.float64), 1e-8)
         print("parity", *shape)
 
@@ -156,7 +171,14 @@ def parity_in_the_interpreter():
 def test_triton_kernels_are_the_recurrence_in_the_interpreter():
     code = "import test_layers_backends as here; here.parity_in_the_interpreter()"
     environment = {**os.environ, "TRITON_INTERPRET": "1"}
-    done = subprocess.run([sys.executable, "-c", code], env=environment, cwd=Path(__file__).parent, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment,
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("parity") == 4
 
@@ -170,8 +192,13 @@ def test_triton_kernels_compile_for_a_gpu_that_is_not_here(monkeypatch, tmp_path
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     function = getattr(scan_triton, kernel)
-    signature = {name: "constexpr" if name in "DN" else "*fp32" if i < pointers else "i32" for i, name in enumerate(function.arg_names)}
-    done = triton.compile(ASTSource(fn=function, signature=signature, constexprs={"D": 64, "N": 16}), target=GPUTarget("cuda", 80, 32))
+    signature = {
+        name: "constexpr" if name in "DN" else "*fp32" if i < pointers else "i32"
+        for i, name in enumerate(function.arg_names)
+    }
+    done = triton.compile(
+        ASTSource(fn=function, signature=signature, constexprs={"D": 64, "N": 16}), target=GPUTarget("cuda", 80, 32)
+    )
     assert done.asm["cubin"]
 
 

@@ -11,7 +11,15 @@ import pandas as pd
 import pytest
 
 from l2m_utils import corpora, cost, measure
-from l2m_utils.bipartite_curves import PUBLISHED, beside_published, bipartite_curves, check_fit, contributions, record_name, save_curves
+from l2m_utils.bipartite_curves import (
+    PUBLISHED,
+    beside_published,
+    bipartite_curves,
+    check_fit,
+    contributions,
+    record_name,
+    save_curves,
+)
 from l2m_utils.curves import curve
 from l2m_utils.estimate import direct, vclub
 from l2m_utils.first_tokens import NgramTable, ngram_correction
@@ -32,8 +40,12 @@ SETTINGS = {"n_boot": 200, "seed": 0, "fit_from": 4}
 def chain_scores(tmp_path_factory):
     """A Markov chain through the whole pipeline, stored scores included: three long documents' worth of blocks."""
     tokens = CHAIN.sample(400, 64, np.random.default_rng(0))
-    stored = StoredScorer(ExactScorer(CHAIN, vocabulary=3, name="chain"), tmp_path_factory.mktemp("scores"), shard_tokens=8192)
-    return stored, evaluate(stored, plan(64, (2, 3, 4)), tokens, np.arange(400), np.random.default_rng(1), progress=False)
+    stored = StoredScorer(
+        ExactScorer(CHAIN, vocabulary=3, name="chain"), tmp_path_factory.mktemp("scores"), shard_tokens=8192
+    )
+    return stored, evaluate(
+        stored, plan(64, (2, 3, 4)), tokens, np.arange(400), np.random.default_rng(1), progress=False
+    )
 
 
 def test_contributions_are_those_of_the_estimators(chain_scores):
@@ -70,16 +82,29 @@ def test_curves_meet_a_source_that_is_known(chain_scores):
     assert (np.abs(made.estimates - truth) < 4.5 * error).all() and (error < truth / 8).all()
     assert (curves["vclub"].estimates > truth + 3 * curves["vclub"].replicates.std(axis=0)).all()
     assert [(key, made.name, made.ratio) for key, made in curves.items()] == [
-        ("uncorrected", "direct, uncorrected", 2), ("1-gram", "direct, 1-gram", 2), ("2-gram", "direct", 2), ("vclub", "vCLUB", 2),
-        ("direct-3", "direct", 3), ("vclub-3", "vCLUB", 3), ("direct-4", "direct", 4), ("vclub-4", "vCLUB", 4),
-    ]  # fmt: skip
+        ("uncorrected", "direct, uncorrected", 2),
+        ("1-gram", "direct, 1-gram", 2),
+        ("2-gram", "direct", 2),
+        ("vclub", "vCLUB", 2),
+        ("direct-3", "direct", 3),
+        ("vclub-3", "vCLUB", 3),
+        ("direct-4", "direct", 4),
+        ("vclub-4", "vCLUB", 4),
+    ]
     alone = curve(contributions(scores, list(scores.tokens), 3)["direct-4"], name="direct", ratio=4, **SETTINGS)
     assert curves["direct-4"].parameter("exponent") == alone.parameter("exponent")
 
 
 def test_a_plan_without_derangements_or_ratio_two():
     tokens = CHAIN.sample(40, 48, np.random.default_rng(3))
-    scores = evaluate(ExactScorer(CHAIN, vocabulary=3), plan(48, (3,), derangements=0), tokens, np.arange(40), np.random.default_rng(1), progress=False)
+    scores = evaluate(
+        ExactScorer(CHAIN, vocabulary=3),
+        plan(48, (3,), derangements=0),
+        tokens,
+        np.arange(40),
+        np.random.default_rng(1),
+        progress=False,
+    )
     curves = bipartite_curves(contributions(scores, list(tokens), 3), scores.plan, **SETTINGS)
     assert list(curves) == ["uncorrected", "1-gram", "2-gram"] and {made.ratio for made in curves.values()} == {3}
     assert beside_published({"vclub-3": curves["2-gram"]}).empty
@@ -91,11 +116,20 @@ def test_records_of_the_curves(chain_scores, tmp_path):
     run = Recorder("estimation/your-model", "smoke", "chain", folder=tmp_path)
     save_curves(run, curves, "the chain")
     values = load_values(tmp_path)
-    assert {identifier.split(":")[1] for identifier in values} == {record_name(key) for key in curves} | {"prefactor-direct", "prefactor-vclub"}
+    assert {identifier.split(":")[1] for identifier in values} == {record_name(key) for key in curves} | {
+        "prefactor-direct",
+        "prefactor-vclub",
+    }
     record = values["estimation/your-model:beta-vclub-ratio-4"]
-    assert record["value"] == curves["vclub-4"].parameter("exponent")[0] and record["model"] == "the chain" and record["interval"][0] < record["value"]
+    assert (
+        record["value"] == curves["vclub-4"].parameter("exponent")[0]
+        and record["model"] == "the chain"
+        and record["interval"][0] < record["value"]
+    )
     assert values["estimation/your-model:prefactor-direct"]["unit"] == "nats"
-    assert len(load_table("estimation/your-model", "curve", tmp_path)) == sum(len(made.lengths) for made in curves.values())
+    assert len(load_table("estimation/your-model", "curve", tmp_path)) == sum(
+        len(made.lengths) for made in curves.values()
+    )
     beside = beside_published(curves).set_index("estimator")
     assert beside.loc["vCLUB", "exponent, published"] == PUBLISHED["vclub"][1] == 0.71
     assert beside.loc["direct", "exponent"] == curves["2-gram"].parameter("exponent")[0]
@@ -115,17 +149,23 @@ def test_speed_and_what_is_left(tmp_path):
     with pytest.raises(ValueError, match="no finished shard"):
         cost.speed(stored.shards())
     pace = cost.score_first_shard(stored, wanted, tokens)
-    assert pace.tokens == 5 * 32 == stored.scored and pace.rate == pytest.approx(pace.tokens / summary(tmp_path)["seconds"].sum())
+    assert pace.tokens == 5 * 32 == stored.scored and pace.rate == pytest.approx(
+        pace.tokens / summary(tmp_path)["seconds"].sum()
+    )
     assert cost.remaining(stored, wanted, 20) == 20 * wanted.evaluations - 5 * 32
     evaluate(stored, wanted, tokens, np.arange(20), np.random.default_rng(0), progress=False)
-    assert stored.scored == stored.shards()["tokens"].sum() < 20 * wanted.evaluations  # the first shard was found again, twins were scored once
+    assert (
+        stored.scored == stored.shards()["tokens"].sum() < 20 * wanted.evaluations
+    )  # the first shard was found again, twins were scored once
 
 
 def test_hours_of_the_published_protocol():
     table = cost.protocol(500, cost.Speed(7200, 2.0, "a machine", "float32"), max_length=256)
     assert table["tokens a pair"].tolist() == [published_evaluations(256), plan(256).evaluations, plan(128).evaluations]
     np.testing.assert_allclose(table["hours"], 500 * table["tokens a pair"] / 3600 / 3600)
-    two = cost.speed(pd.DataFrame({"tokens": [1, 2], "seconds": [1.0, 0.5], "hardware": ["b", "a"], "dtype": "float32"}))
+    two = cost.speed(
+        pd.DataFrame({"tokens": [1, 2], "seconds": [1.0, 0.5], "hardware": ["b", "a"], "dtype": "float32"})
+    )
     assert (two.rate, two.hardware, two.dtype) == (2.0, "a; b", "float32")
 
 
@@ -151,8 +191,29 @@ def trained(tmp_path_factory):
 def command(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "CACHE", trained / "cache")
     monkeypatch.setattr("l2m_utils.tokens.CACHE", trained / "cache")
-    words = ["--model", str(trained / "model"), "--corpus", str(trained / "texts.jsonl"), "--folder", str(tmp_path / "scores"), "--tier", "smoke"]
-    return [*words, "--max-length", "64", "--blocks-per-document", "2", "--n-boot", "50", "--fit-from", "8", "--shard-tokens", "640"]
+    words = [
+        "--model",
+        str(trained / "model"),
+        "--corpus",
+        str(trained / "texts.jsonl"),
+        "--folder",
+        str(tmp_path / "scores"),
+        "--tier",
+        "smoke",
+    ]
+    return [
+        *words,
+        "--max-length",
+        "64",
+        "--blocks-per-document",
+        "2",
+        "--n-boot",
+        "50",
+        "--fit-from",
+        "8",
+        "--shard-tokens",
+        "640",
+    ]
 
 
 def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, monkeypatch):
@@ -169,7 +230,15 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     assert f"{shards['tokens'].sum():,} tokens scored in this run" in printed and "tokens/s" in printed
     assert set(shards["corpus"]) == {corpora.load(trained / "texts.jsonl").fingerprint} and set(shards["seed"]) == {0}
     values = load_values(tmp_path / "scores" / "records")
-    wanted = {"beta-direct", "beta-direct-uncorrected", "beta-direct-1-gram", "beta-vclub", "beta-direct-ratio-3", "beta-vclub-ratio-4", "nll"}
+    wanted = {
+        "beta-direct",
+        "beta-direct-uncorrected",
+        "beta-direct-1-gram",
+        "beta-vclub",
+        "beta-direct-ratio-3",
+        "beta-vclub-ratio-4",
+        "nll",
+    }
     wanted |= {"tokens-scored", "scoring-seconds", "protocol-published-tokens", "protocol-ours-seconds"}
     found = {identifier.split(":")[1]: record for identifier, record in values.items()}
     assert wanted <= found.keys() and found["protocol-published-tokens"]["value"] == 40_983
@@ -199,7 +268,18 @@ def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp
 
     server = servers.Server(answer)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    options = ["--backend", "server", "--url", server.url, "--tokenizer", str(trained / "model"), "--model", "mine", "--revision", "v1"]
+    options = [
+        "--backend",
+        "server",
+        "--url",
+        server.url,
+        "--tokenizer",
+        str(trained / "model"),
+        "--model",
+        "mine",
+        "--revision",
+        "v1",
+    ]
     try:
         assert measure.main([*command, *options, "--records", str(tmp_path / "served")]) == 0
     finally:

@@ -35,7 +35,10 @@ def test_the_steps_are_those_of_torch_to_the_digits_of_bfloat16():
     torch.manual_seed(0)
     ours = [nn.Parameter(torch.randn(shape)) for shape in ((16, 32), (32, 16), (16, 32))]
     theirs = [nn.Parameter(p.detach().clone()) for p in ours]
-    a, b = Muon(ours, 0.01, weight_decay=0.1), torch.optim.Muon(theirs, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw")
+    a, b = (
+        Muon(ours, 0.01, weight_decay=0.1),
+        torch.optim.Muon(theirs, lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    )
     before = [p.detach().clone() for p in ours]
     for _ in range(4):
         for p, q in zip(ours, theirs, strict=True):

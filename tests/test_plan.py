@@ -47,7 +47,9 @@ def test_the_scorer_is_fed_what_was_planned(ratios, shuffles):
         for row, partner in enumerate(records.partners):
             before = tokens[partner, :split].sum(axis=1, keepdims=True)
             np.testing.assert_allclose(records.crossed[column][row], -(before + np.cumsum(y, axis=1)) / 1000, rtol=1e-6)
-    assert records.conditional.shape == (6, wanted.max_length) and len(records.crossed) == (len(wanted.splits) if shuffles else 0)
+    assert records.conditional.shape == (6, wanted.max_length) and len(records.crossed) == (
+        len(wanted.splits) if shuffles else 0
+    )
 
 
 @settings(max_examples=60, deadline=None)
@@ -101,10 +103,24 @@ class Short:
         (lambda: plan(16, splits=(2, 2)), "duplicates"),
         (lambda: plan(16, splits=(9,)), "longer blocks"),
         (lambda: plan(16, derangements=-1), "negative"),
-        (lambda: evaluate(Tally(), plan(16), np.zeros((4, 8), int), np.arange(4), np.random.default_rng(0)), "at least 16"),
-        (lambda: evaluate(Tally(), plan(16), np.zeros((4, 16), int), np.arange(3), np.random.default_rng(0)), "3 documents"),
-        (lambda: evaluate(Tally(), plan(16), np.zeros((4, 16), int), np.zeros(4), np.random.default_rng(0)), "one document"),
-        (lambda: evaluate(Short(), plan(16), np.zeros((4, 16), int), np.arange(4), np.random.default_rng(0), progress=False), "one log-probability per token"),
+        (
+            lambda: evaluate(Tally(), plan(16), np.zeros((4, 8), int), np.arange(4), np.random.default_rng(0)),
+            "at least 16",
+        ),
+        (
+            lambda: evaluate(Tally(), plan(16), np.zeros((4, 16), int), np.arange(3), np.random.default_rng(0)),
+            "3 documents",
+        ),
+        (
+            lambda: evaluate(Tally(), plan(16), np.zeros((4, 16), int), np.zeros(4), np.random.default_rng(0)),
+            "one document",
+        ),
+        (
+            lambda: evaluate(
+                Short(), plan(16), np.zeros((4, 16), int), np.arange(4), np.random.default_rng(0), progress=False
+            ),
+            "one log-probability per token",
+        ),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

@@ -108,7 +108,10 @@ class Short(ByContext):
         (lambda: bipartite_from_importance(np.ones(5), 0), "n=0"),
         (lambda: importance_by_octave(Probe(np.ones((2, 4)), np.arange(2), 4, 1, 0.0)), "no octave"),
         (lambda: probe(ByContext(), -np.ones((2, 6), int), [0, 1], targets=2, stride=2, progress=False), "above 0"),
-        (lambda: probe(Short(), np.ones((2, 6), int), [0, 1], targets=2, stride=2, progress=False), r"2 arrays of \[3\] log-prob.*2 windows of 4 tokens"),
+        (
+            lambda: probe(Short(), np.ones((2, 6), int), [0, 1], targets=2, stride=2, progress=False),
+            r"2 arrays of \[3\] log-prob.*2 windows of 4 tokens",
+        ),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

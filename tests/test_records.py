@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from l2m_utils import records
-from l2m_utils.records import RecordError, Recorder, format_value, load_table, load_values, new_or_stored_table, stored_table, write_atomically
+from l2m_utils.records import (
+    Recorder,
+    RecordError,
+    format_value,
+    load_table,
+    load_values,
+    new_or_stored_table,
+    stored_table,
+    write_atomically,
+)
 
 matplotlib.use("Agg")
 
@@ -58,7 +67,9 @@ def test_tables_come_back_as_they_were(run, tmp_path):
 
 def test_the_best_published_tier_is_read(tmp_path):
     for tier, value in (("smoke", 1), ("gpu", 3), ("laptop", 2)):
-        Recorder("theory/example", tier, "books", folder=tmp_path / f"{tier}-books").table("runs", pd.DataFrame({"x": [value]}))
+        Recorder("theory/example", tier, "books", folder=tmp_path / f"{tier}-books").table(
+            "runs", pd.DataFrame({"x": [value]})
+        )
     frame, provenance = stored_table("theory/example", "runs", results=tmp_path)
     assert frame["x"].tolist() == [3] and provenance["tier"] == "gpu"
     with pytest.raises(RecordError, match="no published table 'runs' of theory/example .corpus wiki."):
@@ -103,7 +114,9 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(records.os, "fsync", full)
-    with pytest.raises(OSError, match=r"file cannot be written \(3 bytes\): No space left on device. Free some space") as raised:
+    with pytest.raises(
+        OSError, match=r"file cannot be written \(3 bytes\): No space left on device. Free some space"
+    ) as raised:
         write_atomically(path, b"new")
     assert raised.value.errno == errno.ENOSPC
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
@@ -116,7 +129,9 @@ def test_a_table_of_this_build_goes_before_the_published_one(tmp_path):
     import pandas as pd
 
     for folder, value in ((tmp_path / "results" / "laptop-none", 1), (tmp_path / "build", 2)):
-        assert value == 1 or new_or_stored_table("theory/example", "runs", tmp_path / "build", tmp_path / "results")[0]["x"].tolist() == [1]
+        assert value == 1 or new_or_stored_table("theory/example", "runs", tmp_path / "build", tmp_path / "results")[0][
+            "x"
+        ].tolist() == [1]
         Recorder("theory/example", "laptop", seed=value, folder=folder).table("runs", pd.DataFrame({"x": [value]}))
     table, provenance = new_or_stored_table("theory/example", "runs", tmp_path / "build", tmp_path / "results")
     assert table["x"].tolist() == [2] and provenance["seed"] == 2

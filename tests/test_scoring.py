@@ -20,7 +20,13 @@ from l2m_utils.scoring.transformers import TransformersScorer, weights_fingerpri
 VOCABULARY = 97
 IDS = dict(vocab_size=VOCABULARY, bos_token_id=1, eos_token_id=2, pad_token_id=2)
 SMALL = dict(
-    hidden_size=32, intermediate_size=48, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=64, **IDS
+    hidden_size=32,
+    intermediate_size=48,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    max_position_embeddings=64,
+    **IDS,
 )
 FAMILIES = {
     "gpt2": lambda: hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **IDS),
@@ -30,18 +36,45 @@ FAMILIES = {
     "gemma2": lambda: hf.Gemma2Config(head_dim=8, sliding_window=4, final_logit_softcapping=3.0, **SMALL),
     "gemma3": lambda: hf.Gemma3TextConfig(head_dim=8, sliding_window=4, final_logit_softcapping=3.0, **SMALL),
     "deepseek-v3": lambda: hf.DeepseekV3Config(
-        **SMALL | dict(num_key_value_heads=4), moe_intermediate_size=16, n_routed_experts=4, num_experts_per_tok=2, n_shared_experts=1,
-        n_group=2, topk_group=1, first_k_dense_replace=1, kv_lora_rank=8, q_lora_rank=8, qk_rope_head_dim=8, qk_nope_head_dim=8, v_head_dim=8,
+        **SMALL | dict(num_key_value_heads=4),
+        moe_intermediate_size=16,
+        n_routed_experts=4,
+        num_experts_per_tok=2,
+        n_shared_experts=1,
+        n_group=2,
+        topk_group=1,
+        first_k_dense_replace=1,
+        kv_lora_rank=8,
+        q_lora_rank=8,
+        qk_rope_head_dim=8,
+        qk_nope_head_dim=8,
+        v_head_dim=8,
     ),
     "mamba": lambda: hf.MambaConfig(hidden_size=16, state_size=4, num_hidden_layers=2, **IDS),
-    "mamba2": lambda: hf.Mamba2Config(hidden_size=16, state_size=8, num_heads=4, head_dim=8, n_groups=2, chunk_size=4, num_hidden_layers=2, **IDS),
-    "recurrent-gemma": lambda: hf.RecurrentGemmaConfig(
-        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4, lru_width=32, logits_soft_cap=3.0, **IDS
+    "mamba2": lambda: hf.Mamba2Config(
+        hidden_size=16, state_size=8, num_heads=4, head_dim=8, n_groups=2, chunk_size=4, num_hidden_layers=2, **IDS
     ),
-    "gpt-neox": lambda: hf.GPTNeoXConfig(**{key: value for key, value in SMALL.items() if key != "num_key_value_heads"}),
+    "recurrent-gemma": lambda: hf.RecurrentGemmaConfig(
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        lru_width=32,
+        logits_soft_cap=3.0,
+        **IDS,
+    ),
+    "gpt-neox": lambda: hf.GPTNeoXConfig(
+        **{key: value for key, value in SMALL.items() if key != "num_key_value_heads"}
+    ),
     "phi": lambda: hf.PhiConfig(**SMALL),  # a head with bias
     "opt": lambda: hf.OPTConfig(
-        hidden_size=32, word_embed_proj_dim=16, ffn_dim=48, num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=64, **IDS
+        hidden_size=32,
+        word_embed_proj_dim=16,
+        ffn_dim=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        max_position_embeddings=64,
+        **IDS,
     ),
     "cohere": lambda: hf.CohereConfig(logit_scale=0.25, **SMALL),  # logits multiplied
     "granite": lambda: hf.GraniteConfig(logits_scaling=4.0, **SMALL),  # logits divided
@@ -85,7 +118,9 @@ def pool(family: str) -> tuple[list[np.ndarray], list[np.ndarray]]:
     chunk_vocabulary=st.integers(1, 120),
 )
 def test_parity_with_full_logits(family, order, batch_tokens, chunk_tokens, chunk_vocabulary):
-    scorer = TransformersScorer(tiny(family), batch_tokens=batch_tokens, chunk_tokens=chunk_tokens, chunk_vocabulary=chunk_vocabulary)
+    scorer = TransformersScorer(
+        tiny(family), batch_tokens=batch_tokens, chunk_tokens=chunk_tokens, chunk_vocabulary=chunk_vocabulary
+    )
     assert isinstance(scorer, Scorer) and scorer.prefix_id == 1 and scorer.vocabulary == VOCABULARY
     sequences, expected = pool(family)
     scores = scorer.score([sequences[index] for index in order])
@@ -152,7 +187,9 @@ def test_bfloat16_weights_get_a_float32_head():
     found = scorer.score([sequence])[0]
     assert scorer.identity["dtype"] == "bfloat16"
     assert np.abs(found - exact[rows, sequence].numpy()).max() < 1e-5
-    assert np.abs(rounded[rows, sequence].numpy() - exact[rows, sequence].numpy()).max() > 1e-3  # what a bfloat16 head would give
+    assert (
+        np.abs(rounded[rows, sequence].numpy() - exact[rows, sequence].numpy()).max() > 1e-3
+    )  # what a bfloat16 head would give
 
 
 class CapOfItsOwn(hf.LlamaForCausalLM):
@@ -185,7 +222,11 @@ def test_a_head_that_is_no_linear_layer_is_refused():
 
 
 @pytest.mark.parametrize(
-    "error", [torch.OutOfMemoryError("CUDA out of memory"), RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")]
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+    ],
 )
 def test_batch_is_halved_when_memory_runs_out(monkeypatch, error):
     scorer = TransformersScorer(tiny("gpt2"), batch_tokens=48)
@@ -280,7 +321,9 @@ def words(automatic_bos: bool):
     tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
     if automatic_bos:
         tokenizer.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    return hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>", unk_token="<unk>")
+    return hf.PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<s>", eos_token="</s>", pad_token="</s>", unk_token="<unk>"
+    )
 
 
 @pytest.mark.parametrize("automatic_bos", [True, False])
@@ -326,7 +369,9 @@ def test_from_pretrained_local_folder(tmp_path):
     tokenizer = words(True)
     tokenizer.bos_token = None
     tokenizer.save_pretrained(tmp_path)
-    assert TransformersScorer.from_pretrained(str(tmp_path), dtype="float32").prefix_id == 2  # the tokenizer knows better than the configuration
+    assert (
+        TransformersScorer.from_pretrained(str(tmp_path), dtype="float32").prefix_id == 2
+    )  # the tokenizer knows better than the configuration
 
 
 def test_from_pretrained_refuses_what_cannot_be_repeated_or_trusted(tmp_path):

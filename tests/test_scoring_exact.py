@@ -86,4 +86,6 @@ def test_batches_hold_each_sequence_once_and_never_mix_lengths(lengths, batch_to
     assert all(len(kind) == 1 for kind in kinds)
     firsts = [kind.pop() for kind in kinds]
     assert firsts == sorted(firsts, reverse=True)
-    assert all(len(batch) == 1 or len(batch) * length <= batch_tokens for batch, length in zip(batches, firsts, strict=True))
+    assert all(
+        len(batch) == 1 or len(batch) * length <= batch_tokens for batch, length in zip(batches, firsts, strict=True)
+    )

@@ -64,7 +64,17 @@ def url(tmp_path):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [sys.executable, "-m", "llama_cpp.server", "--model", str(tmp_path / "tiny.gguf"), "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "llama_cpp.server",
+        "--model",
+        str(tmp_path / "tiny.gguf"),
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     with (tmp_path / "log").open("w") as log:
         process = subprocess.Popen([*command, "--logits_all", "true", "--n_ctx", "128"], stdout=log, stderr=log)
     try:
@@ -83,7 +93,9 @@ def url(tmp_path):
 
 def test_a_server_for_text_only_is_refused(url):
     body = {"prompt": "w1 w2 w3", "max_tokens": 1, "echo": True, "logprobs": 1}
-    request = urllib.request.Request(f"{url}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"})
+    request = urllib.request.Request(
+        f"{url}/completions", json.dumps(body).encode(), {"Content-Type": "application/json"}
+    )
     with urllib.request.urlopen(request, timeout=30) as response:  # it does score text
         assert json.loads(response.read())["choices"][0]["logprobs"]["token_logprobs"][0] is None
     with pytest.raises(ServerError, match="valid string"):

@@ -35,7 +35,9 @@ class Handler(BaseHTTPRequestHandler):
         content = content if isinstance(content, bytes) else json.dumps(content).encode()
         try:
             self.send_response(status)
-            for name, value in ({"Content-Type": "application/json", "Content-Length": str(len(content))} | headers).items():
+            for name, value in (
+                {"Content-Type": "application/json", "Content-Length": str(len(content))} | headers
+            ).items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(content)
@@ -62,9 +64,17 @@ def completion(ids: list[int], rows: np.ndarray, drop: int = 0, shift: int = 0, 
         "index": 0,
         "text": "",
         "finish_reason": "length",
-        "logprobs": {"token_logprobs": logprobs[drop:], "top_logprobs": alternatives[drop:], "tokens": [f"t{token}" for token in listed][drop:]},
+        "logprobs": {
+            "token_logprobs": logprobs[drop:],
+            "top_logprobs": alternatives[drop:],
+            "tokens": [f"t{token}" for token in listed][drop:],
+        },
     }
-    return {"object": "text_completion", "choices": [choice], "usage": {"prompt_tokens": len(ids) if usage is None else usage, "completion_tokens": 1}}
+    return {
+        "object": "text_completion",
+        "choices": [choice],
+        "usage": {"prompt_tokens": len(ids) if usage is None else usage, "completion_tokens": 1},
+    }
 
 
 def rows_of(ids: list[int]) -> np.ndarray:
@@ -153,7 +163,11 @@ def test_concurrency_is_bounded(serve, concurrency):
 
 def test_key_is_sent(serve, monkeypatch):
     seen = []
-    monkeypatch.setattr(Handler, "parse_request", lambda self, parse=Handler.parse_request: parse(self) and (seen.append(self.headers["Authorization"]) or True))
+    monkeypatch.setattr(
+        Handler,
+        "parse_request",
+        lambda self, parse=Handler.parse_request: parse(self) and (seen.append(self.headers["Authorization"]) or True),
+    )
     connect(serve(well), api_key="secret")
     assert set(seen) == {"Bearer secret"}
 
@@ -261,7 +275,9 @@ def only_generated(body):
 
 
 def retokenised(body):
-    merged = body["prompt"][:2] + [token for token, before in zip(body["prompt"][2:], body["prompt"][1:], strict=False) if (token + before) % 3]
+    merged = body["prompt"][:2] + [
+        token for token, before in zip(body["prompt"][2:], body["prompt"][1:], strict=False) if (token + before) % 3
+    ]
     return 200, {}, completion(merged, rows_of(merged))
 
 
@@ -304,9 +320,15 @@ BROKEN_CONTRACTS = {
     "prompt cut anew": (retokenised, "another list of tokens"),
     "automatic BOS": (second_bos, "another list of tokens"),
     "automatic BOS, right count": (silent_second_bos, "counted 26 prompt tokens for a prompt of 25"),
-    "prefix dropped": (lambda body: (200, {}, completion(body["prompt"], rows_of(body["prompt"]), drop=2)), "24 log-probabilities"),
+    "prefix dropped": (
+        lambda body: (200, {}, completion(body["prompt"], rows_of(body["prompt"]), drop=2)),
+        "24 log-probabilities",
+    ),
     "no log-probabilities": (without_logprobs, "gives no log-probabilities with echo"),
-    "shifted by one": (lambda body: (200, {}, completion(body["prompt"], rows_of(body["prompt"]), shift=1)), "shifted by one token"),
+    "shifted by one": (
+        lambda body: (200, {}, completion(body["prompt"], rows_of(body["prompt"]), shift=1)),
+        "shifted by one token",
+    ),
     "later tokens count": (looks_ahead, "changes the scores of earlier tokens"),
     "zeros": (zeros, "log-probability 0 for every token"),
     "no alternatives": (no_alternatives, "no top_logprobs"),
@@ -332,7 +354,13 @@ LATER = {
     "infinite": (spoiled(2, float("-inf")), "log-probability -inf at position 1"),
     "positive": (spoiled(3, 0.25), "log-probability 0.25 at position 2"),
     "null": (spoiled(2, None), "left out the log-probability of token 1 of 4"),
-    "wrong count": (lambda content: content["choices"][0]["logprobs"]["token_logprobs"].pop(0) or content["choices"][0]["logprobs"]["token_logprobs"].pop(0), "4 log-probabilities"),
+    "wrong count": (
+        lambda content: (
+            content["choices"][0]["logprobs"]["token_logprobs"].pop(0)
+            or content["choices"][0]["logprobs"]["token_logprobs"].pop(0)
+        ),
+        "4 log-probabilities",
+    ),
     "two choices": (lambda content: content["choices"].append(content["choices"][0]), "choices"),
 }
 

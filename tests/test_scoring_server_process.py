@@ -40,7 +40,9 @@ def serve_model() -> None:
 
 def test_server_process_agrees_with_the_model(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(PROJECT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
     try:
         import torch
         from transformers import AutoModelForCausalLM, GPT2Config
@@ -50,11 +52,22 @@ def test_server_process_agrees_with_the_model(tmp_path):
 
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            config = GPT2Config(vocab_size=VOCABULARY, n_embd=16, n_layer=1, n_head=2, n_positions=64, initializer_range=0.5, bos_token_id=1, eos_token_id=2)
+            config = GPT2Config(
+                vocab_size=VOCABULARY,
+                n_embd=16,
+                n_layer=1,
+                n_head=2,
+                n_positions=64,
+                initializer_range=0.5,
+                bos_token_id=1,
+                eos_token_id=2,
+            )
             model = AutoModelForCausalLM.from_config(config).eval()
         model.save_pretrained(tmp_path / "model")
         print(tmp_path / "model", file=process.stdin, flush=True)
-        scorer = ServerScorer(process.stdout.readline().strip(), "tiny", prefix_id=1, vocabulary=VOCABULARY, max_length=64)
+        scorer = ServerScorer(
+            process.stdout.readline().strip(), "tiny", prefix_id=1, vocabulary=VOCABULARY, max_length=64
+        )
         sequences = some_sequences(12)
         expected = TransformersScorer(model).score(sequences)
         for found in (scorer.score(sequences), score_all(scorer, sequences, tmp_path / "scores")):

@@ -44,7 +44,12 @@ class Flat:
 
 class SamplingParams:
     def __init__(self, *, max_tokens=16, prompt_logprobs=None, detokenize=True, flat_logprobs=False):
-        self.max_tokens, self.prompt_logprobs, self.detokenize, self.flat_logprobs = max_tokens, prompt_logprobs, detokenize, flat_logprobs
+        self.max_tokens, self.prompt_logprobs, self.detokenize, self.flat_logprobs = (
+            max_tokens,
+            prompt_logprobs,
+            detokenize,
+            flat_logprobs,
+        )
 
 
 class OldSamplingParams(SamplingParams):
@@ -65,7 +70,9 @@ class LLM:
         for prompt in prompts:
             ids = prompt["prompt_token_ids"]
             assert all(type(token) is int for token in ids) and len(ids) < self.arguments["max_model_len"]
-            entries = [{}] + [{now: Logprob(float(TABLE[before, now]), 1)} for before, now in zip(ids[:-1], ids[1:], strict=True)]
+            entries = [{}] + [
+                {now: Logprob(float(TABLE[before, now]), 1)} for before, now in zip(ids[:-1], ids[1:], strict=True)
+            ]
             if sampling.flat_logprobs:
                 found = Flat()
                 for entry in entries:
@@ -82,8 +89,16 @@ def scorer(request, monkeypatch) -> VllmScorer:
     module.LLM, module.SamplingParams = LLM, request.param
     monkeypatch.setitem(sys.modules, "vllm", module)
     return VllmScorer(
-        "someone/model", revision="abc", prefix_id=1, vocabulary=VOCABULARY, max_model_len=34, tensor_parallel_size=8,
-        pipeline_parallel_size=2, ray=True, max_num_batched_tokens=2048, quantization="fp8",
+        "someone/model",
+        revision="abc",
+        prefix_id=1,
+        vocabulary=VOCABULARY,
+        max_model_len=34,
+        tensor_parallel_size=8,
+        pipeline_parallel_size=2,
+        ray=True,
+        max_num_batched_tokens=2048,
+        quantization="fp8",
     )
 
 
@@ -103,7 +118,13 @@ def test_engine_is_asked_for_what_scoring_needs(scorer):
     assert (arguments["tensor_parallel_size"], arguments["pipeline_parallel_size"]) == (8, 2)
     assert arguments["distributed_executor_backend"] == "ray"
     assert arguments["max_num_batched_tokens"] == 2048 and arguments["max_model_len"] == 34
-    assert scorer.identity == {"backend": "vllm", "model": "someone/model", "revision": "abc", "dtype": "auto", "quantization": "fp8"}
+    assert scorer.identity == {
+        "backend": "vllm",
+        "model": "someone/model",
+        "revision": "abc",
+        "dtype": "auto",
+        "quantization": "fp8",
+    }
 
 
 def test_longer_than_the_context(scorer):

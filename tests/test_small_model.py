@@ -8,7 +8,16 @@ from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.small_model import Recipe, Rows, build, save, train
 from l2m_utils.sources.markov import MarkovChain
 
-TINY = Recipe(width=16, layers=1, heads=2, context=32, steps=60, batch_tokens=256, stages=((0.5, 16), (0.5, 32)), learning_rate=2e-2)
+TINY = Recipe(
+    width=16,
+    layers=1,
+    heads=2,
+    context=32,
+    steps=60,
+    batch_tokens=256,
+    stages=((0.5, 16), (0.5, 32)),
+    learning_rate=2e-2,
+)
 CHAIN = MarkovChain(np.array([[0.05, 0.9, 0.05], [0.05, 0.05, 0.9], [0.9, 0.05, 0.05]]))
 
 
@@ -108,7 +117,15 @@ def test_schedule_rises_and_falls():
         (lambda: train([np.array([1, 50] * 20)], 30, TINY, progress=False), "up to 50"),
         (lambda: train([np.array([1, 2] * 20)], 30, TINY, text_prefix=30, progress=False), "text_prefix 30"),
         (lambda: Rows([np.arange(3)], 0, 1, sentences=[]), "one for each of 1"),
-        (lambda: train([np.array([1, 2] * 40)], 3, Recipe(**{**TINY.__dict__, "learning_rate": 1e30, "warmup": 0.0}), progress=False), "lower the learning rate"),
+        (
+            lambda: train(
+                [np.array([1, 2] * 40)],
+                3,
+                Recipe(**{**TINY.__dict__, "learning_rate": 1e30, "warmup": 0.0}),
+                progress=False,
+            ),
+            "lower the learning rate",
+        ),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):

@@ -46,10 +46,18 @@ FAMILIES = {
     "parity": lambda rng: (parity_chain(rng.uniform(0.01, 0.99)), int(rng.integers(2, 10))),
     "mixture": lambda rng: (BernoulliMixture(*rng.uniform(0.2, 4, 2)), int(rng.integers(2, 10))),
     "additive": lambda rng: (AdditiveChain(some_weights(rng)), int(rng.integers(2, 11))),
-    "polynomial": lambda rng: (RandomPolynomial(int(rng.choice([2, 3, 5])), int(rng.integers(1, 3))), int(rng.integers(2, 6))),
+    "polynomial": lambda rng: (
+        RandomPolynomial(int(rng.choice([2, 3, 5])), int(rng.integers(1, 3))),
+        int(rng.integers(2, 6)),
+    ),
     "santa fe": lambda rng: (SantaFe(rng.uniform(1.05, 3), facts=int(rng.integers(1, 4))), int(rng.integers(2, 6))),
     "santa fe, flips": lambda rng: (
-        SantaFe(rng.uniform(1.05, 3), facts=int(rng.integers(1, 4)), flip=rng.uniform(0, 0.5), flip_exponent=rng.uniform(0, 2)),
+        SantaFe(
+            rng.uniform(1.05, 3),
+            facts=int(rng.integers(1, 4)),
+            flip=rng.uniform(0, 0.5),
+            flip_exponent=rng.uniform(0, 2),
+        ),
         int(rng.integers(2, 6)),
     ),
     "tree": lambda rng: (TreeSource(rows(rng, 2, 2)), int(rng.choice([2, 4, 8]))),
@@ -62,7 +70,9 @@ FAMILIES = {
 def pooled_two_point(joint, distance):
     """MI of the pair law averaged over positions, as measured from a text."""
     length = joint.ndim
-    pairs = [joint.sum(axis=tuple(t for t in range(length) if t not in (i, i + distance))) for i in range(length - distance)]
+    pairs = [
+        joint.sum(axis=tuple(t for t in range(length) if t not in (i, i + distance))) for i in range(length - distance)
+    ]
     return mutual_information(np.mean(pairs, axis=0))
 
 
@@ -79,7 +89,11 @@ def test_closed_forms_equal_enumeration(name, seed):
         truth = entropy(joint.sum(axis=y)) + entropy(joint.sum(axis=x)) - entropy(joint)
         assert source.bipartite_mi(length, split) == pytest.approx(truth, abs=1e-10)
     for distance in range(1, length):
-        pooled = source.two_point_mi(distance, length) if isinstance(source, (TreeSource, DyckWords)) else source.two_point_mi(distance)
+        pooled = (
+            source.two_point_mi(distance, length)
+            if isinstance(source, (TreeSource, DyckWords))
+            else source.two_point_mi(distance)
+        )
         assert pooled == pytest.approx(pooled_two_point(joint, distance), abs=1e-10)
     if hasattr(source, "conditional_entropy"):
         blocks = [entropy(joint.sum(axis=tuple(range(n, length)))) for n in range(length + 1)]
@@ -127,7 +141,9 @@ def test_dyck_and_tree_samples_at_length():
     rng = np.random.default_rng(5)
     words = DyckWords(3)
     logp = words.logprobs(words.sample(50, 400, rng)).sum(1)
-    count = 200 * np.log(3) + np.log(float(1)) + sum(np.log((200 + j) / j) for j in range(2, 201))  # log of Catalan(200) 3^200
+    count = (
+        200 * np.log(3) + np.log(float(1)) + sum(np.log((200 + j) / j) for j in range(2, 201))
+    )  # log of Catalan(200) 3^200
     assert logp == pytest.approx(-count, rel=1e-12)
     tree = TreeSource.binary(0.9)
     tokens = tree.sample(4000, 64, rng)
@@ -191,7 +207,9 @@ def test_quadrature_equals_hurwitz_tails(a):
 def test_checked_numbers_of_santa_fe():
     bits = [SantaFe(1.5).bipartite_mi(2 * n, n) / LOG2 for n in (16, 64, 256, 1024, 4096, 16384, 65536)]
     assert bits == pytest.approx([3.274, 8.871, 23.02, 58.72, 148.7, 375.4, 946.7], rel=5e-4)
-    assert local_exponents(4.0 ** np.arange(7), bits) == pytest.approx([0.719, 0.688, 0.675, 0.670, 0.668, 0.667], abs=6e-4)
+    assert local_exponents(4.0 ** np.arange(7), bits) == pytest.approx(
+        [0.719, 0.688, 0.675, 0.670, 0.668, 0.667], abs=6e-4
+    )
     assert SantaFe(2.0).two_point_mi(77) / LOG2 == pytest.approx(0.4, abs=1e-12)
     assert SantaFe(1.25).two_point_mi(1) / LOG2 == pytest.approx(0.0635, abs=5e-5)
     assert SantaFe(2.0).bipartite_mi(2 * 65536, 65536) / LOG2 == pytest.approx(206.7, abs=0.05)
@@ -237,7 +255,9 @@ def test_memory_of_facts():
     for bits in (1, 10, 100):
         assert source.captured(2048, bits) <= bits * LOG2
     assert source.excess_loss(0) == pytest.approx(LOG2)
-    assert local_exponents([10**5, 10**6], [source.excess_loss(10**5), source.excess_loss(10**6)])[0] == pytest.approx(-0.5, abs=1e-3)
+    assert local_exponents([10**5, 10**6], [source.excess_loss(10**5), source.excess_loss(10**6)])[0] == pytest.approx(
+        -0.5, abs=1e-3
+    )
     assert SantaFe(1.5, facts=10).excess_loss(10) == 0
 
 
@@ -313,7 +333,9 @@ def test_long_memory_gaussian():
     length, split = 60, 23
     covariance = toeplitz(source.autocorrelation(length - 1))
     halves = np.linalg.slogdet(covariance[:split, :split])[1] + np.linalg.slogdet(covariance[split:, split:])[1]
-    assert source.bipartite_mi(length, split) == pytest.approx((halves - np.linalg.slogdet(covariance)[1]) / 2, abs=1e-10)
+    assert source.bipartite_mi(length, split) == pytest.approx(
+        (halves - np.linalg.slogdet(covariance)[1]) / 2, abs=1e-10
+    )
     growth = (source.bipartite_mi(4096, 2048) - source.bipartite_mi(2048, 1024)) / np.log(2)
     assert growth == pytest.approx(1 / 32, abs=2e-4)
     values = source.sample(5, 40, np.random.default_rng(0))
@@ -323,8 +345,12 @@ def test_long_memory_gaussian():
     assert std[39] == pytest.approx(inverse[39, 39] ** -0.5, abs=1e-10)
     many = source.sample(20_000, 6, np.random.default_rng(1))
     assert np.cov(many.T) == pytest.approx(toeplitz(source.autocorrelation(5)), abs=0.04)
-    hidden_spectrum = StationaryGaussian(lambda t: np.where(t == 0, 1.0, np.where(t == 1, 0.5, 0.0)))  # embeds badly, Cholesky works
-    assert np.cov(hidden_spectrum.sample(20_000, 4, np.random.default_rng(2)).T) == pytest.approx(toeplitz([1, 0.5, 0, 0]), abs=0.04)
+    hidden_spectrum = StationaryGaussian(
+        lambda t: np.where(t == 0, 1.0, np.where(t == 1, 0.5, 0.0))
+    )  # embeds badly, Cholesky works
+    assert np.cov(hidden_spectrum.sample(20_000, 4, np.random.default_rng(2)).T) == pytest.approx(
+        toeplitz([1, 0.5, 0, 0]), abs=0.04
+    )
 
 
 @pytest.mark.parametrize(

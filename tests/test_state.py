@@ -12,7 +12,16 @@ import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
-from l2m_utils.state import Architecture, Growth, HistoryState, StateError, Term, TextLaw, architecture_of, history_state
+from l2m_utils.state import (
+    Architecture,
+    Growth,
+    HistoryState,
+    StateError,
+    Term,
+    TextLaw,
+    architecture_of,
+    history_state,
+)
 from l2m_utils.state import published as formulas
 from l2m_utils.state.atlas import architectures, atlas, family, kinds_counted, plain, short
 from l2m_utils.state.catalogue import MODELS, config_of, model, models
@@ -83,8 +92,19 @@ def test_state_never_shrinks_and_grows_at_most_linearly(architecture, a, b):
 
 @given(st.integers(1, 10**12))
 def test_growth_formulas_agree_with_counts(length):
-    for growth in (Growth("tokens"), Growth("window", 77), Growth("chunks", 3), Growth("chunks", 3, cap=5), Growth("chunks", 4, offset=9, cap=8)):
-        text = growth.formula.replace("⌊", "math.floor(").replace("⌋", ")").replace("(L − 9)₊", "max(L - 9, 0)").replace(" / ", " // ")
+    for growth in (
+        Growth("tokens"),
+        Growth("window", 77),
+        Growth("chunks", 3),
+        Growth("chunks", 3, cap=5),
+        Growth("chunks", 4, offset=9, cap=8),
+    ):
+        text = (
+            growth.formula.replace("⌊", "math.floor(")
+            .replace("⌋", ")")
+            .replace("(L − 9)₊", "max(L - 9, 0)")
+            .replace(" / ", " // ")
+        )
         assert eval(text, {"L": length, "min": min, "max": max, "math": math}) == growth.count(length)
     assert Growth("levels").count(length) == len(bin(length)) - 2
 
@@ -94,7 +114,11 @@ def test_bytes_round_up_and_scale_with_bits():
     assert (state.bytes(), state.bytes(4), state.bytes(32)) == (6, 2, 12)
     assert model("GPT-2 small").at(1024).gib() == pytest.approx(36 / 1024)
     jamba = model("Jamba-v0.1").at(1000)
-    assert sum(jamba.bytes_by_kind().values()) == jamba.bytes() and set(jamba.bytes_by_kind()) == {"attention", "recurrent", "convolution"}
+    assert sum(jamba.bytes_by_kind().values()) == jamba.bytes() and set(jamba.bytes_by_kind()) == {
+        "attention",
+        "recurrent",
+        "convolution",
+    }
     for method in (state.bytes, state.bytes_by_kind):
         with pytest.raises(StateError, match="bits_per_entry"):
             method(0)
@@ -193,7 +217,10 @@ def test_multimodal_wrappers_use_their_text_part():
 
 def test_window_longer_than_the_text_counts_the_text():
     config = transformers.MistralConfig(sliding_window=4096, num_hidden_layers=2)
-    assert history_state(config, 100).elements == history_state(transformers.MistralConfig(sliding_window=None, num_hidden_layers=2), 100).elements
+    assert (
+        history_state(config, 100).elements
+        == history_state(transformers.MistralConfig(sliding_window=None, num_hidden_layers=2), 100).elements
+    )
 
 
 @pytest.mark.parametrize("length", [0, -3, 1.5, "many", None, float("nan"), float("inf")])
@@ -262,8 +289,14 @@ def test_atlas_rows_and_text():
     llama = next(line for line in text.splitlines() if line.startswith("Llama-3.1-405B"))
     assert "258G" in llama and "satisfied for all L" in llama
     assert {family(one) for one in architectures()} == {
-        "full attention", "latent attention", "window only", "linear attention", "state space / recurrent", "memory", "hybrid",
-    }  # fmt: skip
+        "full attention",
+        "latent attention",
+        "window only",
+        "linear attention",
+        "state space / recurrent",
+        "memory",
+        "hybrid",
+    }
     assert short(0) == "0" and short(1e18).endswith("P")
 
 
@@ -309,9 +342,13 @@ def test_interactive_page_in_a_browser(tmp_path):
     from l2m_utils.state.interactive import page
 
     rows = architectures()
-    (tmp_path / "atlas.html").write_text('<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED, {family(one): "#123456" for one in rows}))
+    (tmp_path / "atlas.html").write_text(
+        '<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED, {family(one): "#123456" for one in rows})
+    )
     with sync_api.sync_playwright() as tool:
-        chrome = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"])
+        chrome = tool.chromium.launch(
+            executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+        )
         tab, asked, broken = chrome.new_page(), [], []
         tab.on("request", lambda request: asked.append(request.url))
         tab.on("pageerror", lambda error: broken.append(str(error)))
@@ -320,7 +357,9 @@ def test_interactive_page_in_a_browser(tmp_path):
         assert f"Of {len(rows)} architectures" in before
         always = sum(one.exponent >= 0.76 for one in rows)
         assert f"and {always} at every length" in before
-        tab.evaluate("e => { const s = document.getElementById('l2m-atlas-bits'); s.value = -1; s.dispatchEvent(new Event('input')); }")
+        tab.evaluate(
+            "e => { const s = document.getElementById('l2m-atlas-bits'); s.value = -1; s.dispatchEvent(new Event('input')); }"
+        )
         assert tab.inner_text("#l2m-atlas-count") != before
         tab.focus("polyline[aria-label^='Mamba2-2.7B']")
         card = tab.inner_text("#l2m-atlas p[aria-live]")

@@ -37,7 +37,11 @@ def test_a_wrong_declaration_is_caught(monkeypatch):
     """The check can fail: count one head too few and it does."""
     import l2m_utils.state.transformers_configs as configs
 
-    monkeypatch.setitem(configs.READERS, "gpt2", lambda config: [configs.Term("attention", config.n_layer, config.n_embd, configs.TOKENS)])
+    monkeypatch.setitem(
+        configs.READERS,
+        "gpt2",
+        lambda config: [configs.Term("attention", config.n_layer, config.n_embd, configs.TOKENS)],
+    )
     assert not verify("gpt2").exact
 
 

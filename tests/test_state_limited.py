@@ -23,7 +23,10 @@ from l2m_utils.state_limited import (
 )
 from l2m_utils.state_limited_bounds import bottleneck, canonical_correlations, directions_needed, window_bound
 
-BOTH = {family: {length: HierarchicalGaussian.from_length(length, family).covariance() for length in (4, 16, 64)} for family in COPIES}
+BOTH = {
+    family: {length: HierarchicalGaussian.from_length(length, family).covariance() for length in (4, 16, 64)}
+    for family in COPIES
+}
 
 
 def conditional_variance(covariance, maps, t):
@@ -60,7 +63,10 @@ def random_correlation(seed, length=6):
 def test_the_recursion_that_is_returned_has_the_loss_that_is_claimed(family, sees_token):
     for length, d in ((4, 1), (4, 2), (16, 1), (16, 3)):
         covariance = BOTH[family][length]
-        for predictor in (best_greedy(covariance, [d], sees_token=sees_token)[0], optimise(covariance, d, greedy(covariance, d, 4, sees_token=sees_token), steps=20)):
+        for predictor in (
+            best_greedy(covariance, [d], sees_token=sees_token)[0],
+            optimise(covariance, d, greedy(covariance, d, 4, sees_token=sees_token), steps=20),
+        ):
             steps = recursions(covariance, predictor)
             assert all(F.shape[0] <= d and F.shape[0] == len(g) for F, g in steps)
             assert np.allclose(dense_loss(covariance, steps, sees_token), predictor.kl, atol=1e-9)
@@ -84,7 +90,9 @@ def test_one_block_of_four_needs_one_number():
     assert greedy(BOTH["sub-volume"][4], 1, 4).mean == pytest.approx(0, abs=1e-12)
 
 
-@pytest.mark.parametrize("covariance", [random_correlation(3, 4), random_correlation(8, 4), BOTH["sub-volume"][16][6:10, 6:10]])
+@pytest.mark.parametrize(
+    "covariance", [random_correlation(3, 4), random_correlation(8, 4), BOTH["sub-volume"][16][6:10, 6:10]]
+)
 def test_optimum_of_one_number_over_four_positions_by_brute_force(covariance):
     """z_1 = x_1, z_2 and z_3 mix two numbers: two angles are all the freedom there is."""
 
@@ -97,7 +105,9 @@ def test_optimum_of_one_number_over_four_positions_by_brute_force(covariance):
     start = min(itertools.product(grid, grid), key=lambda pair: loss(np.array(pair)))
     best = minimize(loss, start, method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-13}).fun
     assert optimise(covariance, 1).mean == pytest.approx(best, abs=1e-9)
-    assert best > 1e-4 and best == pytest.approx(window_bound(covariance, [1])[0], rel=0.02)  # here the bound leaves (almost) nothing
+    assert best > 1e-4 and best == pytest.approx(
+        window_bound(covariance, [1])[0], rel=0.02
+    )  # here the bound leaves (almost) nothing
     assert best >= window_bound(covariance, [1])[0] - 1e-9
 
 
@@ -131,7 +141,7 @@ def test_window_bound_is_the_best_of_all_partitions(sees_token):
             return 0.0
         root = [np.linalg.inv(np.linalg.cholesky(law[np.ix_(part, part)])) for part in (past, window)]
         rho = np.linalg.svd(root[0] @ law[np.ix_(past, window)] @ root[1].T, compute_uv=False)
-        return float(-0.5 * np.log1p(-rho[d:] ** 2).sum())
+        return float(-0.5 * np.log1p(-(rho[d:] ** 2)).sum())
 
     for d in (0, 1, 2):
         best = 0.0
@@ -162,7 +172,10 @@ def test_other_starts_end_at_the_same_loss():
     covariance = BOTH["sub-volume"][16]
     for d in (1, 2, 3):
         first = best_greedy(covariance, [d])[0]
-        ends = [optimise(covariance, d, first, noise=noise, seed=seed).mean for noise, seed in ((0.0, 0), (0.5, 1), (0.5, 2))]
+        ends = [
+            optimise(covariance, d, first, noise=noise, seed=seed).mean
+            for noise, seed in ((0.0, 0), (0.5, 1), (0.5, 2))
+        ]
         assert max(ends) < 1.01 * min(ends)
 
 
@@ -223,7 +236,9 @@ def test_bounds_in_nats_fall_from_the_memoryless_loss_to_nothing():
 def test_closed_form_and_its_inverse():
     assert closed_form(16, 4) == closed_form(64, 13) == closed_form(16, 2, "logarithmic") == 0
     assert closed_form(64, 1) == pytest.approx(memoryless_loss(64) - memoryless_loss(4))
-    assert closed_form(64, 1, "logarithmic") == pytest.approx(memoryless_loss(64, "logarithmic") - memoryless_loss(4, "logarithmic"))
+    assert closed_form(64, 1, "logarithmic") == pytest.approx(
+        memoryless_loss(64, "logarithmic") - memoryless_loss(4, "logarithmic")
+    )
     for d in (0.3, 2.0, 7.5):
         assert effective_dimension(closed_form(64, d), 64) == pytest.approx(d, abs=1e-6)
     assert effective_dimension(1.0, 64) == 0 and np.isnan(effective_dimension(0.0, 64))

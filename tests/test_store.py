@@ -69,7 +69,9 @@ class Nursery:
     def __enter__(self):
         environment = {**os.environ, "PYTHONPATH": str(records.PROJECT), "OMP_NUM_THREADS": "1"}
         command = [sys.executable, __file__]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+        self.process = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+        )
         return self
 
     def __exit__(self, *error):
@@ -103,7 +105,9 @@ def nursery() -> None:
         if pid == 0:
             code = 1
             try:
-                scores = score_all(scorer_of(Slow(Path(log), seconds)), sequences_of(shards), folder, shard_tokens=SHARD_TOKENS)
+                scores = score_all(
+                    scorer_of(Slow(Path(log), seconds)), sequences_of(shards), folder, shard_tokens=SHARD_TOKENS
+                )
                 answer.write_text(digest(scores))
                 code = 0
             finally:
@@ -234,7 +238,9 @@ def test_disk_full(tmp_path, monkeypatch):
     source = Slow()
     scores = score_all(scorer_of(source), sequences, tmp_path, shard_tokens=SHARD_TOKENS)
     assert source.asked == 4 and len(shards_in(tmp_path)) == 6
-    assert all(np.array_equal(row, known) for row, known in zip(scores, scorer_of(Slow()).score(sequences), strict=True))
+    assert all(
+        np.array_equal(row, known) for row, known in zip(scores, scorer_of(Slow()).score(sequences), strict=True)
+    )
 
 
 def test_order_duplicates_and_sequences_added_later(tmp_path):
@@ -257,7 +263,12 @@ def test_models_and_prefixes_do_not_share_shards(tmp_path):
 
     sequences = [[1, 2, 3]]
     asked = []
-    for make in (lambda s: ExactScorer(s, name="a"), lambda s: ExactScorer(s, name="b"), lambda s: Other(s, name="a"), lambda s: ExactScorer(s, name="a")):
+    for make in (
+        lambda s: ExactScorer(s, name="a"),
+        lambda s: ExactScorer(s, name="b"),
+        lambda s: Other(s, name="a"),
+        lambda s: ExactScorer(s, name="a"),
+    ):
         source = Slow()
         score_all(make(source), sequences, tmp_path)
         asked.append(source.asked)

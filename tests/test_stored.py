@@ -98,7 +98,9 @@ def nursery() -> None:
 @pytest.fixture(scope="module")
 def children():
     environment = {**os.environ, "PYTHONPATH": str(records.PROJECT), "OMP_NUM_THREADS": "1"}
-    process = subprocess.Popen([sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        [sys.executable, __file__], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
     def ask(order) -> int:
         print(json.dumps(order), file=process.stdin, flush=True)
@@ -123,7 +125,14 @@ def test_it_is_a_scorer_and_gives_what_the_model_gives(tmp_path):
     plain, kept = Noted(), stored(Noted(), tmp_path)
     assert isinstance(kept, Scorer)
     assert digest(run(kept)) == digest(run(plain))
-    assert 0 < kept.scored == kept.scorer.tokens == kept.shards()["tokens"].sum() <= BLOCKS * WANTED.evaluations == plain.tokens
+    assert (
+        0
+        < kept.scored
+        == kept.scorer.tokens
+        == kept.shards()["tokens"].sum()
+        <= BLOCKS * WANTED.evaluations
+        == plain.tokens
+    )
 
 
 @pytest.mark.parametrize("fail_at", [0, 1, 5, 17, 30])
@@ -139,7 +148,10 @@ def test_interrupted_inside_the_scorer_and_resumed(tmp_path, fail_at):
     assert len(finished) == first.scorer.calls == fail_at
     second = stored(Noted(), tmp_path / "cut")
     assert digest(run(second)) == expected
-    assert shards_in(tmp_path / "cut") == shards_in(tmp_path / "whole") and finished.items() <= shards_in(tmp_path / "cut").items()
+    assert (
+        shards_in(tmp_path / "cut") == shards_in(tmp_path / "whole")
+        and finished.items() <= shards_in(tmp_path / "cut").items()
+    )
     assert first.scored + second.scored == whole.scored == second.shards()["tokens"].sum()
     third = stored(Noted(fail_at=0), tmp_path / "cut")  # may not be asked for anything
     assert digest(run(third)) == expected and third.scored == 0
@@ -182,14 +194,19 @@ def test_shards_are_those_of_this_model_seed_and_corpus(tmp_path):
     mine = stored(Noted(), tmp_path)
     assert mine.shards().empty
     mine.score([[1, 2, 3], [4, 5, 6]])
-    others = [StoredScorer(Noted(), tmp_path, seed=3, corpus="c0ffee"), StoredScorer(Noted(), tmp_path, corpus="c0ffee")]
+    others = [
+        StoredScorer(Noted(), tmp_path, seed=3, corpus="c0ffee"),
+        StoredScorer(Noted(), tmp_path, corpus="c0ffee"),
+    ]
     named = Noted()
     named.identity = {**Noted.identity, "model": "other"}
     others.append(stored(named, tmp_path))
     for number, other in enumerate(others):
         other.score([[1, 2, 3, 4, number]])
     assert len(summary(tmp_path)) == 4
-    assert mine.shards()["tokens"].tolist() == [6] and [other.shards()["tokens"].tolist() for other in others] == [[5]] * 3
+    assert (
+        mine.shards()["tokens"].tolist() == [6] and [other.shards()["tokens"].tolist() for other in others] == [[5]] * 3
+    )
     assert mine.shards()["seed"].tolist() == [2] and mine.shards()["corpus"].tolist() == ["c0ffee"]
 
 

@@ -19,10 +19,20 @@ def planted(seed, budgets=(100, 200, 400, 800), seeds=(0, 1, 2), documents=30, n
                 if model == "a":
                     level = level + 0.5 - 0.2 * np.log2(budget / 100)
                 nll = np.repeat(level, 16) * 3
-                frames.append(pd.DataFrame({
-                    "model": model, "budget": budget, "seed": number, "document": np.repeat(np.arange(documents), 16), "position": np.tile(np.arange(1, 17), documents),
-                    "nll_sum": nll, "near_sum": nll + 3 * 0.1 * np.log2(budget / 200), "samples": 3,
-                }))  # fmt: skip
+                frames.append(
+                    pd.DataFrame(
+                        {
+                            "model": model,
+                            "budget": budget,
+                            "seed": number,
+                            "document": np.repeat(np.arange(documents), 16),
+                            "position": np.tile(np.arange(1, 17), documents),
+                            "nll_sum": nll,
+                            "near_sum": nll + 3 * 0.1 * np.log2(budget / 200),
+                            "samples": 3,
+                        }
+                    )
+                )
     return bands(pd.concat(frames, ignore_index=True))
 
 
@@ -64,7 +74,9 @@ def test_drawing_seeds_again_widens_the_interval():
     runs = pd.DataFrame({"budget": [100] * 3 + [400] * 3, "seed": [0, 1, 2] * 2})
     values = np.array([1.0, 1.2, 0.8, 0.5, 0.7, 0.3])
     spread = trend(runs, values[:, None] @ np.ones((1, 8)), np.ones((6, 8)), n_boot=400)
-    one_each = trend(runs.assign(seed=0).iloc[[0, 3]], values[[0, 3], None] @ np.ones((1, 8)), np.ones((2, 8)), n_boot=400)
+    one_each = trend(
+        runs.assign(seed=0).iloc[[0, 3]], values[[0, 3], None] @ np.ones((1, 8)), np.ones((2, 8)), n_boot=400
+    )
     assert np.ptp(one_each.slope_interval) == pytest.approx(0, abs=1e-12)
     # A mean of three draws from three has variance 0.0267 / 3; two of them make the slope over two doublings.
     assert np.ptp(spread.slope_interval) == pytest.approx(2 * 1.96 * np.sqrt(2 * 0.0267 / 3) / 2, rel=0.35)

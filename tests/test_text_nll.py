@@ -13,13 +13,33 @@ from hypothesis import strategies as st
 from l2m_utils.configurations import TEXT, text_parameters
 from l2m_utils.corpora import Corpus, CorpusError, Document
 from l2m_utils.records import load_table
-from l2m_utils.text_nll import comparisons, crossing, curve, difference, far_gain, find_crossing, mean_between, smoothing_matrix, sums_and_counts
 from l2m_utils.text_model import KINDS, Recipe, TextModel, make, optimizers, token_losses
+from l2m_utils.text_nll import (
+    comparisons,
+    crossing,
+    curve,
+    difference,
+    far_gain,
+    find_crossing,
+    mean_between,
+    smoothing_matrix,
+    sums_and_counts,
+)
 from l2m_utils.text_training import Job, compare, fit, main, prepare, rows_from_sentences, score
 from l2m_utils.tokens import TokenCorpus
 from l2m_utils.training import TrainingError
 
-TINY = Recipe(layers=1, width=32, context=24, vocabulary=270, steps=4, batch=2, rates=(1e-3, 3e-3), search=2, samples_per_document=3)
+TINY = Recipe(
+    layers=1,
+    width=32,
+    context=24,
+    vocabulary=270,
+    steps=4,
+    batch=2,
+    rates=(1e-3, 3e-3),
+    search=2,
+    samples_per_document=3,
+)
 
 
 @given(st.integers(1, 60), st.floats(0, 6))
@@ -35,10 +55,15 @@ def test_smoothing_windows(length, octaves):
 
 def frame(model, values, samples=2):
     d, length = values.shape
-    return pd.DataFrame({
-        "model": model, "document": np.repeat(np.arange(d), length), "position": np.tile(np.arange(1, length + 1), d),
-        "nll_sum": (values * samples).ravel(), "samples": samples,
-    })  # fmt: skip
+    return pd.DataFrame(
+        {
+            "model": model,
+            "document": np.repeat(np.arange(d), length),
+            "position": np.tile(np.arange(1, length + 1), d),
+            "nll_sum": (values * samples).ravel(),
+            "samples": samples,
+        }
+    )
 
 
 def test_a_planted_crossing_is_found_within_its_interval():
@@ -46,11 +71,20 @@ def test_a_planted_crossing_is_found_within_its_interval():
     d, length, at = 40, 200, 60
     hardness = rng.normal(5, 1, (d, 1))  # the text is far more variable than the models differ
     gap = 0.3 * np.log(at / np.arange(1, length + 1))
-    table = pd.concat([frame("a", hardness + gap + rng.normal(0, 0.3, (d, length))), frame("b", hardness + rng.normal(0, 0.3, (d, length)))])
+    table = pd.concat(
+        [
+            frame("a", hardness + gap + rng.normal(0, 0.3, (d, length))),
+            frame("b", hardness + rng.normal(0, 0.3, (d, length))),
+        ]
+    )
     found = difference(table, "a", "b", octaves=0.5, n_boot=200)
     cross = find_crossing(found, d)
-    assert cross.share == 1.0 and cross.interval[0] < at < cross.interval[1] and cross.interval[1] - cross.interval[0] < 25
-    assert np.sqrt(np.mean((found.mean - gap)[10:-10] ** 2)) < 0.04  # pairing removed the hardness, whose standard error alone is 0.16
+    assert (
+        cross.share == 1.0 and cross.interval[0] < at < cross.interval[1] and cross.interval[1] - cross.interval[0] < 25
+    )
+    assert (
+        np.sqrt(np.mean((found.mean - gap)[10:-10] ** 2)) < 0.04
+    )  # pairing removed the hardness, whose standard error alone is 0.16
     assert (found.high - found.low)[20:-40].max() < 0.15
     alone = curve(*sums_and_counts(table, "a"), n_boot=200)
     assert (alone.high - alone.low).min() > 0.4
@@ -117,7 +151,9 @@ def test_rows_start_at_sentences_behind_the_prefix_and_lie_anywhere_in_the_conte
     rows = rows.numpy()
     assert (rows[:, 0] == 0).all() and set(rows[:, 1]) == {1, 8, 100} and (np.diff(rows[:, 1:]) == 1).all()
     assert set(start.flatten().tolist()) == set(range(19))
-    assert (rows_from_sentences(learn, replace(TINY, context=6))(0, 5, 6)[1] == 0).all()  # a whole context has one place
+    assert (
+        rows_from_sentences(learn, replace(TINY, context=6))(0, 5, 6)[1] == 0
+    ).all()  # a whole context has one place
     with pytest.raises(CorpusError, match="longest document has 29"):
         rows_from_sentences(learn, TINY)(0, 1, 40)
 
@@ -152,16 +188,38 @@ def test_losses_in_pieces_are_the_losses_and_so_are_their_gradients(monkeypatch)
 def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
     seen, plan = [], [Job(3, KINDS[:1], (1,)), Job(4, KINDS[:2])]
-    losses, runs = compare(corpus, TINY, plan, tmp_path / "work", progress=False, finished=lambda a, b: seen.append(a["model"].nunique()))
-    assert seen == [1, 1, 2] and list(runs["purpose"]) == ["search", "search", "final"] + ["search", "search", "final", "final"]
-    assert list(runs["budget"]) == [2, 2, 3, 2, 2, 4, 4] and list(runs["seed"]) == [0, 0, 1, 0, 0, 0, 0]  # a rate is searched once for all budgets
-    best = runs[(runs["purpose"] == "search") & (runs["model"] == "gpt2")].sort_values("training_nll")["learning_rate"].iloc[0]
+    losses, runs = compare(
+        corpus, TINY, plan, tmp_path / "work", progress=False, finished=lambda a, b: seen.append(a["model"].nunique())
+    )
+    assert seen == [1, 1, 2] and list(runs["purpose"]) == ["search", "search", "final"] + [
+        "search",
+        "search",
+        "final",
+        "final",
+    ]
+    assert list(runs["budget"]) == [2, 2, 3, 2, 2, 4, 4] and list(runs["seed"]) == [
+        0,
+        0,
+        1,
+        0,
+        0,
+        0,
+        0,
+    ]  # a rate is searched once for all budgets
+    best = (
+        runs[(runs["purpose"] == "search") & (runs["model"] == "gpt2")]
+        .sort_values("training_nll")["learning_rate"]
+        .iloc[0]
+    )
     assert set(runs[(runs["purpose"] == "final") & (runs["model"] == "gpt2")]["learning_rate"]) == {best}
     again, runs_again = compare(corpus, TINY, plan, tmp_path / "work", progress=False)
     pd.testing.assert_frame_equal(losses, again, check_dtype=False)
     assert (runs_again["seconds"].to_numpy() == runs["seconds"].to_numpy()).all()  # read, not trained again
     one, other = (losses[(losses["model"] == "gpt2") & (losses["budget"] == steps)] for steps in (3, 4))
-    assert not np.allclose(one["nll_sum"], other["nll_sum"]) and (one["samples"].to_numpy() == other["samples"].to_numpy()).all()
+    assert (
+        not np.allclose(one["nll_sum"], other["nll_sum"])
+        and (one["samples"].to_numpy() == other["samples"].to_numpy()).all()
+    )
     found = difference(losses[losses["budget"] == 4], "gpt2", "mamba2", n_boot=20)
     assert len(found.mean) == TINY.context
     # An untrained model is scored at about log V at every position, on the same samples.
@@ -172,7 +230,9 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
 
 
 def counted_rows(step, rows, tokens):
-    return torch.from_numpy(np.random.default_rng(step).integers(1, 40, (rows, tokens + 1))), torch.zeros(rows, 1, dtype=torch.long)
+    return torch.from_numpy(np.random.default_rng(step).integers(1, 40, (rows, tokens + 1))), torch.zeros(
+        rows, 1, dtype=torch.long
+    )
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -206,7 +266,9 @@ def test_processes_share_the_rows_of_a_step_or_say_that_they_cannot(monkeypatch)
     monkeypatch.setattr("l2m_utils.text_training.train", catch)
     fit(make("gpt2", 40, TINY), counted_rows, TINY, 1e-2, 6, progress=False)
     whole, parts = taken["batches"](5, 0, 1), [taken["batches"](5, rank, 2) for rank in (0, 1)]
-    assert torch.equal(whole[0], torch.cat([part[0] for part in parts])) and torch.equal(whole[1], torch.cat([part[1] for part in parts]))
+    assert torch.equal(whole[0], torch.cat([part[0] for part in parts])) and torch.equal(
+        whole[1], torch.cat([part[1] for part in parts])
+    )
     with pytest.raises(ValueError, match="3 processes cannot share 2 rows"):
         taken["batches"](5, 0, 3)
 
@@ -214,12 +276,18 @@ def test_processes_share_the_rows_of_a_step_or_say_that_they_cannot(monkeypatch)
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
     model = make(kind, 40, TINY)
-    muon, adam = ([p for group in maker.param_groups for p in group["params"]] for maker in optimizers(model, TINY.settings(10, 1e-3)))
+    muon, adam = (
+        [p for group in maker.param_groups for p in group["params"]]
+        for maker in optimizers(model, TINY.settings(10, 1e-3))
+    )
     assert sorted(map(id, muon + adam)) == sorted(map(id, model.parameters()))
     assert any(p is model.embedding.weight for p in adam) and all(p.ndim == 2 for p in muon)
     names = {id(p): name for name, p in model.named_parameters()}
     assert not any(word in names[id(p)] for p in muon for word in ("wpe", "A_log", "norm"))
-    assert sum("in_proj" in names[id(p)] or "c_attn" in names[id(p)] for p in muon) == (1 if kind.startswith("gpt2") else 2) * TINY.layers
+    assert (
+        sum("in_proj" in names[id(p)] or "c_attn" in names[id(p)] for p in muon)
+        == (1 if kind.startswith("gpt2") else 2) * TINY.layers
+    )
 
 
 def test_near_losses_are_those_of_a_model_that_saw_a_window():
@@ -230,10 +298,14 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
     model = make("gpt2", 40, recipe)
     table = score(model, held, recipe, progress=False).set_index("position")
     window = recipe.context // 8  # 3: positions 7 to 9 see the tokens from position 4 on
-    assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[2 * window :].all()
+    assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[
+        2 * window :
+    ].all()
     sample = tokens[7 : 7 + recipe.context]
     gains, counts = far_gain(table.reset_index().assign(model="gpt2"), "gpt2")
-    assert (gains[0] == (table["near_sum"].astype(float) - table["nll_sum"].astype(float)).to_numpy()).all() and (counts == 1).all()
+    assert (gains[0] == (table["near_sum"].astype(float) - table["nll_sum"].astype(float)).to_numpy()).all() and (
+        counts == 1
+    ).all()
     for position, first in ((7, 4), (9, 4), (10, 7), (24, 19)):
         with torch.no_grad():
             losses = model(torch.from_numpy(np.concatenate([[0], sample[first - 1 : position]]).astype(np.int64))[None])
@@ -241,7 +313,11 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
 
 
 def test_plans_are_read_and_refused():
-    assert Job.read("12:mamba") == Job(12, ("mamba",), (0,)) and Job.read("7") == Job(7, KINDS[:2], (0,)) and Job.read("7::1,2").seeds == (1, 2)
+    assert (
+        Job.read("12:mamba") == Job(12, ("mamba",), (0,))
+        and Job.read("7") == Job(7, KINDS[:2], (0,))
+        and Job.read("7::1,2").seeds == (1, 2)
+    )
     assert Job.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
     for text in ("x:gpt2", "0:gpt2", "5:gpt2:x", "5:gpt2:0:1"):
         with pytest.raises(argparse.ArgumentTypeError, match="expected steps, models and seeds"):
@@ -262,10 +338,22 @@ def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     pd.DataFrame({"text": ["One two three. " * 40] * 5}).to_parquet(tmp_path / "toy.parquet")
     monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
-    common = ["--work", str(tmp_path / "w"), "--records", str(tmp_path / "r"), "--vocabulary", "270", "--rates", "0.001"]
+    common = [
+        "--work",
+        str(tmp_path / "w"),
+        "--records",
+        str(tmp_path / "r"),
+        "--vocabulary",
+        "270",
+        "--rates",
+        "0.001",
+    ]
     for words, said in (
         (["--corpus", str(tmp_path / "none.parquet")], "error: .*none.parquet"),
-        (["--corpus", str(tmp_path / "toy.parquet"), "--context", "8", "--device", "cuda"], "error: device 'cuda': torch sees no GPU"),
+        (
+            ["--corpus", str(tmp_path / "toy.parquet"), "--context", "8", "--device", "cuda"],
+            "error: device 'cuda': torch sees no GPU",
+        ),
         (["--corpus", str(tmp_path / "toy.parquet"), "--context", "4000"], "error: no sentence has 1000 tokens"),
     ):
         with pytest.raises(SystemExit, match=said):
@@ -274,7 +362,9 @@ def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
 
 def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():
     plain, convolved = make("gpt2", 40, TINY).eval(), make("gpt2-conv", 40, TINY).eval()
-    convolved.load_state_dict({name.replace("c_attn.", "c_attn.1."): value for name, value in plain.state_dict().items()}, strict=False)
+    convolved.load_state_dict(
+        {name.replace("c_attn.", "c_attn.1."): value for name, value in plain.state_dict().items()}, strict=False
+    )
     ids = torch.randint(1, 40, (2, 13), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         assert torch.equal(plain(ids), convolved(ids))
@@ -289,19 +379,59 @@ def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neig
 def test_the_command_stores_every_budget_of_its_plan(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("l2m_utils.tokens.CACHE", tmp_path / "cache")
     pd.DataFrame({"text": [document.text for document in corpus]}).to_parquet(tmp_path / "toy.parquet")
-    small = "--width 32 --layers 1 --context 24 --vocabulary 270 --batch 2 --rates 0.001 --samples-per-document 3".split()
-    main(["--corpus", str(tmp_path / "toy.parquet"), "--work", str(tmp_path / "work"), "--records", str(tmp_path / "records"), "--plan", "2:gpt2:0,1", "3:gpt2,mamba2", *small])
-    losses, sums, runs = (load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "bands", "runs"))
-    assert set(losses["budget"]) == {3} and sorted(losses["model"].unique()) == ["gpt2", "mamba2"] and (losses["nll_sum"] * 64 % 1 == 0).all()
+    small = [
+        "--width",
+        "32",
+        "--layers",
+        "1",
+        "--context",
+        "24",
+        "--vocabulary",
+        "270",
+        "--batch",
+        "2",
+        "--rates",
+        "0.001",
+        "--samples-per-document",
+        "3",
+    ]
+    main(
+        [
+            "--corpus",
+            str(tmp_path / "toy.parquet"),
+            "--work",
+            str(tmp_path / "work"),
+            "--records",
+            str(tmp_path / "records"),
+            "--plan",
+            "2:gpt2:0,1",
+            "3:gpt2,mamba2",
+            *small,
+        ]
+    )
+    losses, sums, runs = (
+        load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "bands", "runs")
+    )
+    assert (
+        set(losses["budget"]) == {3}
+        and sorted(losses["model"].unique()) == ["gpt2", "mamba2"]
+        and (losses["nll_sum"] * 64 % 1 == 0).all()
+    )
     assert sums.groupby("budget")["model"].unique().map(sorted).to_dict() == {2: ["gpt2"], 3: ["gpt2", "mamba2"]}
     assert list(runs["budget"]) == [2, 2, 3, 3] and list(runs["seed"]) == [0, 1, 0, 0]
     whole = losses[losses["model"] == "gpt2"]["nll_sum"].sum()
-    assert sums[(sums["budget"] == 3) & (sums["model"] == "gpt2")]["nll_sum"].sum() == pytest.approx(whole, abs=0.5 * len(losses) / 64)
+    assert sums[(sums["budget"] == 3) & (sums["model"] == "gpt2")]["nll_sum"].sum() == pytest.approx(
+        whole, abs=0.5 * len(losses) / 64
+    )
 
 
 def test_comparisons_pair_only_what_was_trained_alike():
-    losses = pd.DataFrame({"model": ["gpt2", "gpt2-conv", "mamba2", "mamba", "gpt2"], "budget": [900, 900, 900, 100, 100]})
+    losses = pd.DataFrame(
+        {"model": ["gpt2", "gpt2-conv", "mamba2", "mamba", "gpt2"], "budget": [900, 900, 900, 100, 100]}
+    )
     kinds = ["gpt2", "gpt2-conv", "mamba2", "mamba"]
     assert comparisons(losses, kinds) == [("gpt2", "mamba2", 900), ("gpt2", "mamba", 100), ("gpt2-conv", "mamba2", 900)]
-    with pytest.raises(ValueError, match=r"no budget at which one of \['gpt2'\] and one of \[\] were trained: set recompute=True"):
+    with pytest.raises(
+        ValueError, match=r"no budget at which one of \['gpt2'\] and one of \[\] were trained: set recompute=True"
+    ):
         comparisons(losses, ["gpt2"])

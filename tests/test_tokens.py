@@ -42,7 +42,9 @@ def test_training_repeats_in_another_process():
     here: dict = {}
     exec(code, here)
     env = {**os.environ, "PYTHONHASHSEED": "7", "RAYON_NUM_THREADS": "1"}
-    other = subprocess.run([sys.executable, "-c", code + "; print(found)"], env=env, capture_output=True, text=True, check=True)
+    other = subprocess.run(
+        [sys.executable, "-c", code + "; print(found)"], env=env, capture_output=True, text=True, check=True
+    )
     assert other.stdout.strip() == here["found"]
 
 
@@ -95,7 +97,9 @@ def test_special_tokens_padding_and_truncation_of_a_tokenizer_do_not_enter(token
     from tokenizers import Tokenizer, processors
 
     eager = Tokenizer.from_str(tokenizer.to_str())
-    eager.post_processor = processors.TemplateProcessing(single=f"{tokens.END_OF_TEXT} $A", special_tokens=[(tokens.END_OF_TEXT, 0)])
+    eager.post_processor = processors.TemplateProcessing(
+        single=f"{tokens.END_OF_TEXT} $A", special_tokens=[(tokens.END_OF_TEXT, 0)]
+    )
     eager.enable_padding(pad_id=0, pad_token=tokens.END_OF_TEXT)
     eager.enable_truncation(4)
     eager.encode_special_tokens = False
@@ -104,14 +108,20 @@ def test_special_tokens_padding_and_truncation_of_a_tokenizer_do_not_enter(token
     expected = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
     found = tokens.encode_corpus(eager, corpus, cache=tmp_path)
     assert found.fingerprint != expected.fingerprint
-    assert (found.ids == expected.ids).all() and (found.offsets == expected.offsets).all() and (found.starts == expected.starts).all()
+    assert (
+        (found.ids == expected.ids).all()
+        and (found.offsets == expected.offsets).all()
+        and (found.starts == expected.starts).all()
+    )
 
 
 def test_tokens_are_stored_once_and_mapped(tokenizer, corpus, tmp_path, monkeypatch):
     first = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
     monkeypatch.setattr(tokens, "_batches", lambda *_: pytest.fail("tokenised a second time"))
     again = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
-    assert isinstance(again.ids, np.memmap) and (again.ids == first.ids).all() and again.fingerprint == first.fingerprint
+    assert (
+        isinstance(again.ids, np.memmap) and (again.ids == first.ids).all() and again.fingerprint == first.fingerprint
+    )
     with pytest.raises(ValueError, match="read-only"):
         again.ids[0] = 1
 
@@ -138,7 +148,9 @@ def test_damaged_files_are_made_anew(name, damage, tokenizer, corpus, tmp_path):
     else:
         file.write_bytes(content[:-3] if damage == "cut" else bytes([content[0] ^ 1]) + content[1:])
     again = tokens.encode_corpus(tokenizer, corpus, cache=tmp_path)
-    assert (again.ids == expected).all() and hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(content).digest()
+    assert (again.ids == expected).all() and hashlib.sha256(file.read_bytes()).digest() == hashlib.sha256(
+        content
+    ).digest()
 
 
 def test_a_killed_run_leaves_nothing_that_counts(tokenizer, corpus, tmp_path, monkeypatch):

@@ -19,7 +19,9 @@ SETTINGS = Settings(steps=12, learning_rate=1e-2, warmup=3, log_every=3, save_ev
 
 def model():
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 1))  # dropout: the generator's state matters
+    return nn.Sequential(
+        nn.Linear(3, 8), nn.Dropout(0.5), nn.Tanh(), nn.Linear(8, 1)
+    )  # dropout: the generator's state matters
 
 
 def batches(step, rank, world):
@@ -53,7 +55,9 @@ def test_a_killed_run_resumes_to_the_same_bits(killed_at, tmp_path):
         assert torch.equal(a, b)
     assert [row["step"] for row in again] == [row["step"] for row in rows] == [3, 6, 9, 12]
     assert [json.loads(line)["step"] for line in (tmp_path / "killed" / LOG).read_text().splitlines()] == [3, 6, 9, 12]
-    assert [(row["loss"], row["gradient_norm"]) for row in again] == [(row["loss"], row["gradient_norm"]) for row in rows]
+    assert [(row["loss"], row["gradient_norm"]) for row in again] == [
+        (row["loss"], row["gradient_norm"]) for row in rows
+    ]
 
 
 def test_another_process_does_not_resume_on_the_generator_of_the_first(tmp_path, monkeypatch):
@@ -140,7 +144,14 @@ def test_out_of_memory_names_the_setting():
             raise torch.OutOfMemoryError("the moments do not fit")
 
     with pytest.raises(TrainingError, match="out of memory on cpu at step 1 with a batch of shape \\(4, 2, 3\\)"):
-        train(model(), batches, loss, SETTINGS, progress=False, optimizers=lambda net, settings: [Large(net.parameters(), lr=0.1)])
+        train(
+            model(),
+            batches,
+            loss,
+            SETTINGS,
+            progress=False,
+            optimizers=lambda net, settings: [Large(net.parameters(), lr=0.1)],
+        )
 
     class Huge(nn.Linear):
         def to(self, device):
@@ -186,7 +197,9 @@ def test_a_compiled_run_is_the_same_run(tmp_path, monkeypatch):
     plain, compiled = model(), model()
     train(plain, batches, loss, SETTINGS, tmp_path / "plain", progress=False)
     real, seen = torch.compile, []
-    monkeypatch.setattr(torch, "compile", lambda net: seen.append(net) or real(net, backend="eager"))  # traced, but not handed to a C++ compiler
+    monkeypatch.setattr(
+        torch, "compile", lambda net: seen.append(net) or real(net, backend="eager")
+    )  # traced, but not handed to a C++ compiler
     train(compiled, batches, loss, replace(SETTINGS, compile=True), tmp_path / "compiled", progress=False)
     assert seen == [compiled]
     for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
@@ -211,9 +224,23 @@ torch.distributed.destroy_process_group()
 def test_two_processes_average_their_gradients():
     with socket.socket() as free:  # what torchrun and accelerate set
         free.bind(("localhost", 0))
-        address = {"MASTER_ADDR": "localhost", "MASTER_PORT": str(free.getsockname()[1]), "WORLD_SIZE": "2", "OMP_NUM_THREADS": "1"}
+        address = {
+            "MASTER_ADDR": "localhost",
+            "MASTER_PORT": str(free.getsockname()[1]),
+            "WORLD_SIZE": "2",
+            "OMP_NUM_THREADS": "1",
+        }
     command = [sys.executable, "-c", WORKER, os.path.dirname(os.path.abspath(__file__))]
-    workers = [subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env={**os.environ, **address, "RANK": str(r)}) for r in (0, 1)]
+    workers = [
+        subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, **address, "RANK": str(r)},
+        )
+        for r in (0, 1)
+    ]
     outputs = [worker.communicate(timeout=120) for worker in workers]
     assert [worker.returncode for worker in workers] == [0, 0], outputs[0][1][-2000:]
     torch.manual_seed(0)

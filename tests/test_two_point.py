@@ -87,7 +87,9 @@ def test_every_estimator_on_the_same_table(documents):
     counts = [list(Counter(each).values()) for each in (*zip(*pairs), pairs)]
     for name, estimator in entropy.ESTIMATORS.items():
         h = [estimator(each) for each in counts]
-        assert found.loc[name, ["left", "right", "joint", "mi"]].tolist() == pytest.approx([*h, h[0] + h[1] - h[2]], abs=1e-12)
+        assert found.loc[name, ["left", "right", "joint", "mi"]].tolist() == pytest.approx(
+            [*h, h[0] + h[1] - h[2]], abs=1e-12
+        )
     assert found.coverage.tolist() == pytest.approx([entropy.coverage(counts[2])] * 5)
 
 
@@ -95,7 +97,9 @@ def test_sorting_and_dense_tables_agree():
     rng = np.random.default_rng(3)
     documents = [rng.integers(0, 8, size=400) for _ in range(4)]
     small = two_point.two_point_mi(*two_point.flatten(documents), [1, 5])
-    spread = two_point.two_point_mi(*two_point.flatten([doc * 4001 for doc in documents]), [1, 5])  # same text, huge ids
+    spread = two_point.two_point_mi(
+        *two_point.flatten([doc * 4001 for doc in documents]), [1, 5]
+    )  # same text, huge ids
     assert np.allclose(small.mi, spread.mi, atol=1e-12) and np.allclose(small.without, spread.without, atol=1e-12)
 
 
@@ -121,7 +125,9 @@ def test_large_counts_are_computed_like_small_ones(monkeypatch):
     expected = two_point.two_point_mi(*two_point.flatten(documents), [1])
     monkeypatch.setattr(two_point, "_LOOKUP", 5)
     found = two_point.two_point_mi(*two_point.flatten(documents), [1])
-    assert found.mi == pytest.approx(expected.mi, abs=1e-12) and found.without == pytest.approx(expected.without, abs=1e-12)
+    assert found.mi == pytest.approx(expected.mi, abs=1e-12) and found.without == pytest.approx(
+        expected.without, abs=1e-12
+    )
 
 
 def test_published_form_takes_its_marginal_from_all_tokens():
@@ -271,8 +277,13 @@ def test_fit_agrees_with_a_general_optimiser():
         return ((np.log(mi - constant) - theta[1] + theta[2] * np.log(d)) ** 2).sum()
 
     starts = [np.array([c, 0.0, a]) for c in (-2.0, 0.0, 2.0, 4.0) for a in (0.3, 1.0)]
-    best = min((minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 5000})
-                for start in starts), key=lambda found: found.fun)
+    best = min(
+        (
+            minimize(objective, start, method="Nelder-Mead", options={"xatol": 1e-9, "fatol": 1e-13, "maxiter": 5000})
+            for start in starts
+        ),
+        key=lambda found: found.fun,
+    )
     fit = decay.fit_decay(d, mi)
     assert fit.alpha == pytest.approx(best.x[2], rel=1e-3)
 
@@ -305,14 +316,20 @@ def test_impossible_input():
         (lambda: two_point.flatten([[[0, 1]]]), r"document 0 is int64 of shape \(1, 2\)"),
         (lambda: two_point.flatten([["a", "b"]]), "document 0 is <U1"),
         (lambda: two_point.two_point_mi(*two_point.flatten([[], []]), [1]), "all 2 documents are empty"),
-        (lambda: two_point.two_point_mi(*two_point.flatten([[], []]), [1], marginals="tokens"), "all 2 documents are empty"),
+        (
+            lambda: two_point.two_point_mi(*two_point.flatten([[], []]), [1], marginals="tokens"),
+            "all 2 documents are empty",
+        ),
         (lambda: two_point.two_point_mi(tokens, offsets, []), r"distances \[\]: expected"),
         (lambda: two_point.two_point_mi(tokens, offsets, [2, 1]), r"distances \[2, 1\]: expected increasing"),
         (lambda: two_point.two_point_mi(tokens, offsets, [1, 1]), "without duplicates"),
         (lambda: two_point.two_point_mi(tokens, offsets, [0, 1]), "from 1 on"),
         (lambda: two_point.two_point_mi(tokens, offsets, [1.5]), "whole numbers"),
         (lambda: two_point.document_pairs(tokens, offsets, 3), "longest has 3"),
-        (lambda: two_point.long_documents(tokens, offsets, 4), "0 of 2 documents have 4 tokens .the longest has 3.*largest_distance"),
+        (
+            lambda: two_point.long_documents(tokens, offsets, 4),
+            "0 of 2 documents have 4 tokens .the longest has 3.*largest_distance",
+        ),
         (lambda: two_point.document_pairs(tokens, offsets, 0), "1 ≤ distance"),
         (lambda: two_point.document_pairs(tokens, offsets, 2, reach=1), "reach"),
         (lambda: two_point.document_pairs(tokens, [0, 4], 1), "offsets"),
@@ -320,9 +337,20 @@ def test_impossible_input():
         (lambda: two_point.document_pairs(tokens * 0.5, offsets, 1), "whole"),
         (lambda: two_point.two_point_mi(tokens, [0, 6], [1]), "one document"),
         (lambda: two_point.two_point_mi(tokens, offsets, [1], marginals="both"), "marginals"),
-        (lambda: two_point.null_pairs(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"), "kind"),
-        (lambda: two_point.null_pairs(two_point.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)), "half"),
-        (lambda: two_point.null_mi(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0), "repeats"),
+        (
+            lambda: two_point.null_pairs(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"),
+            "kind",
+        ),
+        (
+            lambda: two_point.null_pairs(two_point.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)),
+            "half",
+        ),
+        (
+            lambda: two_point.null_mi(
+                two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0
+            ),
+            "repeats",
+        ),
         (lambda: decay.fit_decay([1, 2, 4], [3, 2, 1]), "at least 4"),
         (lambda: decay.fit_decay([1, 2, 4, 8], [3, 2, 1, -1]), "positive"),
         (lambda: decay.fit_decay([1, 2, 4], [3, 2, 1], plateau=1.5), r"\[4\] do not exceed"),

@@ -26,10 +26,25 @@ def run_snakemake(tier: str, corpus: str, folder: Path, jobs: int, target: str, 
     shutil.rmtree(folder / "errors", ignore_errors=True)
     log = folder / "snakemake.log"
     command = [
-        sys.executable, "-m", "snakemake", target, "--snakefile", "workflow/Snakefile", "--cores", str(jobs), "--keep-going",
-        "--rerun-incomplete", "--nolock", "--quiet", "all",
-        "--config", f"tier={tier}", f"corpus={corpus}", f"folder={relative}", f"recompute={int(recompute)}",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "snakemake",
+        target,
+        "--snakefile",
+        "workflow/Snakefile",
+        "--cores",
+        str(jobs),
+        "--keep-going",
+        "--rerun-incomplete",
+        "--nolock",
+        "--quiet",
+        "all",
+        "--config",
+        f"tier={tier}",
+        f"corpus={corpus}",
+        f"folder={relative}",
+        f"recompute={int(recompute)}",
+    ]
     with open(log, "w") as stream:
         # Jobs report on stdout, which the reader sees; Snakemake itself and warnings speak on stderr, which is kept.
         done = subprocess.run(command, cwd=PROJECT, stderr=stream)
@@ -45,7 +60,9 @@ def check_corpus_path(corpus: str) -> None:
     """End at once when CORPUS looks like a path and nothing is there."""
     looks_like_path = "/" in corpus and not corpus.startswith("hf:") or corpus.endswith((".parquet", ".jsonl", ".txt"))
     if looks_like_path and not Path(corpus).exists():
-        raise BuildError(f"CORPUS={corpus}: no such file or folder; expected python-docs, a .parquet, .jsonl or .txt file, a folder, or the name of a hub data set")
+        raise BuildError(
+            f"CORPUS={corpus}: no such file or folder; expected python-docs, a .parquet, .jsonl or .txt file, a folder, or the name of a hub data set"
+        )
 
 
 def book(options: argparse.Namespace) -> None:
@@ -59,13 +76,17 @@ def book(options: argparse.Namespace) -> None:
     for target in ("corpus", "book"):
         run_snakemake(options.tier, options.corpus, folder, options.jobs, target, recompute=False)
     print_build(folder, started=start)
-    print(f"\nstart page: {(folder / 'html' / 'index.html').relative_to(PROJECT)}   (`make serve` shows it in a browser)")
+    print(
+        f"\nstart page: {(folder / 'html' / 'index.html').relative_to(PROJECT)}   (`make serve` shows it in a browser)"
+    )
 
 
 def publish(options: argparse.Namespace) -> None:
     from l2m_utils.build.publish import publish_records
 
-    for path in publish_records(build_folder(options.tier, options.corpus), options.tier, options.corpus, options.notebooks):
+    for path in publish_records(
+        build_folder(options.tier, options.corpus), options.tier, options.corpus, options.notebooks
+    ):
         print(path.relative_to(PROJECT))
 
 
@@ -82,7 +103,9 @@ def reproduce(options: argparse.Namespace) -> None:
     changed = compare(folder, options.tier, options.corpus)
     print(changed.to_string(index=False) if len(changed) else "no published record to compare with")
     if len(changed) and (changed["verdict"] == "changed").any():
-        raise BuildError(f"{(changed['verdict'] == 'changed').sum()} record(s) changed by more than their interval (table above)")
+        raise BuildError(
+            f"{(changed['verdict'] == 'changed').sum()} record(s) changed by more than their interval (table above)"
+        )
 
 
 def status(_: argparse.Namespace) -> None:
@@ -92,7 +115,9 @@ def status(_: argparse.Namespace) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.build", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(required=True)
     for name, function in (("book", book), ("publish", publish), ("reproduce", reproduce), ("status", status)):
         command = commands.add_parser(name)
@@ -102,9 +127,13 @@ def main() -> int:
             command.add_argument("--corpus", default="python-docs")
             command.add_argument("--jobs", type=int, default=2)
         if name == "publish":
-            command.add_argument("notebooks", nargs="*", help="only these notebooks (default: all that the build executed)")
+            command.add_argument(
+                "notebooks", nargs="*", help="only these notebooks (default: all that the build executed)"
+            )
         if name == "reproduce":
-            command.add_argument("--resume", action="store_true", help="go on with an interrupted run instead of starting from nothing")
+            command.add_argument(
+                "--resume", action="store_true", help="go on with an interrupted run instead of starting from nothing"
+            )
     options = parser.parse_args()
     try:
         options.function(options)

@@ -56,7 +56,11 @@ def gather(folder: Path) -> dict[Path, bytes]:
     files: dict[Path, bytes] = {}
     for path in sorted(BOOK.rglob("*")):
         relative = path.relative_to(BOOK)
-        if path.is_file() and relative.name not in ("_config.yml", "reproduction.yml") and "__pycache__" not in relative.parts:
+        if (
+            path.is_file()
+            and relative.name not in ("_config.yml", "reproduction.yml")
+            and "__pycache__" not in relative.parts
+        ):
             files[relative] = path.read_bytes()
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
         files[Path("notebooks") / path.relative_to(folder / "executed")] = path.read_bytes()
@@ -93,7 +97,9 @@ def performance(report: Path) -> str:
     lines = ["| what | ours | theirs | unit | ratio | note |", "| --- | ---: | ---: | --- | ---: | --- |"]
     for row in json.loads(report.read_text()):
         numbers = [format_number(row[key]) for key in ("ours", "theirs")]
-        lines.append(f"| {row['name']} | {numbers[0]} | {numbers[1]} | {row['unit']} | {format_number(row['ratio'])} × | {row['note']} |")
+        lines.append(
+            f"| {row['name']} | {numbers[0]} | {numbers[1]} | {row['unit']} | {format_number(row['ratio'])} × | {row['note']} |"
+        )
     return "\n".join(lines)
 
 
@@ -104,11 +110,15 @@ def check_names(files: dict[Path, bytes], known: set[str]) -> None:
         if path.suffix == ".md":
             text = content.decode()
         elif path.suffix == ".ipynb":
-            text = "\n".join("".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "markdown")
+            text = "\n".join(
+                "".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "markdown"
+            )
         else:
             continue
         text = re.sub(r"`[^`\n]*`", "", text)  # inline code may show the syntax without meaning it
-        wrong += [f"{path}: no record for {{{{ {name} }}}}" for name in _SUBSTITUTION.findall(text) if name not in known]
+        wrong += [
+            f"{path}: no record for {{{{ {name} }}}}" for name in _SUBSTITUTION.findall(text) if name not in known
+        ]
         wrong += [f"{path}: no figure {name}" for name in _FIGURE.findall(text) if Path(name) not in files]
     if wrong:
         raise BuildError("pages name records that do not exist:\n  " + "\n  ".join(wrong))

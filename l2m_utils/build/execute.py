@@ -12,7 +12,7 @@ import re
 import shutil
 import sys
 import time
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 
 from l2m_utils.build.plan import BuildError, Notebook, load_plan, read_notebook
@@ -48,9 +48,14 @@ def execute(notebook: Notebook, corpus: str, folder: Path) -> Path:
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if notebook.threads == 1 else "true"
     try:
         papermill.execute_notebook(
-            str(source), str(failed), parameters=parameters, kernel_name="python3", cwd=str(PROJECT),
-            progress_bar=False, log_output=False,
-        )  # fmt: skip
+            str(source),
+            str(failed),
+            parameters=parameters,
+            kernel_name="python3",
+            cwd=str(PROJECT),
+            progress_bar=False,
+            log_output=False,
+        )
         done = nbformat.read(failed, as_version=4)
     except PapermillExecutionError as error:
         shutil.rmtree(home, ignore_errors=True)
@@ -73,7 +78,7 @@ def execute(notebook: Notebook, corpus: str, folder: Path) -> Path:
             "seconds": round(seconds, 1),
             "state": "executed",
             "machine": hardware(),
-            "date": datetime.now(timezone.utc).date().isoformat(),
+            "date": datetime.now(UTC).date().isoformat(),
             "commit": commit(),
         },
     )

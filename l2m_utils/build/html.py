@@ -33,7 +33,11 @@ def build_html(folder: Path) -> Path:
     if done.returncode or not (built / "index.html").exists():
         warnings = [line for line in output.splitlines() if "WARNING" in line or "ERROR" in line]
         said = list(dict.fromkeys(warnings)) or output.splitlines()[-20:]
-        raise BuildError("the book did not build cleanly:\n  " + "\n  ".join(said[:40]) + f"\n  (whole log: {folder.relative_to(PROJECT)}/sphinx.log)")
+        raise BuildError(
+            "the book did not build cleanly:\n  "
+            + "\n  ".join(said[:40])
+            + f"\n  (whole log: {folder.relative_to(PROJECT)}/sphinx.log)"
+        )
     new, old = folder / "html.new", folder / "html"
     shutil.rmtree(new, ignore_errors=True)
     shutil.copytree(built, new)

@@ -80,8 +80,14 @@ def default_parameters(path: Path) -> dict[str, Any]:
         raise BuildError(f"{where} has {len(cells)} cells tagged `parameters`; expected exactly one")
     parameters = {}
     for statement in ast.parse(cells[0].source).body:
-        if not (isinstance(statement, ast.Assign) and len(statement.targets) == 1 and isinstance(statement.targets[0], ast.Name)):
-            raise BuildError(f"{where}: the parameters cell holds {ast.unparse(statement)!r}; expected only `name = literal`")
+        if not (
+            isinstance(statement, ast.Assign)
+            and len(statement.targets) == 1
+            and isinstance(statement.targets[0], ast.Name)
+        ):
+            raise BuildError(
+                f"{where}: the parameters cell holds {ast.unparse(statement)!r}; expected only `name = literal`"
+            )
         try:
             parameters[statement.targets[0].id] = ast.literal_eval(statement.value)
         except ValueError as error:
@@ -145,7 +151,9 @@ def load_plan(tier: str) -> dict[str, Notebook]:
         parameters = default_parameters(path)
         for required in ("tier", "seed", "records"):
             if required not in parameters:
-                raise BuildError(f"notebooks/{name}.md has no parameter {required!r}; every notebook needs tier, seed and records")
+                raise BuildError(
+                    f"notebooks/{name}.md has no parameter {required!r}; every notebook needs tier, seed and records"
+                )
         overrides = settings.notebooks.get(name, {})
         if unknown := set(overrides) - set(parameters) | (set(overrides) & set(GIVEN)):
             raise BuildError(
@@ -155,9 +163,16 @@ def load_plan(tier: str) -> dict[str, Notebook]:
         metadata = read_notebook(path).metadata.get("l2m", {})
         needs = tuple(metadata.get("needs", ()))
         if missing := set(needs) - set(paths):
-            raise BuildError(f"notebooks/{name}.md needs records of {', '.join(sorted(missing))}, which is not a notebook")
-        plan[name] = Notebook(  # fmt: skip
-            name, path, {**parameters, **overrides, "tier": tier}, needs, int(metadata.get("threads", 1)), dependencies(code_of(path)),
+            raise BuildError(
+                f"notebooks/{name}.md needs records of {', '.join(sorted(missing))}, which is not a notebook"
+            )
+        plan[name] = Notebook(
+            name,
+            path,
+            {**parameters, **overrides, "tier": tier},
+            needs,
+            int(metadata.get("threads", 1)),
+            dependencies(code_of(path)),
             tuple(metadata.get("stored", ())),
         )
     return plan

@@ -32,7 +32,9 @@ def publish_records(folder: Path, tier: str, corpus: str, notebooks: list[str], 
         target = results / f"{tier}-{corpora.pop()}" / name
         files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != ".png"]
         if large := [path for path in files if path.stat().st_size > LARGEST]:
-            raise BuildError(f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)")
+            raise BuildError(
+                f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)"
+            )
         for path in files:
             destination = target / path.relative_to(home)
             destination.parent.mkdir(parents=True, exist_ok=True)

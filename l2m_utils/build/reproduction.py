@@ -73,7 +73,9 @@ def state_of(row: Row, record: dict[str, Any] | None, is_figure: bool) -> str:
     if row.within is not None:
         return "reproduced" if row.within[0] <= low and high <= row.within[1] else "differs"
     if row.number is None:
-        raise BuildError(f"reproduction row {row.id!r}: {row.record} is a number, so the row needs `number` or `within`")
+        raise BuildError(
+            f"reproduction row {row.id!r}: {row.record} is a number, so the row needs `number` or `within`"
+        )
     low, high = min(low, value - row.tolerance), max(high, value + row.tolerance)
     return "reproduced" if low <= row.number <= high else "differs"
 
@@ -110,13 +112,18 @@ def write_published(results: Path = RESULTS) -> Path:
 
 def markdown(answers: list[dict[str, Any]]) -> str:
     """The table as MyST, one row a line; page names become links."""
-    lines = ["| | what | paper | ours, 95 % interval | data, model | tier | state |", "| --- | --- | --- | --- | --- | --- | --- |"]
+    lines = [
+        "| | what | paper | ours, 95 % interval | data, model | tier | state |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
     badge = {"reproduced": "✓ reproduced", "differs": "≠ differs", "not-yet": "· not yet"}
     for row in answers:
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
         data = ", ".join(part for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
         note = f" *{row['note']}*" if row["note"] else ""
-        lines.append(f"| {row['id']} | {title}{note} | {row['paper']} | {row['shown']} | {data} | {row['tier'] or ''} | {badge[row['state']]} |")
+        lines.append(
+            f"| {row['id']} | {title}{note} | {row['paper']} | {row['shown']} | {data} | {row['tier'] or ''} | {badge[row['state']]} |"
+        )
     return "\n".join(lines)
 
 
@@ -135,6 +142,8 @@ def print_reproduction(path: Path = ANSWERED) -> None:
         raise BuildError(f"{path} is missing: run `make book` and `make publish`")
     answers = json.loads(path.read_text())
     for row in answers:
-        print(f"{row['state']:<11} {row['tier'] or '-':<8} {row['id']:<22} {row['shown'] or '-':<28} paper: {row['paper']}")
+        print(
+            f"{row['state']:<11} {row['tier'] or '-':<8} {row['id']:<22} {row['shown'] or '-':<28} paper: {row['paper']}"
+        )
     for kind in ("paper", "addition"):
         print(f"{kind}: " + ", ".join(f"{number} {state}" for state, number in counts(answers, kind).items()))

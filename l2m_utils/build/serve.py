@@ -20,7 +20,10 @@ def main() -> int:
     options = parser.parse_args()
     html = build_folder(options.tier, options.corpus) / "html"
     if not (html / "index.html").exists():
-        print(f"error: no book in {html.relative_to(PROJECT)}; run `make book` with the same TIER and CORPUS first", file=sys.stderr)
+        print(
+            f"error: no book in {html.relative_to(PROJECT)}; run `make book` with the same TIER and CORPUS first",
+            file=sys.stderr,
+        )
         return 1
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(html))
     try:

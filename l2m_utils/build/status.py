@@ -15,7 +15,10 @@ def read_status(folder: Path) -> list[dict[str, Any]]:
 
 def markdown(rows: list[dict[str, Any]]) -> str:
     """The status table as MyST."""
-    lines = ["| page | tier | corpus | seconds | state | machine | date | commit |", "| --- | --- | --- | ---: | --- | --- | --- | --- |"]
+    lines = [
+        "| page | tier | corpus | seconds | state | machine | date | commit |",
+        "| --- | --- | --- | ---: | --- | --- | --- | --- |",
+    ]
     for row in rows:
         page = f"[{row['notebook']}](notebooks/{row['notebook']})"
         lines.append(

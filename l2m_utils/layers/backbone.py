@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm
@@ -35,6 +34,7 @@ class StateSpaceBackbone(nn.Module):
 
     Raises ``ValueError`` for a config of another model type.
 
+    >>> import torch
     >>> from transformers import MambaConfig
     >>> tiny = MambaConfig(vocab_size=8, hidden_size=8, state_size=2, num_hidden_layers=1)
     >>> StateSpaceBackbone(tiny)(torch.tensor([[1, 2, 3]])).shape
@@ -103,5 +103,7 @@ class StateSpaceLM(nn.Module):
         missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         missing = [name for name in missing if not (name == "lm_head.weight" and model.config.tie_word_embeddings)]
         if missing or unexpected:
-            raise ValueError(f"{folder}: weights do not fit the config; missing {missing}, unexpected {list(unexpected)}")
+            raise ValueError(
+                f"{folder}: weights do not fit the config; missing {missing}, unexpected {list(unexpected)}"
+            )
         return model

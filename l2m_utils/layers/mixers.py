@@ -54,7 +54,9 @@ class RMSNorm(nn.Module):
 
 def _time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
     """Inverse softplus of time steps drawn log-uniformly in [low, high]: the initial Δ bias of both papers."""
-    steps = torch.exp(torch.rand(count) * (torch.tensor(high).log() - torch.tensor(low).log()) + torch.tensor(low).log())
+    steps = torch.exp(
+        torch.rand(count) * (torch.tensor(high).log() - torch.tensor(low).log()) + torch.tensor(low).log()
+    )
     steps = steps.clamp(min=floor)
     return steps + torch.log(-torch.expm1(-steps))
 
@@ -116,14 +118,18 @@ class MambaMixer(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1, entries + 1, dtype=torch.float32).log().expand(inner, -1).clone())
         self.D = nn.Parameter(torch.ones(inner))
         with torch.no_grad():
-            self.dt_proj.bias.copy_(_time_steps(inner, config.time_step_min, config.time_step_max, config.time_step_floor))
+            self.dt_proj.bias.copy_(
+                _time_steps(inner, config.time_step_min, config.time_step_max, config.time_step_floor)
+            )
 
     def forward(self, u: Tensor) -> Tensor:
         x, gate = self.in_proj(u).chunk(2, dim=-1)
         x = recomputed(lambda *inputs: silu(causal_conv(*inputs)), x, self.conv1d.weight, self.conv1d.bias)
         rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
         delta = recomputed(lambda *inputs: softplus(linear(*inputs)), rank, self.dt_proj.weight, self.dt_proj.bias)
-        y, _ = selective_scan(x.float(), delta.float(), -torch.exp(self.A_log.float()), B.float(), C.float(), self.D.float())
+        y, _ = selective_scan(
+            x.float(), delta.float(), -torch.exp(self.A_log.float()), B.float(), C.float(), self.D.float()
+        )
         gated = lambda y, gate, *projection: linear(y * silu(gate), *projection)
         return recomputed(gated, y.to(u.dtype), gate, self.out_proj.weight, self.out_proj.bias)
 
@@ -135,26 +141,36 @@ class Mamba2Mixer(nn.Module):
         super().__init__()
         inner = int(config.expand * config.hidden_size)
         if config.num_heads * config.head_dim != inner:
-            raise ValueError(f"num_heads {config.num_heads} × head_dim {config.head_dim} must be expand × hidden_size = {inner}")
+            raise ValueError(
+                f"num_heads {config.num_heads} × head_dim {config.head_dim} must be expand × hidden_size = {inner}"
+            )
         self.heads, self.groups, self.entries = config.num_heads, config.n_groups, config.state_size
         self.limit = tuple(config.time_step_limit)
         # Any chunk gives the same sums.  Its matrices grow with it and the states between chunks with n over it.
         self.chunk = min(config.chunk_size, 64, max(16, config.state_size // 2))
         mixed = inner + 2 * self.groups * self.entries
-        self.sizes, self.parts = (inner, mixed, self.heads), (inner, self.groups * self.entries, self.groups * self.entries)
+        self.sizes, self.parts = (
+            (inner, mixed, self.heads),
+            (inner, self.groups * self.entries, self.groups * self.entries),
+        )
         self.in_proj = nn.Linear(config.hidden_size, sum(self.sizes), bias=config.use_bias)
         self.conv1d = CausalConv1d(mixed, config.conv_kernel, config.use_conv_bias)
         self.norm = RMSNorm(inner, config.layer_norm_epsilon, self.groups)
         self.out_proj = nn.Linear(inner, config.hidden_size, bias=config.use_bias)
         self.A_log = nn.Parameter(torch.arange(1, self.heads + 1, dtype=torch.float32).log())
         self.D = nn.Parameter(torch.ones(self.heads))
-        self.dt_bias = nn.Parameter(_time_steps(self.heads, config.time_step_min, config.time_step_max, config.time_step_floor))
+        self.dt_bias = nn.Parameter(
+            _time_steps(self.heads, config.time_step_min, config.time_step_max, config.time_step_floor)
+        )
 
     def forward(self, u: Tensor) -> Tensor:
         gate, mixed, delta = self.in_proj(u).split(self.sizes, dim=-1)
         mixed = recomputed(lambda *inputs: silu(causal_conv(*inputs)), mixed, self.conv1d.weight, self.conv1d.bias)
         x, B, C = mixed.split(self.parts, dim=-1)
         delta = softplus(delta.float() + self.dt_bias).clamp(*self.limit)
-        x, B, C = x.float().unflatten(-1, (self.heads, -1)), *(values.float().unflatten(-1, (self.groups, -1)) for values in (B, C))
+        x, B, C = (
+            x.float().unflatten(-1, (self.heads, -1)),
+            *(values.float().unflatten(-1, (self.groups, -1)) for values in (B, C)),
+        )
         y, _ = ssd(x, delta, -torch.exp(self.A_log.float()), B, C, self.D.float(), chunk=self.chunk)
         return self.out_proj(self.norm(y.flatten(-2).to(u.dtype), gate))

@@ -58,40 +58,59 @@ def backend_name(x: Tensor, A: Tensor, state: Tensor | None) -> str:
         return forced
     if not x.is_cuda:
         return "torch"
-    if state is None and x.dtype == torch.float32 and A.shape[1] <= 256 and importable("mamba_ssm.ops.selective_scan_interface"):
+    if (
+        state is None
+        and x.dtype == torch.float32
+        and A.shape[1] <= 256
+        and importable("mamba_ssm.ops.selective_scan_interface")
+    ):
         return "mamba-ssm"
     return "triton" if importable("triton") else "torch"
 
 
-def _run_torch(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def _run_torch(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
     from l2m_utils.layers.scan_torch import TorchScan
 
     return TorchScan.apply(x, delta, A, B, C, x.new_zeros(x.shape[0], *A.shape) if state is None else state)
 
 
-def _run_triton(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def _run_triton(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
     if not importable("triton"):
         raise ImportError("backend 'triton' needs the package triton: pip install triton")
     from l2m_utils.layers.scan_triton import INTERPRETED, TritonScan
 
     if not (x.is_cuda or INTERPRETED):
-        raise ValueError(f"backend 'triton' needs CUDA tensors, got {x.device}: move the model, or set TRITON_INTERPRET=1 before Python starts")
+        raise ValueError(
+            f"backend 'triton' needs CUDA tensors, got {x.device}: move the model, or set TRITON_INTERPRET=1 before Python starts"
+        )
     return TritonScan.apply(x, delta, A, B, C, x.new_zeros(x.shape[0], *A.shape) if state is None else state)
 
 
 def _no_gradient(gradient: Tensor | None) -> None:
     if gradient is not None and gradient.any():
-        raise RuntimeError("mamba-ssm ignores the gradient of the last state: use forced_backend('triton') or forced_backend('torch') for this loss")
+        raise RuntimeError(
+            "mamba-ssm ignores the gradient of the last state: use forced_backend('triton') or forced_backend('torch') for this loss"
+        )
 
 
-def _run_mamba_ssm(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+def _run_mamba_ssm(
+    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor | None
+) -> tuple[Tensor, Tensor]:
     """Its layout has time last: x, delta (b, d, L), A (d, n), B, C (b, n, L)."""
     try:
         from mamba_ssm.ops.selective_scan_interface import selective_scan_fn
     except ImportError as error:
-        raise ImportError("backend 'mamba-ssm' needs the package mamba-ssm and CUDA: pip install mamba-ssm --no-build-isolation") from error
+        raise ImportError(
+            "backend 'mamba-ssm' needs the package mamba-ssm and CUDA: pip install mamba-ssm --no-build-isolation"
+        ) from error
     if state is not None:
-        raise ValueError("mamba-ssm starts from a zero state, got an initial state: use forced_backend('triton') or forced_backend('torch')")
+        raise ValueError(
+            "mamba-ssm starts from a zero state, got an initial state: use forced_backend('triton') or forced_backend('torch')"
+        )
     x, delta, B, C = (values.transpose(1, 2).contiguous() for values in (x, delta, B, C))
     y, last = selective_scan_fn(x, delta, A.contiguous(), B, C, return_last_state=True)
     if last.requires_grad:
@@ -99,4 +118,8 @@ def _run_mamba_ssm(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, st
     return y.transpose(1, 2), last
 
 
-RUN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {"torch": _run_torch, "triton": _run_triton, "mamba-ssm": _run_mamba_ssm}
+RUN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+    "torch": _run_torch,
+    "triton": _run_triton,
+    "mamba-ssm": _run_mamba_ssm,
+}

@@ -38,7 +38,9 @@ def tile_length(length: int, numbers: int) -> int:
     return max(1, min(length, max(TILE_NUMBERS // numbers, math.isqrt(length))))
 
 
-def _states(step: Tensor, drive: Tensor, rates: Tensor, B: Tensor, before: Tensor, decay: Tensor, states: Tensor) -> None:
+def _states(
+    step: Tensor, drive: Tensor, rates: Tensor, B: Tensor, before: Tensor, decay: Tensor, states: Tensor
+) -> None:
     """Fill ``decay`` (T, b, n, d) with a_t and ``states`` with h_t, from the state ``before`` the first token."""
     torch.mul(step[:, :, None], rates, out=decay).exp_()
     torch.mul(drive[:, :, None], B[..., None], out=states)

@@ -28,7 +28,9 @@ jit = triton.jit if triton else lambda kernel: kernel
 
 
 @jit
-def _forward(x, delta, A, B, C, start, y, starts, last, length, channels, entries, tile, D: tl.constexpr, N: tl.constexpr):
+def _forward(
+    x, delta, A, B, C, start, y, starts, last, length, channels, entries, tile, D: tl.constexpr, N: tl.constexpr
+):
     batch, d, n = tl.program_id(0).to(tl.int64), tl.program_id(1) * D + tl.arange(0, D), tl.arange(0, N)
     has_d, has_n = d < channels, n < entries
     entry, has = d[:, None] * entries + n[None, :], has_d[:, None] & has_n[None, :]
@@ -50,9 +52,29 @@ def _forward(x, delta, A, B, C, start, y, starts, last, length, channels, entrie
 
 @jit
 def _backward(
-    x, delta, A, B, C, starts, y_grad, last_grad, x_grad, delta_grad, A_grad, B_grad, C_grad, start_grad, scratch,
-    sequences, length, channels, entries, tile, D: tl.constexpr, N: tl.constexpr,
-):  # fmt: skip
+    x,
+    delta,
+    A,
+    B,
+    C,
+    starts,
+    y_grad,
+    last_grad,
+    x_grad,
+    delta_grad,
+    A_grad,
+    B_grad,
+    C_grad,
+    start_grad,
+    scratch,
+    sequences,
+    length,
+    channels,
+    entries,
+    tile,
+    D: tl.constexpr,
+    N: tl.constexpr,
+):
     batch, block, n = tl.program_id(0).to(tl.int64), tl.program_id(1), tl.arange(0, N)
     d = block * D + tl.arange(0, D)
     has_d, has_n = d < channels, n < entries
@@ -122,7 +144,9 @@ class TritonScan(torch.autograd.Function):
         starts = x.new_empty(batch, -(-length // tile), channels, entries)
         programs, sizes = _blocks(channels, entries)
         with torch.cuda.device_of(x):
-            _forward[batch, programs](x, delta, A, B, C, state, y, starts, last, length, channels, entries, tile, **sizes)
+            _forward[batch, programs](
+                x, delta, A, B, C, state, y, starts, last, length, channels, entries, tile, **sizes
+            )
         ctx.save_for_backward(x, delta, A, B, C, starts)
         ctx.tile = tile
         return y, last
@@ -141,7 +165,26 @@ class TritonScan(torch.autograd.Function):
         scratch = x.new_empty(batch, ctx.tile, channels, entries)
         with torch.cuda.device_of(x):
             _backward[batch, programs](
-                x, delta, A, B, C, starts, y_grad, last_grad, x_grad, delta_grad, A_grad, B_grad, C_grad, start_grad, scratch,
-                batch, length, channels, entries, ctx.tile, **sizes,
-            )  # fmt: skip
+                x,
+                delta,
+                A,
+                B,
+                C,
+                starts,
+                y_grad,
+                last_grad,
+                x_grad,
+                delta_grad,
+                A_grad,
+                B_grad,
+                C_grad,
+                start_grad,
+                scratch,
+                batch,
+                length,
+                channels,
+                entries,
+                ctx.tile,
+                **sizes,
+            )
         return x_grad, delta_grad, A_grad.sum(0), B_grad.sum(0), C_grad.sum(0), start_grad

@@ -24,7 +24,9 @@ def check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> N
     got = {"delta": delta.shape, "B": B.shape, "C": C.shape}
     wrong = {name: tuple(shape) for name, shape in got.items() if tuple(shape) != wanted[name]}
     if A.shape[0] != channels or wrong:
-        raise ValueError(f"x has shape {tuple(x.shape)} and A {tuple(A.shape)}; expected A ({channels}, n) and {wanted}, got {wrong}")
+        raise ValueError(
+            f"x has shape {tuple(x.shape)} and A {tuple(A.shape)}; expected A ({channels}, n) and {wanted}, got {wrong}"
+        )
     if A.shape[1] == 0:
         raise ValueError("A has shape (d, 0): a state needs at least one entry a channel")
 

@@ -23,9 +23,13 @@ from l2m_utils.layers.ssd_chunks import ChunkedDuality
 def _check(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> int:
     batch, length, heads, _ = x.shape
     if tuple(delta.shape) != (batch, length, heads) or tuple(A.shape) != (heads,):
-        raise ValueError(f"x has shape {tuple(x.shape)}; expected delta {(batch, length, heads)} and A ({heads},), got {tuple(delta.shape)} and {tuple(A.shape)}")
+        raise ValueError(
+            f"x has shape {tuple(x.shape)}; expected delta {(batch, length, heads)} and A ({heads},), got {tuple(delta.shape)} and {tuple(A.shape)}"
+        )
     if B.shape != C.shape or B.shape[:2] != x.shape[:2] or heads % B.shape[2]:
-        raise ValueError(f"B {tuple(B.shape)} and C {tuple(C.shape)} must be ({batch}, {length}, groups, n), with groups dividing {heads} heads")
+        raise ValueError(
+            f"B {tuple(B.shape)} and C {tuple(C.shape)} must be ({batch}, {length}, groups, n), with groups dividing {heads} heads"
+        )
     if B.shape[3] == 0:
         raise ValueError("B and C have no entries: a state needs n ≥ 1")
     return heads // B.shape[2]
@@ -57,7 +61,14 @@ def ssd_loop(
 
 @torch.compiler.disable  # its gradient is written out; there is nothing left to trace
 def ssd(
-    x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, D: Tensor | None = None, state: Tensor | None = None, chunk: int = 64
+    x: Tensor,
+    delta: Tensor,
+    A: Tensor,
+    B: Tensor,
+    C: Tensor,
+    D: Tensor | None = None,
+    state: Tensor | None = None,
+    chunk: int = 64,
 ) -> tuple[Tensor, Tensor]:
     """The layer of :func:`ssd_loop` as chunked matrix products; same arguments, results and gradients, ``chunk`` tokens a chunk.
 
@@ -84,7 +95,12 @@ def ssd(
     S = S.reshape(batch, groups, repeat, size, entries).permute(0, 1, 4, 2, 3).flatten(-2)
     with torch.autocast(x.device.type, enabled=False):
         y, S = ChunkedDuality.apply(
-            chunked(x, repeat, size), chunked(delta, repeat), A.reshape(groups, 1, repeat), chunked(B, entries), chunked(C, entries), S
+            chunked(x, repeat, size),
+            chunked(delta, repeat),
+            A.reshape(groups, 1, repeat),
+            chunked(B, entries),
+            chunked(C, entries),
+            S,
         )
     y = y.transpose(2, 3).reshape(batch, -1, heads, size)[:, :length]
     S = S.unflatten(-1, (repeat, size)).permute(0, 1, 3, 4, 2).reshape(batch, heads, size, entries)

@@ -22,7 +22,10 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE_NUMBERS = {"cpu": 2**19, "cuda": 2**27}  # numbers of Λ that exist at once: what a cache holds; what keeps a GPU busy
+TILE_NUMBERS = {
+    "cpu": 2**19,
+    "cuda": 2**27,
+}  # numbers of Λ that exist at once: what a cache holds; what keeps a GPU busy
 
 
 def segment_sum(log_decay: Tensor) -> Tensor:
@@ -81,7 +84,9 @@ class ChunkedDuality(torch.autograd.Function):
                 starts[:, k] = state
                 state = torch.addcmul(left[:, i], this.whole[:, i], state)
             inside = (this.scores[:, :, :, None] * this.decay) @ this.drive.transpose(3, 4)
-            torch.addcmul(inside.transpose(3, 4), this.enter, (c @ starts[:, part]).unflatten(-1, heads), out=y[:, part])
+            torch.addcmul(
+                inside.transpose(3, 4), this.enter, (c @ starts[:, part]).unflatten(-1, heads), out=y[:, part]
+            )
         ctx.save_for_backward(x, delta, A, B, C, starts)
         return y, state.clone()
 
@@ -90,7 +95,9 @@ class ChunkedDuality(torch.autograd.Function):
     def backward(ctx, y_grad: Tensor, later: Tensor) -> tuple[Tensor, ...]:
         x, delta, A, B, C, starts = ctx.saved_tensors
         heads = x.shape[4:]
-        x_grad, delta_grad, B_grad, C_grad = (torch.empty_like(v, memory_format=torch.contiguous_format) for v in (x, delta, B, C))
+        x_grad, delta_grad, B_grad, C_grad = (
+            torch.empty_like(v, memory_format=torch.contiguous_format) for v in (x, delta, B, C)
+        )
         A_grad = torch.zeros_like(A)
         for part in reversed(_parts(x)):
             b, c, start, out = B[:, part], C[:, part], starts[:, part], y_grad[:, part]
@@ -99,7 +106,10 @@ class ChunkedDuality(torch.autograd.Function):
             entered = (this.enter * out).flatten(-2)
             ends = c.mT @ entered  # what the chunk's own outputs say about its first state …
             for i in reversed(range(ends.shape[1])):
-                own, ends[:, i] = ends[:, i].clone(), later  # … and, from here on, what later chunks say about its last one
+                own, ends[:, i] = (
+                    ends[:, i].clone(),
+                    later,
+                )  # … and, from here on, what later chunks say about its last one
                 later = own.addcmul_(this.whole[:, i], later)
             kept = ((ends * start).sum(-2, keepdim=True) * this.whole).unflatten(-1, heads).sum(-1)  # (b, k, g, 1, r)
             crossed = (entered * (c @ start)).unflatten(-1, heads).sum(-1)  # (b, k, g, t, r)

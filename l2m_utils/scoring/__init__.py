@@ -71,7 +71,9 @@ def check_sequences(sequences: Iterable, vocabulary: int, context: int) -> list[
     for index, sequence in enumerate(sequences):
         array = np.asarray(sequence)
         if array.size == 0:
-            raise ScoringError(f"sequence {index} is empty: expected at least one token; drop empty documents before scoring")
+            raise ScoringError(
+                f"sequence {index} is empty: expected at least one token; drop empty documents before scoring"
+            )
         if array.ndim != 1 or array.dtype.kind not in "iu":
             raise ScoringError(
                 f"sequence {index} is an array of {array.dtype} with shape {array.shape}: expected a flat list of integer token ids"
@@ -107,7 +109,9 @@ def check_logprobs(logprobs, length: int, source: str) -> np.ndarray:
     """
     array = np.asarray(logprobs, dtype=np.float32)
     if array.shape != (length,):
-        raise ScoringError(f"{source} returned log-probabilities of shape {array.shape} for {length} tokens: expected one for each token")
+        raise ScoringError(
+            f"{source} returned log-probabilities of shape {array.shape} for {length} tokens: expected one for each token"
+        )
     wrong = np.flatnonzero(~np.isfinite(array) | (array > _ROUNDING))
     if wrong.size:
         at = int(wrong[0])
@@ -144,11 +148,15 @@ def pinned(model: str, revision: str) -> dict[str, str]:
     (True, {})
     """
     if not model:
-        raise ScoringError("model is empty: give a local folder in the Hugging Face layout, or a hub id with its commit, revision='<40 hex digits>'")
+        raise ScoringError(
+            "model is empty: give a local folder in the Hugging Face layout, or a hub id with its commit, revision='<40 hex digits>'"
+        )
     if Path(model).is_dir():
         return {}
     if not re.fullmatch(r"[0-9a-f]{40}", revision):
-        raise ScoringError(f"model {model!r} is no local folder and its revision is {revision!r}: pin a hub model to a commit, revision='<40 hex digits>'")
+        raise ScoringError(
+            f"model {model!r} is no local folder and its revision is {revision!r}: pin a hub model to a commit, revision='<40 hex digits>'"
+        )
     return {"revision": revision}
 
 
@@ -164,7 +172,9 @@ def choose_prefix(named) -> int:
         if isinstance(value, int):
             return value
         if value is not None:
-            raise ScoringError(f"{name} is {value!r}: expected one token id; pass prefix_id to say which token comes first")
+            raise ScoringError(
+                f"{name} is {value!r}: expected one token id; pass prefix_id to say which token comes first"
+            )
     raise ScoringError("neither a BOS nor an EOS token is defined: pass prefix_id, the token put before every sequence")
 
 

@@ -49,7 +49,9 @@ def past_and_future(scorer: Scorer, tokens) -> float:
     return max(float(np.abs(part - whole[:length]).max()) for part, length in zip(parts, lengths, strict=True))
 
 
-def before_you_trust(scorer: Scorer, tokenizer, text: str, *, max_length: int, every_token: bool = True) -> pd.DataFrame:
+def before_you_trust(
+    scorer: Scorer, tokenizer, text: str, *, max_length: int, every_token: bool = True
+) -> pd.DataFrame:
     """One row a check: ``check``, ``found``, ``wanted``, ``passed``.
 
     ``tokenizer`` is that of :func:`.connect.read_tokenizer`, ``text`` a page that it may read.  ``every_token=False`` leaves out the
@@ -58,7 +60,11 @@ def before_you_trust(scorer: Scorer, tokenizer, text: str, *, max_length: int, e
     ids = encode(tokenizer, text)[: min(_PROBE_TOKENS, scorer.context)]
     if len(ids) < 2:
         raise ScoringError(f"the text to check with has {len(ids)} tokens: give a page of the text to be measured")
-    special = {value: name for name, value in (("EOS", tokenizer.eos_token_id), ("BOS", tokenizer.bos_token_id)) if value is not None}
+    special = {
+        value: name
+        for name, value in (("EOS", tokenizer.eos_token_id), ("BOS", tokenizer.bos_token_id))
+        if value is not None
+    }
     own = len(tokenizer(text, verbose=False)["input_ids"]) - len(encode(tokenizer, text))
     back = tokenizer.decode(encode(tokenizer, text), clean_up_tokenization_spaces=False)
     try:
@@ -68,10 +74,25 @@ def before_you_trust(scorer: Scorer, tokenizer, text: str, *, max_length: int, e
         fits = False
     change = past_and_future(scorer, ids)
     rows = [
-        ("prefix", f"{scorer.prefix_id}, {special.get(scorer.prefix_id, 'neither')}", "BOS or EOS of the tokenizer", scorer.prefix_id in special),
+        (
+            "prefix",
+            f"{scorer.prefix_id}, {special.get(scorer.prefix_id, 'neither')}",
+            "BOS or EOS of the tokenizer",
+            scorer.prefix_id in special,
+        ),
         ("tokens that the tokenizer adds by itself", f"{own}, left out", "exactly one prefix, ours", True),
-        ("text comes back from its tokens", "yes" if back.strip() == text.strip() else "no", "yes", back.strip() == text.strip()),
-        ("vocabulary of tokenizer and model", f"{len(tokenizer):,} and {scorer.vocabulary:,}", "the same, or some rows of padding", fits),
+        (
+            "text comes back from its tokens",
+            "yes" if back.strip() == text.strip() else "no",
+            "yes",
+            back.strip() == text.strip(),
+        ),
+        (
+            "vocabulary of tokenizer and model",
+            f"{len(tokenizer):,} and {scorer.vocabulary:,}",
+            "the same, or some rows of padding",
+            fits,
+        ),
         ("context after the prefix", f"{scorer.context:,}", f"at least {max_length:,}", scorer.context >= max_length),
         ("past changes with the future", f"{change:.1e} nats", f"below {TOLERANCE}", change < TOLERANCE),
     ]

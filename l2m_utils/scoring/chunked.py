@@ -59,7 +59,11 @@ def token_logprobs(
     # Slices of the vocabulary are the outer loop: each is cast to float32 once, not once for every chunk of tokens.
     for first in range(0, vocabulary, chunk_vocabulary):
         columns = weight[first : first + chunk_vocabulary].to(device=hidden.device, dtype=torch.float32).t()
-        offset = None if bias is None else bias[first : first + chunk_vocabulary].to(device=hidden.device, dtype=torch.float32)
+        offset = (
+            None
+            if bias is None
+            else bias[first : first + chunk_vocabulary].to(device=hidden.device, dtype=torch.float32)
+        )
         width = columns.shape[1]
         for start in range(0, tokens, chunk_tokens):
             rows = slice(start, start + chunk_tokens)
@@ -102,7 +106,9 @@ def split_model(model) -> tuple[torch.nn.Module, Head]:
     """
     linear = model.get_output_embeddings()
     if type(linear) is not torch.nn.Linear or not linear.weight.is_floating_point():
-        raise ScoringError(f"the head of {type(model).__name__} is {type(linear).__name__}: expected a plain linear layer with float weights")
+        raise ScoringError(
+            f"the head of {type(model).__name__} is {type(linear).__name__}: expected a plain linear layer with float weights"
+        )
     embedding = model.get_input_embeddings().weight
     if linear.weight.is_meta or embedding.is_meta:
         raise ScoringError("the first or the last layer is offloaded: give a device_map that keeps both in memory")
@@ -111,7 +117,9 @@ def split_model(model) -> tuple[torch.nn.Module, Head]:
     backbone = _backbone(model, probe)
     hidden, reference = _probe(model, backbone, probe, 1.0)
     if not reference.isfinite().all():
-        raise ScoringError(f"{type(model).__name__} gives logits that are not finite on a probe: its weights are damaged, or {model.dtype} is too narrow")
+        raise ScoringError(
+            f"{type(model).__name__} gives logits that are not finite on a probe: its weights are damaged, or {model.dtype} is too narrow"
+        )
     some = hidden.float() @ linear.weight[:4096].to(device=hidden.device, dtype=torch.float32).t()
     amplify = max(1.0, _PROBE_PEAK / float(some.abs().max().clamp_min(1e-6)))
     loud, loud_reference = _probe(model, backbone, probe, amplify)
@@ -132,7 +140,9 @@ def _backbone(model, ids: torch.Tensor) -> torch.nn.Module:
         if backbone is None or backbone is model:
             continue
         calls = []
-        hook = backbone.register_forward_hook(lambda module, inputs, output: calls.append(hasattr(output, "last_hidden_state")))
+        hook = backbone.register_forward_hook(
+            lambda module, inputs, output, calls=calls: calls.append(hasattr(output, "last_hidden_state"))
+        )
         try:
             model(input_ids=ids, use_cache=False)
         finally:
@@ -168,7 +178,9 @@ def _rules(config) -> list[tuple[float, float | None]]:
         value = getattr(config, name, None)
         if isinstance(value, (int, float)) and value > 0:
             scales |= {float(value): None, 1 / float(value): None}
-    caps = [float(value) for name in _CAPS if isinstance(value := getattr(config, name, None), (int, float)) and value > 0]
+    caps = [
+        float(value) for name in _CAPS if isinstance(value := getattr(config, name, None), (int, float)) and value > 0
+    ]
     return list(product(scales, [*caps, None]))
 
 

@@ -18,7 +18,9 @@ from pathlib import Path
 from l2m_utils.scoring import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
 
 BACKENDS = ("transformers", "vllm", "server")
-API_KEY = "L2M_API_KEY"  # a name of our own: the key of another service is never sent to an address it was not meant for
+API_KEY = (
+    "L2M_API_KEY"  # a name of our own: the key of another service is never sent to an address it was not meant for
+)
 
 
 def connect(
@@ -68,10 +70,14 @@ def connect(
         if prefix_id is None and tokenizer:
             prefix_id = choose_prefix(read_tokenizer(tokenizer, revision))
         device_map = device_map or ("auto" if torch.cuda.is_available() else None)
-        scorer: Scorer = TransformersScorer.from_pretrained(model, revision=revision, dtype=dtype, device_map=device_map, prefix_id=prefix_id, **options)
+        scorer: Scorer = TransformersScorer.from_pretrained(
+            model, revision=revision, dtype=dtype, device_map=device_map, prefix_id=prefix_id, **options
+        )
     else:
         if max_length < 1:
-            raise ScoringError(f"max_length is {max_length}: {backend} must know how long the longest block is, e.g. max_length=2048")
+            raise ScoringError(
+                f"max_length is {max_length}: {backend} must know how long the longest block is, e.g. max_length=2048"
+            )
         if backend == "server" and not revision:
             raise ScoringError(
                 "revision is empty: a server cannot be asked which weights it runs, and stored scores are found again by it; "
@@ -101,10 +107,18 @@ def connect(
             from l2m_utils.scoring.server import ServerScorer
 
             scorer = ServerScorer(
-                url, model, **known, dtype="" if dtype == "auto" else dtype, max_length=max_length + 2, api_key=os.environ.get(API_KEY, ""), **options
+                url,
+                model,
+                **known,
+                dtype="" if dtype == "auto" else dtype,
+                max_length=max_length + 2,
+                api_key=os.environ.get(API_KEY, ""),
+                **options,
             )
     if max_length > scorer.context:
-        raise ScoringError(f"blocks of {max_length} tokens are asked for, {model} reads {scorer.context} after the prefix: take a smaller max_length")
+        raise ScoringError(
+            f"blocks of {max_length} tokens are asked for, {model} reads {scorer.context} after the prefix: take a smaller max_length"
+        )
     return scorer
 
 
@@ -114,23 +128,33 @@ def _check(backend: str, model: str, url: str, device_map: str, parallel: int) -
         raise ScoringError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")
     if backend == "server":
         if not url:
-            raise ScoringError("url is empty: give the address of the server, up to and with /v1, e.g. url='http://localhost:8000/v1'")
+            raise ScoringError(
+                "url is empty: give the address of the server, up to and with /v1, e.g. url='http://localhost:8000/v1'"
+            )
         if not model:
             raise ScoringError("model is empty: give the name under which the server knows the model")
     elif url:
-        raise ScoringError(f"url is {url!r}, but backend {backend!r} connects to no server: use backend='server', or leave url empty")
+        raise ScoringError(
+            f"url is {url!r}, but backend {backend!r} connects to no server: use backend='server', or leave url empty"
+        )
     else:
         _check_folder(model)
     if device_map and backend != "transformers":
-        raise ScoringError(f"device_map is {device_map!r}: only backend 'transformers' takes it; vllm takes tensor_parallel")
+        raise ScoringError(
+            f"device_map is {device_map!r}: only backend 'transformers' takes it; vllm takes tensor_parallel"
+        )
     if parallel > 1 and backend != "vllm":
-        raise ScoringError(f"tensor_parallel or pipeline_parallel is {parallel}: only backend 'vllm' takes them; transformers takes device_map='auto'")
+        raise ScoringError(
+            f"tensor_parallel or pipeline_parallel is {parallel}: only backend 'vllm' takes them; transformers takes device_map='auto'"
+        )
 
 
 def _check_folder(model: str) -> None:
     """Refuse an empty name and a folder that holds no model."""
     if model and Path(model).is_dir() and not (Path(model) / "config.json").exists():
-        raise ScoringError(f"{model} holds no config.json: expected a model in the Hugging Face layout, as save_pretrained writes it")
+        raise ScoringError(
+            f"{model} holds no config.json: expected a model in the Hugging Face layout, as save_pretrained writes it"
+        )
     if not model:
         pinned(model, "")
 
@@ -148,9 +172,13 @@ def read_tokenizer(model: str, revision: str = ""):
     except ScoringError:
         raise
     except (OSError, ValueError) as error:
-        raise ScoringError(f"no tokenizer can be read from {model!r} ({str(error).splitlines()[0]}): save it beside the model, or name its place") from error
+        raise ScoringError(
+            f"no tokenizer can be read from {model!r} ({str(error).splitlines()[0]}): save it beside the model, or name its place"
+        ) from error
     if getattr(tokenizer, "backend_tokenizer", None) is None:
-        raise ScoringError(f"the tokenizer of {model!r}, {type(tokenizer).__name__}, has no fast form: expected one that saves a tokenizer.json")
+        raise ScoringError(
+            f"the tokenizer of {model!r}, {type(tokenizer).__name__}, has no fast form: expected one that saves a tokenizer.json"
+        )
     return tokenizer
 
 
@@ -159,7 +187,11 @@ def _vocabulary(model: str, revision: str, tokenizer) -> int:
     from transformers import AutoConfig
 
     try:
-        size = AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision)).get_text_config().vocab_size
+        size = (
+            AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
+            .get_text_config()
+            .vocab_size
+        )
     except (OSError, ValueError):  # no configuration beside the tokenizer
         return len(tokenizer)
     check_tokenizer(tokenizer, size)

@@ -34,7 +34,15 @@ class ExactScorer:
 
     prefix_id = NO_PREFIX
 
-    def __init__(self, source, *, vocabulary: int | None = None, context: int = NO_LIMIT, name: str = "", batch_tokens: int = 2**20):
+    def __init__(
+        self,
+        source,
+        *,
+        vocabulary: int | None = None,
+        context: int = NO_LIMIT,
+        name: str = "",
+        batch_tokens: int = 2**20,
+    ):
         self.source = source
         alphabet = source.alphabet if vocabulary is None else vocabulary
         self.vocabulary = NO_LIMIT if alphabet is None else int(alphabet)
@@ -49,7 +57,9 @@ class ExactScorer:
         for batch in equal_length_batches(checked, self.batch_tokens):
             rows = np.asarray(self.source.logprobs(np.stack([checked[index] for index in batch])))
             if len(rows) != len(batch):
-                raise ScoringError(f"the source returned {len(rows)} rows for {len(batch)} sequences: expected one for each")
+                raise ScoringError(
+                    f"the source returned {len(rows)} rows for {len(batch)} sequences: expected one for each"
+                )
             for index, row in zip(batch, rows, strict=True):
                 scores[index] = check_logprobs(row, len(checked[index]), f"source {self.identity['model']}")
         return scores
@@ -80,4 +90,6 @@ def _content(value) -> bytes:
         return f"{value.dtype}{value.shape}".encode() + value.tobytes()
     if value is None or isinstance(value, (bool, int, float, str)):
         return repr(value).encode()
-    raise ScoringError(f"an attribute of the source is a {type(value).__name__}, which cannot name it: pass name=, by which stored scores are found again")
+    raise ScoringError(
+        f"an attribute of the source is a {type(value).__name__}, which cannot name it: pass name=, by which stored scores are found again"
+    )

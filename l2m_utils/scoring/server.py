@@ -78,7 +78,9 @@ class ServerScorer:
         self.prefix_id, self.vocabulary, self.context = prefix_id, vocabulary, max_length - 2
         self.concurrency, self.timeout, self.retries, self.backoff = concurrency, timeout, retries, backoff
         self.identity = {"backend": "server", "model": model, "revision": revision, "dtype": dtype}
-        self._headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {api_key}"} if api_key else {})
+        self._headers = {"Content-Type": "application/json"} | (
+            {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        )
         self._stop = threading.Event()
         self.check_contract()
 
@@ -93,7 +95,9 @@ class ServerScorer:
         with ThreadPoolExecutor(self.concurrency) as pool:
             futures = [pool.submit(self._score_one, sequence) for sequence in checked]
             try:
-                return [future.result() for future in tqdm(futures, desc="scoring", unit="sequence", delay=5, leave=False)]
+                return [
+                    future.result() for future in tqdm(futures, desc="scoring", unit="sequence", delay=5, leave=False)
+                ]
             except BaseException:  # the first failure ends the others: those waiting to start, and those in a pause
                 self._stop.set()
                 pool.shutdown(cancel_futures=True)
@@ -107,19 +111,27 @@ class ServerScorer:
         it does when a server's numbers are shifted by one.
         """
         # Ids from the second quarter of the vocabulary: special tokens sit at either end.
-        ids = np.random.default_rng(0).integers(self.vocabulary // 4, max(self.vocabulary // 2, self.vocabulary // 4 + 1), size=min(24, self.context))
+        ids = np.random.default_rng(0).integers(
+            self.vocabulary // 4, max(self.vocabulary // 2, self.vocabulary // 4 + 1), size=min(24, self.context)
+        )
         best, scores = [], []
         for last in dict.fromkeys([int(ids[-1]), self.vocabulary // 3, self.vocabulary // 2]):
             prompt = np.append(ids[:-1], last)
             logprobs, alternatives = self._request(prompt, min(self.retries, _PROBE_RETRIES))
             scores.append(logprobs)
             if not alternatives or not alternatives[-1]:
-                raise ContractError(f"{self.url} gives no top_logprobs for the prompt: they are needed once, to check that its numbers are not shifted")
+                raise ContractError(
+                    f"{self.url} gives no top_logprobs for the prompt: they are needed once, to check that its numbers are not shifted"
+                )
             best.append(max(alternatives[-1].values()))
         if all(not row.any() for row in scores):
-            raise ContractError(f"{self.url} gives log-probability 0 for every token of a random prompt: it fills in zeros instead of scoring the prompt")
+            raise ContractError(
+                f"{self.url} gives log-probability 0 for every token of a random prompt: it fills in zeros instead of scoring the prompt"
+            )
         if np.ptp([row[:-1] for row in scores], axis=0).max(initial=0) > _PROBE_TOLERANCE:
-            raise ContractError(f"{self.url} changes the scores of earlier tokens with later ones: it does not score exactly the ids that were sent")
+            raise ContractError(
+                f"{self.url} changes the scores of earlier tokens with later ones: it does not score exactly the ids that were sent"
+            )
         if np.ptp(best) > _PROBE_TOLERANCE:
             raise ContractError(
                 f"{self.url} changes the alternatives at a position with the token at that position: its log-probabilities are shifted by one token"
@@ -147,7 +159,9 @@ class ServerScorer:
             found = choice["logprobs"]["token_logprobs"]
             count = len(found)
         except (KeyError, TypeError, ValueError) as error:
-            raise ContractError(f"{self.url} answered without choices[0].logprobs.token_logprobs: it gives no log-probabilities with echo") from error
+            raise ContractError(
+                f"{self.url} answered without choices[0].logprobs.token_logprobs: it gives no log-probabilities with echo"
+            ) from error
         counted = (answer.get("usage") or {}).get("prompt_tokens", sent)
         if count not in (sent, sent + 1) or counted != sent:  # the one generated token may or may not be listed
             meaning = "only generated tokens" if count <= 1 else "another list of tokens"
@@ -157,7 +171,9 @@ class ServerScorer:
             )
         numbers = found[1:sent]  # the first is the prefix, which nothing predicts
         if any(number is None for number in numbers):
-            raise ContractError(f"{self.url} left out the log-probability of token {numbers.index(None)} of {len(sequence)}: expected one for each")
+            raise ContractError(
+                f"{self.url} left out the log-probability of token {numbers.index(None)} of {len(sequence)}: expected one for each"
+            )
         alternatives = choice["logprobs"].get("top_logprobs")
         return check_logprobs(numbers, len(sequence), self.url), alternatives[1:sent] if alternatives else None
 
@@ -175,14 +191,22 @@ class ServerScorer:
                 if error.code not in _RETRIED:
                     raise ServerError(f"{self.url} refused the request with {problem}") from error
                 asked = retry_after(error.headers.get("Retry-After"))
-            except (OSError, http.client.HTTPException, ValueError) as error:  # no connection, timeout, broken off, or no JSON
+            except (
+                OSError,
+                http.client.HTTPException,
+                ValueError,
+            ) as error:  # no connection, timeout, broken off, or no JSON
                 problem = f"{type(error).__name__}: {error}"
             if asked > _LONGEST_WAIT:
-                raise ServerError(f"{self.url} asks to wait {asked:.0f} s after {problem}: run again later, finished shards are safe")
+                raise ServerError(
+                    f"{self.url} asks to wait {asked:.0f} s after {problem}: run again later, finished shards are safe"
+                )
             pause = max(asked, min(60.0, self.backoff * 2**attempt) * random.uniform(0.5, 1.0))
             if attempt < retries and self._stop.wait(pause):
                 raise ServerError("stopped: another request has failed")
-        raise ServerError(f"{self.url} gave no answer in {retries + 1} tries, the last time {problem}: check the server, lower concurrency or raise timeout")
+        raise ServerError(
+            f"{self.url} gave no answer in {retries + 1} tries, the last time {problem}: check the server, lower concurrency or raise timeout"
+        )
 
 
 def retry_after(value: str | None) -> float:

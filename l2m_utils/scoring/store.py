@@ -36,7 +36,9 @@ from l2m_utils.scoring import Scorer, check_logprobs, check_sequences, equal_len
 
 try:
     import fcntl
-except ImportError:  # no such locks on this system: two runs on one folder are still safe, but may repeat each other's work
+except (
+    ImportError
+):  # no such locks on this system: two runs on one folder are still safe, but may repeat each other's work
     fcntl = None
 
 _PACKAGES = ("l2m-book", "numpy", "safetensors", "torch", "transformers", "tokenizers", "vllm")
@@ -97,7 +99,10 @@ def score_all(
 
     scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(unique)
     missing, busy = [], []
-    with tqdm(total=sum(map(len, unique)), desc="scoring", unit="token", unit_scale=True, delay=5) as bar, _claims(folder) as claim:
+    with (
+        tqdm(total=sum(map(len, unique)), desc="scoring", unit="token", unit_scale=True, delay=5) as bar,
+        _claims(folder) as claim,
+    ):
 
         def keep(name: str, rows: np.ndarray) -> None:
             for index, row in zip(shards[name][0], rows, strict=True):
@@ -131,7 +136,13 @@ def summary(folder: str | Path) -> pd.DataFrame:
     for path in sorted(Path(folder).glob("*.json")):
         if path.with_suffix(".safetensors").exists():
             manifest = json.loads(path.read_text())
-            rows.append({"shard": path.stem, **manifest.pop("identity"), **{key: value for key, value in manifest.items() if key != "versions"}})
+            rows.append(
+                {
+                    "shard": path.stem,
+                    **manifest.pop("identity"),
+                    **{key: value for key, value in manifest.items() if key != "versions"},
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -161,7 +172,11 @@ def _read(folder: Path, name: str, tokens: np.ndarray, quiet: bool = False) -> n
     except (FileNotFoundError, ValueError, KeyError):
         pass  # no manifest or an unreadable one: as good as a wrong checksum
     if not quiet:
-        warnings.warn(f"shard {shard} does not agree with its manifest (truncated or changed): it is scored again", RuntimeWarning, stacklevel=3)
+        warnings.warn(
+            f"shard {shard} does not agree with its manifest (truncated or changed): it is scored again",
+            RuntimeWarning,
+            stacklevel=3,
+        )
     return None
 
 
@@ -172,10 +187,14 @@ def _score(scorer: Scorer, tokens: np.ndarray, folder: Path, name: str, run: dic
     start = time.perf_counter()
     scores = scorer.score(list(tokens))
     seconds = time.perf_counter() - start
-    rows = np.stack([check_logprobs(row, tokens.shape[1], scorer.identity.get("model", "the scorer")) for row in scores])
+    rows = np.stack(
+        [check_logprobs(row, tokens.shape[1], scorer.identity.get("model", "the scorer")) for row in scores]
+    )
     if len(rows) != len(tokens):
         raise ValueError(f"the scorer returned {len(rows)} results for {len(tokens)} sequences: expected one for each")
-    content = save({"tokens": tokens, "logprobs": rows}, metadata={"identity": json.dumps(scorer.identity, sort_keys=True)})
+    content = save(
+        {"tokens": tokens, "logprobs": rows}, metadata={"identity": json.dumps(scorer.identity, sort_keys=True)}
+    )
     manifest = {
         "identity": scorer.identity,
         "prefix_id": scorer.prefix_id,

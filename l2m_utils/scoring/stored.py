@@ -44,7 +44,15 @@ class StoredScorer:
     ([[0.25, 0.75], [0.75, 0.75]], 0)
     """
 
-    def __init__(self, scorer: Scorer, folder: str | Path, *, seed: int | None = None, corpus: str = "", shard_tokens: int = 65_536):
+    def __init__(
+        self,
+        scorer: Scorer,
+        folder: str | Path,
+        *,
+        seed: int | None = None,
+        corpus: str = "",
+        shard_tokens: int = 65_536,
+    ):
         self.scorer, self.folder = scorer, Path(folder)
         self.seed, self.corpus, self.shard_tokens = seed, corpus, shard_tokens
         self.prefix_id, self.vocabulary, self.context = scorer.prefix_id, scorer.vocabulary, scorer.context
@@ -52,7 +60,11 @@ class StoredScorer:
         self.scored = 0
         # What score_all gets is the scorer itself, with a tally before it.
         self._tallied = SimpleNamespace(
-            prefix_id=self.prefix_id, vocabulary=self.vocabulary, context=self.context, identity=self.identity, score=self._score
+            prefix_id=self.prefix_id,
+            vocabulary=self.vocabulary,
+            context=self.context,
+            identity=self.identity,
+            score=self._score,
         )
 
     def _score(self, sequences) -> list[np.ndarray]:
@@ -65,7 +77,9 @@ class StoredScorer:
 
         Raises what the scorer raises, and :class:`.store.StoreError` when the disk is full.
         """
-        return score_all(self._tallied, sequences, self.folder, shard_tokens=self.shard_tokens, seed=self.seed, corpus=self.corpus)
+        return score_all(
+            self._tallied, sequences, self.folder, shard_tokens=self.shard_tokens, seed=self.seed, corpus=self.corpus
+        )
 
     def shards(self) -> pd.DataFrame:
         """The finished shards of this model, prefix, seed and corpus, one row each (see :func:`.store.summary`); empty if there are none.

@@ -5,13 +5,22 @@ from __future__ import annotations
 import hashlib
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
 from tqdm import tqdm
 
-from l2m_utils.scoring import NO_LIMIT, ScoringError, check_logprobs, check_sequences, choose_prefix, equal_length_batches, pinned
+from l2m_utils.scoring import (
+    NO_LIMIT,
+    ScoringError,
+    check_logprobs,
+    check_sequences,
+    choose_prefix,
+    equal_length_batches,
+    pinned,
+)
 from l2m_utils.scoring.chunked import split_model
 
 
@@ -50,7 +59,9 @@ class TransformersScorer:
         self.vocabulary = self._head.weight.shape[0]
         self.prefix_id = choose_prefix(config) if prefix_id is None else int(prefix_id)
         if not 0 <= self.prefix_id < self.vocabulary:
-            raise ScoringError(f"prefix id {self.prefix_id} is outside the vocabulary of {self.vocabulary}: pass the id of BOS or EOS")
+            raise ScoringError(
+                f"prefix id {self.prefix_id} is outside the vocabulary of {self.vocabulary}: pass the id of BOS or EOS"
+            )
         self.context = context or getattr(config, "max_position_embeddings", None) or NO_LIMIT
         self.batch_tokens = batch_tokens
         self._chunks = {"chunk_tokens": chunk_tokens, "chunk_vocabulary": chunk_vocabulary}
@@ -62,7 +73,16 @@ class TransformersScorer:
         }
 
     @classmethod
-    def from_pretrained(cls, name: str, *, revision: str = "", dtype: str = "auto", device_map=None, prefix_id: int | None = None, **options):
+    def from_pretrained(
+        cls,
+        name: str,
+        *,
+        revision: str = "",
+        dtype: str = "auto",
+        device_map=None,
+        prefix_id: int | None = None,
+        **options,
+    ):
         """Load ``name``, a local folder or a hub id, which must then be pinned to a ``revision`` (a commit hash).
 
         ``dtype`` and ``device_map`` are those of ``AutoModelForCausalLM.from_pretrained``; ``options`` those
@@ -73,10 +93,8 @@ class TransformersScorer:
 
         commit = pinned(name, revision)
         if prefix_id is None:
-            try:
+            with suppress(OSError, ValueError):  # no tokenizer beside the model: its configuration names the prefix
                 prefix_id = choose_prefix(AutoTokenizer.from_pretrained(name, trust_remote_code=False, **commit))
-            except (OSError, ValueError):
-                pass  # no tokenizer beside the model: its configuration names the prefix
         model = AutoModelForCausalLM.from_pretrained(
             name, dtype=dtype, device_map=device_map, trust_remote_code=False, use_safetensors=True, **commit
         )
@@ -91,11 +109,15 @@ class TransformersScorer:
         checked = check_sequences(sequences, self.vocabulary, self.context)
         scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(checked)
         pending = list(equal_length_batches(checked, self.batch_tokens))[::-1]
-        with tqdm(total=sum(map(len, checked)), desc="scoring", unit="token", unit_scale=True, delay=5, leave=False) as bar:
+        with tqdm(
+            total=sum(map(len, checked)), desc="scoring", unit="token", unit_scale=True, delay=5, leave=False
+        ) as bar:
             while pending:
                 batch = pending.pop()
                 length = len(checked[batch[0]])
-                if len(batch) > 1 and len(batch) * length > self.batch_tokens:  # batch_tokens has shrunk since the plan was made
+                if (
+                    len(batch) > 1 and len(batch) * length > self.batch_tokens
+                ):  # batch_tokens has shrunk since the plan was made
                     half = (len(batch) + 1) // 2
                     pending += [batch[half:], batch[:half]]
                     continue
@@ -116,7 +138,12 @@ class TransformersScorer:
             targets = torch.from_numpy(tokens).to(self.model.get_input_embeddings().weight.device)
             inputs = torch.nn.functional.pad(targets[:, :-1], (1, 0), value=self.prefix_id)
             hidden = self._backbone(input_ids=inputs, use_cache=False).last_hidden_state
-            return self._head.token_logprobs(hidden.flatten(0, 1), targets.flatten(), **self._chunks).view(tokens.shape).cpu().numpy()
+            return (
+                self._head.token_logprobs(hidden.flatten(0, 1), targets.flatten(), **self._chunks)
+                .view(tokens.shape)
+                .cpu()
+                .numpy()
+            )
         except (torch.OutOfMemoryError, MemoryError):
             return None
         except RuntimeError as error:  # the CPU allocator raises a plain RuntimeError
@@ -134,18 +161,26 @@ class TransformersScorer:
             )
         self.batch_tokens = max(length, size * length // 2)
         warnings.warn(
-            f"out of memory on {size} sequences of {length} tokens: the batch is now {self.batch_tokens} tokens", RuntimeWarning, stacklevel=3
+            f"out of memory on {size} sequences of {length} tokens: the batch is now {self.batch_tokens} tokens",
+            RuntimeWarning,
+            stacklevel=3,
         )
 
 
 def weights_fingerprint(model) -> str:
     """A hash (hex) of a model's weights and configuration; equal models have equal hashes wherever they were loaded from."""
     digest = hashlib.blake2b(digest_size=16)
-    config = {key: value for key, value in model.config.to_dict().items() if key not in ("_name_or_path", "transformers_version", "torch_dtype", "dtype")}
+    config = {
+        key: value
+        for key, value in model.config.to_dict().items()
+        if key not in ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
+    }
     digest.update(json.dumps(config, sort_keys=True, default=str).encode())
     for name, tensor in sorted(model.state_dict().items()):
         if tensor.is_meta:
-            raise ScoringError(f"weights of {name} are offloaded, so the model cannot be hashed: pass revision=, by which stored scores are found again")
+            raise ScoringError(
+                f"weights of {name} are offloaded, so the model cannot be hashed: pass revision=, by which stored scores are found again"
+            )
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()

@@ -99,7 +99,9 @@ class VllmScorer:
         scores = []
         for index, (sequence, answer) in enumerate(zip(checked, answers, strict=True)):
             if list(answer.prompt_token_ids) != prompts[index]["prompt_token_ids"]:
-                raise ScoringError(f"vLLM scored another prompt than sequence {index}: expected the same token ids in the same order")
+                raise ScoringError(
+                    f"vLLM scored another prompt than sequence {index}: expected the same token ids in the same order"
+                )
             scores.append(check_logprobs(prompt_logprobs(answer.prompt_logprobs, sequence), len(sequence), "vLLM"))
         return scores
 
@@ -111,9 +113,17 @@ def folder_fingerprint(folder: str | Path) -> str:
     """
     weights = sorted(Path(folder).glob("*.safetensors"))
     if not weights:
-        raise ScoringError(f"{folder} holds no .safetensors weights: save the model in the Hugging Face layout, or pass revision= to name it")
+        raise ScoringError(
+            f"{folder} holds no .safetensors weights: save the model in the Hugging Face layout, or pass revision= to name it"
+        )
     digest = hashlib.blake2b(digest_size=16)
-    with tqdm(total=sum(path.stat().st_size for path in weights), desc="hashing the weights", unit="B", unit_scale=True, delay=5) as bar:
+    with tqdm(
+        total=sum(path.stat().st_size for path in weights),
+        desc="hashing the weights",
+        unit="B",
+        unit_scale=True,
+        delay=5,
+    ) as bar:
         for path in sorted(Path(folder).glob("config.json")) + weights:
             digest.update(f"{path.name} {path.stat().st_size} ".encode())
             with path.open("rb") as stream:
@@ -136,7 +146,9 @@ def prompt_logprobs(found, sequence: Sequence[int]) -> list[float]:
     """
     if found is None or len(found) != len(sequence) + 1:
         count = "no" if found is None else len(found)
-        raise ScoringError(f"vLLM returned {count} prompt log-probabilities for a prompt of {len(sequence) + 1} tokens: is prefix caching on?")
+        raise ScoringError(
+            f"vLLM returned {count} prompt log-probabilities for a prompt of {len(sequence) + 1} tokens: is prefix caching on?"
+        )
     scores = []
     for position, token in enumerate(map(int, sequence), start=1):
         if hasattr(found, "start_indices"):
@@ -145,6 +157,8 @@ def prompt_logprobs(found, sequence: Sequence[int]) -> list[float]:
         else:
             here = {key: entry.logprob for key, entry in (found[position] or {}).items()}
         if token not in here:
-            raise ScoringError(f"vLLM gave no log-probability for token {token} at position {position} of the prompt: expected one for every token")
+            raise ScoringError(
+                f"vLLM gave no log-probability for token {token} at position {position} of the prompt: expected one for every token"
+            )
         scores.append(here[token])
     return scores

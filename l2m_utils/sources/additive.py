@@ -9,7 +9,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from l2m_utils.sources.base import Law, Source, binary_information, check_distance, check_split, check_tokens, check_whole, entropy, xlogx
+from l2m_utils.sources.base import (
+    Law,
+    Source,
+    binary_information,
+    check_distance,
+    check_split,
+    check_tokens,
+    check_whole,
+    entropy,
+    xlogx,
+)
 
 _MAX_MEMORY = 16  # block entropies need all 2^J contexts
 
@@ -58,7 +68,9 @@ class AdditiveChain(Source):
     def _stationary(self) -> np.ndarray:
         """Law of a block of J tokens, (2^J,); found by iterating the chain to a fixed point."""
         if self.memory > _MAX_MEMORY:
-            raise ValueError(f"weights: got a memory of {self.memory}, expected at most {_MAX_MEMORY} for exact probabilities (2^J contexts)")
+            raise ValueError(
+                f"weights: got a memory of {self.memory}, expected at most {_MAX_MEMORY} for exact probabilities (2^J contexts)"
+            )
         if self._contexts is None:
             p_one = self._p_one()
             law = np.full(2**self.memory, 0.5**self.memory)

@@ -78,7 +78,9 @@ def check_split(length: int, split: int) -> tuple[int, int]:
     """
     length, split = check_whole("length", length, 2), check_whole("split", split, -(2**62))
     if not 1 <= split < length:
-        raise ValueError(f"split: got {split} for length {length}, expected 1 <= split <= {length - 1} so that both parts hold a token")
+        raise ValueError(
+            f"split: got {split} for length {length}, expected 1 <= split <= {length - 1} so that both parts hold a token"
+        )
     return length, split
 
 
@@ -86,7 +88,9 @@ def check_distance(distance: int, length: int | None = None) -> int:
     """A distance of at least 1, and below ``length`` where the source has one, or ``ValueError``."""
     distance = check_whole("distance", distance, 1)
     if length is not None and distance >= length:
-        raise ValueError(f"distance: got {distance} for length {length}, expected at most {length - 1}; ask for a longer block")
+        raise ValueError(
+            f"distance: got {distance} for length {length}, expected at most {length - 1}; ask for a longer block"
+        )
     return distance
 
 
@@ -104,7 +108,9 @@ def check_tokens(tokens: np.ndarray, alphabet: int | None) -> np.ndarray:
     """Tokens as int64 of shape (n, length) with ids in range(alphabet), or ``ValueError``."""
     tokens = np.asarray(tokens)
     if tokens.ndim != 2 or tokens.shape[1] == 0 or not np.issubdtype(tokens.dtype, np.integer):
-        raise ValueError(f"tokens: got {tokens.dtype} of shape {tokens.shape}, expected integers of shape (n, length) with length >= 1")
+        raise ValueError(
+            f"tokens: got {tokens.dtype} of shape {tokens.shape}, expected integers of shape (n, length) with length >= 1"
+        )
     if tokens.size and (tokens.min() < 0 or (alphabet is not None and tokens.max() >= alphabet)):
         top = "any size" if alphabet is None else str(alphabet - 1)
         raise ValueError(f"tokens: got ids from {tokens.min()} to {tokens.max()}, expected 0 to {top}")
@@ -114,8 +120,16 @@ def check_tokens(tokens: np.ndarray, alphabet: int | None) -> np.ndarray:
 def check_distribution(name: str, p: np.ndarray, ndim: int) -> np.ndarray:
     """Non-negative float64 rows that sum to one (an array of ``ndim`` axes), or ``ValueError``."""
     p = np.array(p, dtype=np.float64)
-    if p.ndim != ndim or p.size == 0 or not np.all(np.isfinite(p)) or p.min() < 0 or not np.allclose(p.sum(-1), 1, atol=1e-9):
-        raise ValueError(f"{name}: got shape {p.shape}, row sums {np.round(p.sum(-1), 6) if p.ndim else p}; expected {ndim}-d non-negative rows that sum to 1")
+    if (
+        p.ndim != ndim
+        or p.size == 0
+        or not np.all(np.isfinite(p))
+        or p.min() < 0
+        or not np.allclose(p.sum(-1), 1, atol=1e-9)
+    ):
+        raise ValueError(
+            f"{name}: got shape {p.shape}, row sums {np.round(p.sum(-1), 6) if p.ndim else p}; expected {ndim}-d non-negative rows that sum to 1"
+        )
     return p / p.sum(-1, keepdims=True)
 
 
@@ -168,8 +182,5 @@ def binary_information(correlation: np.ndarray) -> np.ndarray:
 
 def inverse_cdf(cdf: np.ndarray, u: np.ndarray) -> np.ndarray:
     """Symbol drawn by each u in [0, 1): ``cdf`` (n, alphabet) rows or one shared row (alphabet,)."""
-    if cdf.ndim == 1:
-        drawn = np.searchsorted(cdf, u, side="right")
-    else:
-        drawn = (u[:, None] >= cdf).sum(1)
+    drawn = np.searchsorted(cdf, u, side="right") if cdf.ndim == 1 else (u[:, None] >= cdf).sum(1)
     return np.minimum(drawn, cdf.shape[-1] - 1)  # a rounded last entry of the cdf may lie below 1

@@ -11,7 +11,16 @@ import numpy as np
 from scipy.fft import dst
 from scipy.special import gammaln
 
-from l2m_utils.sources.base import Law, Source, check_distance, check_split, check_tokens, check_whole, mutual_information, xlogx
+from l2m_utils.sources.base import (
+    Law,
+    Source,
+    check_distance,
+    check_split,
+    check_tokens,
+    check_whole,
+    mutual_information,
+    xlogx,
+)
 
 
 def log_paths(steps: np.ndarray, height: np.ndarray) -> np.ndarray:

@@ -47,7 +47,9 @@ class Exhibit:
 
 
 def _plain(name: str, source: Any, longest: int = 2**40, farthest: int = 2**40) -> Exhibit:
-    return Exhibit(name, source, source.two_point_mi, lambda length: source.bipartite_mi(length, length // 2), longest, farthest)
+    return Exhibit(
+        name, source, source.two_point_mi, lambda length: source.bipartite_mi(length, length // 2), longest, farthest
+    )
 
 
 def slow_santa_fe(beta: float = BETA, alpha: float = ALPHA, flip: float = 0.02) -> SantaFe:
@@ -57,7 +59,9 @@ def slow_santa_fe(beta: float = BETA, alpha: float = ALPHA, flip: float = 0.02) 
     ('d^-0.91', 'L^0.76')
     """
     if not 0 < beta < 1 or not 0 < alpha < 2 - beta:
-        raise ValueError(f"exponents: got beta = {beta:g}, alpha = {alpha:g}, expected 0 < beta < 1 and 0 < alpha < 2 - beta")
+        raise ValueError(
+            f"exponents: got beta = {beta:g}, alpha = {alpha:g}, expected 0 < beta < 1 and 0 < alpha < 2 - beta"
+        )
     return SantaFe(1 / beta, flip=flip, flip_exponent=(2 - beta) / alpha)
 
 
@@ -71,16 +75,31 @@ def exhibits(dyck_length: int = 1024) -> list[Exhibit]:
 
     def gaussian(family: str) -> Exhibit:
         member = HierarchicalGaussian(1, family)
-        return Exhibit(f"Gaussian, {family}", member, lambda d: member.antipodal_mi(d + 1), lambda n: member.bipartite_mi(n, n // 2), distances="ends")
+        return Exhibit(
+            f"Gaussian, {family}",
+            member,
+            lambda d: member.antipodal_mi(d + 1),
+            lambda n: member.bipartite_mi(n, n // 2),
+            distances="ends",
+        )
 
     def tree_bipartite(length: int) -> float:
-        return tree.bipartite_mi(length, length // 2) if length <= 16 else float(np.mean(tree.half_bounds(length, bins=300)))
+        return (
+            tree.bipartite_mi(length, length // 2)
+            if length <= 16
+            else float(np.mean(tree.half_bounds(length, bins=300)))
+        )
 
     return [
         _plain("independent tokens", Independent(np.full(16, 1 / 16))),
         _plain("identical tokens", IdenticalTokens(16)),
         _plain("Markov chain", MarkovChain.binary(0.1), farthest=64),
-        _plain("hidden Markov model", HiddenMarkov([[0.95, 0.05], [0.05, 0.95]], [[0.85, 0.15], [0.15, 0.85]]), longest=16, farthest=128),
+        _plain(
+            "hidden Markov model",
+            HiddenMarkov([[0.95, 0.05], [0.05, 0.95]], [[0.85, 0.15], [0.15, 0.85]]),
+            longest=16,
+            farthest=128,
+        ),
         _plain("additive chain", AdditiveChain(power_weights(12)), farthest=512),
         _plain("random line", RandomPolynomial(65537, 2)),
         Exhibit("tree", tree, tree.two_point_mi, tree_bipartite),
@@ -123,7 +142,12 @@ def law_table(items: list[Exhibit], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a source: the laws, and the local exponents d log I / d log x measured at the far end of its curves."""
     rows = []
     for item in items:
-        row = {"source": item.name, "two-point law": item.law.two_point, "bipartite law": item.law.bipartite, "minimal history state": item.law.state}
+        row = {
+            "source": item.name,
+            "two-point law": item.law.two_point,
+            "bipartite law": item.law.bipartite,
+            "minimal history state": item.law.state,
+        }
         for kind, name in (("two-point", "two-point slope"), ("bipartite", "bipartite slope")):
             part = frame[(frame.source == item.name) & (frame.kind == kind)]
             x, y = part.x.to_numpy(dtype=float), part.nats.to_numpy()

@@ -14,7 +14,7 @@ import numpy as np
 
 from l2m_utils.sources.base import Law, check_distance, check_split, check_whole
 from l2m_utils.sources.gaussian_dense import gaussian_pair_mi
-from l2m_utils.sources.gaussian_splits import MIXING, correlations, gram, pair_map, split_mi, window_factors
+from l2m_utils.sources.gaussian_splits import MIXING, correlations, gram, split_mi, window_factors
 
 COPIES = {"sub-volume": 3, "logarithmic": 1}
 EXPONENT = float(np.log(3) / np.log(4))  # β of the sub-volume family
@@ -115,8 +115,14 @@ class HierarchicalGaussian:
         """
         i, j = np.asarray(i), np.asarray(j)
         for name, position in (("i", i), ("j", j)):
-            if position.dtype.kind not in "iu" or position.size and not 0 <= position.min() <= position.max() < self.length:
-                raise ValueError(f"position {name}: got {position!r}, expected whole numbers from 0 to {self.length - 1}")
+            if (
+                position.dtype.kind not in "iu"
+                or position.size
+                and not 0 <= position.min() <= position.max() < self.length
+            ):
+                raise ValueError(
+                    f"position {name}: got {position!r}, expected whole numbers from 0 to {self.length - 1}"
+                )
         return correlations(self.layers, self.copies, i, j)
 
     def pair_mi(self, i: np.ndarray, j: np.ndarray) -> np.ndarray:
@@ -126,7 +132,9 @@ class HierarchicalGaussian:
         0.03226926
         """
         if np.any(np.asarray(i) == np.asarray(j)):
-            raise ValueError("positions: got i = j, expected two different ones: a real variable shares infinite information with itself")
+            raise ValueError(
+                "positions: got i = j, expected two different ones: a real variable shares infinite information with itself"
+            )
         return gaussian_pair_mi(self.correlation(i, j))
 
     def antipodal_mi(self, length: int | None = None) -> float:
@@ -212,7 +220,9 @@ class HierarchicalGaussian:
         [1.0, 0.9375, 0.833333, 0.625]
         """
         scale = _layer_maps(self.layers, self.copies)[3]
-        return 1 / scale[:, 1:5].ravel()[3 : self.length + 3]  # window w holds positions 4w+1 … 4w+4, and w starts at -1
+        return (
+            1 / scale[:, 1:5].ravel()[3 : self.length + 3]
+        )  # window w holds positions 4w+1 … 4w+4, and w starts at -1
 
     def conditionals(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Exact mean (n, L) and standard deviation (L,) of each variable given those before it, in O(L) a sequence.
@@ -250,7 +260,9 @@ class HierarchicalGaussian:
 def _check_values(name: str, values: np.ndarray, length: int) -> np.ndarray:
     values = np.asarray(values)
     if values.dtype != np.float64:
-        raise TypeError(f"{name}: got {values.dtype}, expected float64; convert with .astype(np.float64) and cast results, not inputs")
+        raise TypeError(
+            f"{name}: got {values.dtype}, expected float64; convert with .astype(np.float64) and cast results, not inputs"
+        )
     if values.ndim != 2 or values.shape[1] != length:
         raise ValueError(f"{name}: got shape {values.shape}, expected (n, {length})")
     return values

@@ -29,7 +29,9 @@ def check_covariance(covariance: np.ndarray) -> np.ndarray:
     if not np.isfinite(covariance).all():
         raise ValueError("covariance: got NaN or infinite entries, expected finite numbers")
     if not np.allclose(covariance, covariance.T, rtol=1e-10, atol=1e-12):
-        raise ValueError("covariance: got a matrix that is not symmetric; pass (C + C.T) / 2 if the difference is rounding")
+        raise ValueError(
+            "covariance: got a matrix that is not symmetric; pass (C + C.T) / 2 if the difference is rounding"
+        )
     return covariance
 
 
@@ -99,5 +101,7 @@ def gaussian_pair_mi(correlation: np.ndarray) -> np.ndarray:
     """
     correlation = np.asarray(correlation, dtype=np.float64)
     if np.any(np.abs(correlation) >= 1):
-        raise ValueError(f"correlation: got up to {np.abs(correlation).max():.17g} in size, expected less than 1: equal variables share infinite information")
+        raise ValueError(
+            f"correlation: got up to {np.abs(correlation).max():.17g} in size, expected less than 1: equal variables share infinite information"
+        )
     return -0.5 * np.log1p(-(correlation**2))

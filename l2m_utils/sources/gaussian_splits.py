@@ -47,7 +47,9 @@ def gram(copies: int) -> tuple[np.ndarray, np.ndarray]:
     return inherited @ inherited.T, fresh @ fresh.T
 
 
-def pair_map(copies: int, adjacent: np.ndarray, inside: np.ndarray | bool = True) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def pair_map(
+    copies: int, adjacent: np.ndarray, inside: np.ndarray | bool = True
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """The symmetric pair map of the boundaries between rows i and i+1, as (a, b, r, r').
 
     z'_{i,4} = a z_{i,4} + b z_{i+1,1} and z'_{i+1,1} = b z_{i,4} + a z_{i+1,1}.
@@ -162,7 +164,9 @@ def split_mi(layer: int, copies: int, splits: np.ndarray) -> np.ndarray:
         # Entropy of the part of the row left of the split given the rows before, minus what that same part
         # adds to the right-hand side given the rows after; both as sums of log-variances.
         total = np.concatenate([np.zeros((inside.size, 1)), np.cumsum(mirrored, axis=1)], axis=1)
-        information[inside] += (np.cumsum(seen, axis=1)[pick, inner[inside] - 1] - total[:, 4] + total[pick, 4 - inner[inside]]) / 2
+        information[inside] += (
+            np.cumsum(seen, axis=1)[pick, inner[inside] - 1] - total[:, 4] + total[pick, 4 - inner[inside]]
+        ) / 2
 
     between = np.flatnonzero((inner == 0) & (row > 0) & (row < count))
     if between.size:

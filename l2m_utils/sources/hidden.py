@@ -43,10 +43,18 @@ class HiddenMarkov(Source):
         self.emission = check_distribution("emission", emission, 2)
         self.states, self.alphabet = self.emission.shape
         if self.transition.shape != (self.states, self.states):
-            raise ValueError(f"transition: got shape {self.transition.shape}, expected ({self.states}, {self.states}) to match emission")
-        self.initial = stationary_distribution(self.transition) if initial is None else check_distribution("initial", initial, 1)
-        if self.initial.shape != (self.states,) or not np.allclose(self.initial @ self.transition, self.initial, atol=1e-9):
-            raise ValueError("initial: got a law that the chain does not keep, expected initial @ transition == initial")
+            raise ValueError(
+                f"transition: got shape {self.transition.shape}, expected ({self.states}, {self.states}) to match emission"
+            )
+        self.initial = (
+            stationary_distribution(self.transition) if initial is None else check_distribution("initial", initial, 1)
+        )
+        if self.initial.shape != (self.states,) or not np.allclose(
+            self.initial @ self.transition, self.initial, atol=1e-9
+        ):
+            raise ValueError(
+                "initial: got a law that the chain does not keep, expected initial @ transition == initial"
+            )
         self._block: dict[int, float] = {0: 0.0}
 
     @property
@@ -89,7 +97,9 @@ class HiddenMarkov(Source):
         if length not in self._block:
             if self.alphabet**length > _MAX_STRINGS:
                 longest = int(np.log(_MAX_STRINGS) / np.log(self.alphabet))
-                raise ValueError(f"length: got {length}, expected at most {longest} for {self.alphabet} symbols: the entropy is a sum over all strings")
+                raise ValueError(
+                    f"length: got {length}, expected at most {longest} for {self.alphabet} symbols: the entropy is a sum over all strings"
+                )
             joint = self.initial[None]  # P(string, next state), one row a string
             for _ in range(length):
                 joint = (joint[:, None, :] * self.emission.T).reshape(-1, self.states) @ self.transition

@@ -54,9 +54,15 @@ class MarkovChain(Source):
         self.alphabet = len(self.transition)
         if self.transition.shape != (self.alphabet, self.alphabet):
             raise ValueError(f"transition: got shape {self.transition.shape}, expected a square matrix")
-        self.initial = stationary_distribution(self.transition) if initial is None else check_distribution("initial", initial, 1)
-        if self.initial.shape != (self.alphabet,) or not np.allclose(self.initial @ self.transition, self.initial, atol=1e-9):
-            raise ValueError("initial: got a law that the chain does not keep, expected initial @ transition == initial")
+        self.initial = (
+            stationary_distribution(self.transition) if initial is None else check_distribution("initial", initial, 1)
+        )
+        if self.initial.shape != (self.alphabet,) or not np.allclose(
+            self.initial @ self.transition, self.initial, atol=1e-9
+        ):
+            raise ValueError(
+                "initial: got a law that the chain does not keep, expected initial @ transition == initial"
+            )
 
     @classmethod
     def binary(cls, flip: float) -> MarkovChain:
@@ -122,7 +128,9 @@ class IdenticalTokens(MarkovChain):
 
     @property
     def law(self) -> Law:
-        return Law(f"constant, log {self.alphabet}", f"constant, log {self.alphabet}", f"one token: log {self.alphabet} nats")
+        return Law(
+            f"constant, log {self.alphabet}", f"constant, log {self.alphabet}", f"one token: log {self.alphabet} nats"
+        )
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)

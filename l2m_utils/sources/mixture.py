@@ -10,7 +10,16 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaln, gammaln
 
-from l2m_utils.sources.base import Law, Source, check_between, check_distance, check_split, check_tokens, check_whole, mutual_information
+from l2m_utils.sources.base import (
+    Law,
+    Source,
+    check_between,
+    check_distance,
+    check_split,
+    check_tokens,
+    check_whole,
+    mutual_information,
+)
 
 
 class BernoulliMixture(Source):

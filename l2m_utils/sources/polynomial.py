@@ -23,16 +23,24 @@ class RandomPolynomial(Source):
     def __init__(self, prime: int, coefficients: int = 2):
         self.alphabet = check_whole("prime", prime, 2)
         if any(self.alphabet % q == 0 for q in range(2, int(self.alphabet**0.5) + 1)):
-            raise ValueError(f"prime: got {prime}, expected a prime number: only then do r values determine the polynomial")
+            raise ValueError(
+                f"prime: got {prime}, expected a prime number: only then do r values determine the polynomial"
+            )
         self.order = check_whole("coefficients", coefficients, 1)
         if self.order > self.alphabet or self.alphabet > 2**20:
-            raise ValueError(f"coefficients: got {coefficients} mod {prime}, expected at most {prime} coefficients and a prime below 2^20")
+            raise ValueError(
+                f"coefficients: got {coefficients} mod {prime}, expected at most {prime} coefficients and a prime below 2^20"
+            )
 
     @property
     def law(self) -> Law:
         if self.order == 1:  # a constant polynomial: all tokens identical
             return Law("constant", "constant", f"one token: log {self.alphabet} nats")
-        return Law(f"zero for d < {self.alphabet}", f"constant, {self.order} log {self.alphabet}", f"the last {self.order} tokens")
+        return Law(
+            f"zero for d < {self.alphabet}",
+            f"constant, {self.order} log {self.alphabet}",
+            f"the last {self.order} tokens",
+        )
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)

@@ -52,7 +52,9 @@ class SantaFe(Source):
     def __init__(self, zipf: float, facts: int | None = None, flip: float = 0.0, flip_exponent: float = 0.0):
         self.zipf = float(zipf)
         if not 1 < self.zipf <= 20:
-            raise ValueError(f"zipf: got {zipf!r}, expected an exponent above 1 (β = 1/zipf lies in (0, 1)) and at most 20")
+            raise ValueError(
+                f"zipf: got {zipf!r}, expected an exponent above 1 (β = 1/zipf lies in (0, 1)) and at most 20"
+            )
         self.facts = None if facts is None else check_whole("facts", facts, 1)
         if self.facts is not None and self.facts > _MAX_FACTS:
             raise ValueError(f"facts: got {facts}, expected at most {_MAX_FACTS}, or None for infinite knowledge")
@@ -210,7 +212,9 @@ class SantaFe(Source):
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         missing = 0.0 if self.facts is not None else float(_LARGEST) ** (1 - self.zipf) / ((self.zipf - 1) * self._norm)
         if missing > 1e-3:
-            raise ValueError(f"zipf: got {self.zipf:g}, with which {missing:.1%} of the fact numbers overflow; pass a finite `facts`, or zipf >= 1.17")
+            raise ValueError(
+                f"zipf: got {self.zipf:g}, with which {missing:.1%} of the fact numbers overflow; pass a finite `facts`, or zipf >= 1.17"
+            )
         order, fact = _group(self._draw_facts((n, length), rng))
         again = fact[:, 1:] == fact[:, :-1]
         changes = rng.random((n, length), dtype=np.float32) < 0.5  # the first visit of each fact tosses a fair coin

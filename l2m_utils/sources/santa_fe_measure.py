@@ -31,7 +31,11 @@ def zipf_exponent(mean_log_fact: float) -> float:
     2.0
     """
     mean_log_fact = check_between("mean_log_fact", mean_log_fact, 1e-4, 50)
-    return float(minimize_scalar(lambda a: a * mean_log_fact + np.log(zeta(a)), bounds=(1.01, 12), method="bounded", options={"xatol": 1e-9}).x)
+    return float(
+        minimize_scalar(
+            lambda a: a * mean_log_fact + np.log(zeta(a)), bounds=(1.01, 12), method="bounded", options={"xatol": 1e-9}
+        ).x
+    )
 
 
 def facts_needed(source: SantaFe, length: int, share: float) -> int:

@@ -30,13 +30,17 @@ def levinson_durbin(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     phi = np.empty(m)
     for c in range(1, m + 1):
         if not variance[c - 1] > 0:
-            raise ValueError(f"autocorrelation: prediction variance {variance[c - 1]:.3g} at order {c - 1}, expected a positive definite sequence")
+            raise ValueError(
+                f"autocorrelation: prediction variance {variance[c - 1]:.3g} at order {c - 1}, expected a positive definite sequence"
+            )
         last = (r[c] - phi[: c - 1] @ r[c - 1 : 0 : -1]) / variance[c - 1]
         phi[: c - 1] -= last * phi[: c - 1][::-1].copy()
         phi[c - 1] = pacf[c - 1] = last
         variance[c] = variance[c - 1] * (1 - last * last)
     if not variance[m] > 0:
-        raise ValueError(f"autocorrelation: prediction variance {variance[m]:.3g} at order {m}, expected a positive definite sequence")
+        raise ValueError(
+            f"autocorrelation: prediction variance {variance[m]:.3g} at order {m}, expected a positive definite sequence"
+        )
     return pacf, variance
 
 
@@ -71,7 +75,7 @@ class StationaryGaussian:
 
     def deltas(self, count: int) -> np.ndarray:
         """Δ_c = -½ log(1 - φ_cc²) in nats for c = 1 … count."""
-        return -0.5 * np.log1p(-self.partial_autocorrelation(check_whole("count", count, 1)) ** 2)
+        return -0.5 * np.log1p(-(self.partial_autocorrelation(check_whole("count", count, 1)) ** 2))
 
     def conditional_entropy(self, order: int) -> float:
         """h_c = ½ log(2πe v_c), differential, in nats."""

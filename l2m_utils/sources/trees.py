@@ -69,7 +69,11 @@ class TreeSource(Source):
 
     @property
     def law(self) -> Law:
-        return Law(f"d^-{self.two_point_exponent:.3g}", "constant (aligned), at most log L", "a belief on each open level: about log L numbers")
+        return Law(
+            f"d^-{self.two_point_exponent:.3g}",
+            "constant (aligned), at most log L",
+            "a belief on each open level: about log L numbers",
+        )
 
     def depth(self, length: int) -> int:
         """k with q^k = ``length``; ``ValueError`` otherwise."""
@@ -78,7 +82,9 @@ class TreeSource(Source):
         while self.branching**k < length:
             k += 1
         if self.branching**k != length:
-            raise ValueError(f"length: got {length}, expected a power of {self.branching}: the tokens are the leaves of a full tree")
+            raise ValueError(
+                f"length: got {length}, expected a power of {self.branching}: the tokens are the leaves of a full tree"
+            )
         return k
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
@@ -135,7 +141,9 @@ class TreeSource(Source):
             within = np.array([max(0.0, 1 - distance / q**k) for k in range(depth + 1)])
         else:
             depth = self.depth(length)
-            within = np.array([max(0, q**k - distance) * (length // q**k) for k in range(depth + 1)]) / (length - distance)
+            within = np.array([max(0, q**k - distance) * (length // q**k) for k in range(depth + 1)]) / (
+                length - distance
+            )
         weight = np.diff(within, prepend=0.0)  # P(lowest common ancestor at height k)
         joint, path = np.zeros_like(self.transition), np.eye(self.alphabet)
         for k in range(depth + 1):
@@ -152,7 +160,13 @@ class TreeSource(Source):
         """
         length, split = check_split(length, split)
         depth = self.depth(length)
-        return max(sum(sign * self._leaf_entropy(depth, lo, hi) for sign, lo, hi in ((1, 0, split), (1, split, length), (-1, 0, length))), 0.0)
+        return max(
+            sum(
+                sign * self._leaf_entropy(depth, lo, hi)
+                for sign, lo, hi in ((1, 0, split), (1, split, length), (-1, 0, length))
+            ),
+            0.0,
+        )
 
     def _leaf_entropy(self, depth: int, low: int, high: int) -> float:
         """H of the leaves low … high-1 of a tree of that depth."""
@@ -174,7 +188,9 @@ class TreeSource(Source):
                 bounds = np.clip([low - child * size, high - child * size], 0, size)
                 below, many = self._classes(depth - 1, int(bounds[0]), int(bounds[1]), known)
                 if len(messages) * len(below) > _MAX_CLASSES:
-                    raise ValueError(f"length: got {self.branching**depth} leaves or more, too many kinds of strings to count; use half_bounds for the half split")
+                    raise ValueError(
+                        f"length: got {self.branching**depth} leaves or more, too many kinds of strings to count; use half_bounds for the half split"
+                    )
                 up = below @ self.transition.T
                 messages = (messages[:, None] * up).reshape(-1, self.alphabet)
                 counts = np.outer(counts, many).ravel()
@@ -190,8 +206,15 @@ class TreeSource(Source):
         grid neighbours (same mean, more information) the upper one.
         """
         depth, lam = self.depth(length), self.transition[0, 0] - self.transition[1, 0]
-        if self.alphabet != 2 or self.branching != 2 or not np.allclose(self.transition, self.transition.T) or depth < 1:
-            raise ValueError("half_bounds: got a tree that is not binary, two-symbol and symmetric, or a single leaf; expected TreeSource.binary(λ) and length >= 2")
+        if (
+            self.alphabet != 2
+            or self.branching != 2
+            or not np.allclose(self.transition, self.transition.T)
+            or depth < 1
+        ):
+            raise ValueError(
+                "half_bounds: got a tree that is not binary, two-symbol and symmetric, or a single leaf; expected TreeSource.binary(λ) and length >= 2"
+            )
         bounds = []
         for upper in (False, True):
             strength, weight = np.ones(1), np.ones(1)
@@ -217,7 +240,9 @@ def _two_children(c: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.nda
     both = np.outer(weight, weight)
     agree = (c[:, None] + c) / (1 + product)
     differ = np.abs(c[:, None] - c) / np.maximum(1 - product, 1e-300)
-    return np.concatenate([agree.ravel(), differ.ravel()]), np.concatenate([(both * (1 + product) / 2).ravel(), (both * (1 - product) / 2).ravel()])
+    return np.concatenate([agree.ravel(), differ.ravel()]), np.concatenate(
+        [(both * (1 + product) / 2).ravel(), (both * (1 - product) / 2).ravel()]
+    )
 
 
 def _on_grid(c: np.ndarray, weight: np.ndarray, bins: int, upper: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -232,5 +257,7 @@ def _on_grid(c: np.ndarray, weight: np.ndarray, bins: int, upper: bool) -> tuple
         kept = mass > 0
         return mean[kept] / mass[kept], mass[kept]
     share = c * (bins - 1) - cell
-    mass = np.bincount(cell, weights=weight * (1 - share), minlength=bins) + np.bincount(cell + 1, weights=weight * share, minlength=bins)
+    mass = np.bincount(cell, weights=weight * (1 - share), minlength=bins) + np.bincount(
+        cell + 1, weights=weight * share, minlength=bins
+    )
     return edges[mass > 0], mass[mass > 0]

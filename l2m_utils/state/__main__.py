@@ -13,10 +13,16 @@ def main(arguments: list[str] | None = None) -> int:
     """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
     from l2m_utils.state.condition import PUBLISHED, TextLaw
 
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.state", description="History state of language models and the L²M condition.")
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.state", description="History state of language models and the L²M condition."
+    )
     parser.add_argument("config", nargs="?", help="a folder with config.json, or a hub name: print this model alone")
-    parser.add_argument("--beta", type=float, default=PUBLISHED.exponent, help="exponent of the law of text (default %(default)s)")
-    parser.add_argument("--prefactor", type=float, default=PUBLISHED.prefactor, help="its prefactor in nats (default %(default)s)")
+    parser.add_argument(
+        "--beta", type=float, default=PUBLISHED.exponent, help="exponent of the law of text (default %(default)s)"
+    )
+    parser.add_argument(
+        "--prefactor", type=float, default=PUBLISHED.prefactor, help="its prefactor in nats (default %(default)s)"
+    )
     parser.add_argument("--bits", type=float, default=16, help="bits that one number can hold (default %(default)s)")
     parser.add_argument("--no-verify", action="store_true", help="do not run the tiny models (half a minute)")
     options = parser.parse_args(arguments)
@@ -31,13 +37,17 @@ def main(arguments: list[str] | None = None) -> int:
             verdict = l2m_condition(options.config, law=law, bits_per_entry=options.bits)
             print(f"dim z = {verdict.architecture.formula}\n{verdict.text}")
             for length, gib in verdict.memory_gib.items():
-                print(f"{length:>12,} tokens: {short(verdict.architecture.at(length).elements):>7} numbers, {gib:.3g} GiB at 16 bits")
+                print(
+                    f"{length:>12,} tokens: {short(verdict.architecture.at(length).elements):>7} numbers, {gib:.3g} GiB at 16 bits"
+                )
             return 0
         print(plain(atlas(law, options.bits)))
     except StateError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
-    print(f"\nlaw of text {law.prefactor:g} · L^{law.exponent:g} nats, {options.bits:g} bits a number; L* is where the cap of theorem 5.2 falls below it")
+    print(
+        f"\nlaw of text {law.prefactor:g} · L^{law.exponent:g} nats, {options.bits:g} bits a number; L* is where the cap of theorem 5.2 falls below it"
+    )
     print(f"{named_models()} named models; {kinds_counted()} architectures counted")
     if options.no_verify:
         return 0
@@ -45,7 +55,10 @@ def main(arguments: list[str] | None = None) -> int:
 
     found = verify_all()
     wrong = [one.model_type for one in found if not one.exact]
-    print(f"{len(found) - len(wrong)} of {len(found)} transformers architectures verified against real caches" + (f"; WRONG: {', '.join(wrong)}" if wrong else ""))
+    print(
+        f"{len(found) - len(wrong)} of {len(found)} transformers architectures verified against real caches"
+        + (f"; WRONG: {', '.join(wrong)}" if wrong else "")
+    )
     return 1 if wrong else 0
 
 

@@ -61,7 +61,10 @@ def atlas(law: TextLaw = PUBLISHED, bits_per_entry: float = 16) -> pd.DataFrame:
     for architecture in architectures():
         verdict = l2m_condition(architecture, law=law, bits_per_entry=bits_per_entry)
         states = {f"state_{label}": architecture.at(length).elements for length, label in STATE_LENGTHS.items()}
-        memory = {f"gib_{label}": verdict.memory_gib[length] for length, label in zip(MEMORY_LENGTHS, ("8k", "128k", "1M", "10M"), strict=True)}
+        memory = {
+            f"gib_{label}": verdict.memory_gib[length]
+            for length, label in zip(MEMORY_LENGTHS, ("8k", "128k", "1M", "10M"), strict=True)
+        }
         rows.append(
             {
                 "architecture": architecture.name,

@@ -54,8 +54,12 @@ def check_discrete(found: Enumerated, bits: int) -> DiscreteCheck:
     values = len(np.unique(found.states, axis=0))
     dim = found.states.shape[1]
     if values > 2.0 ** (bits * dim):
-        raise StateError(f"{values} states reached with {dim} numbers of {bits} bits: these states were not quantised to {bits} bits")
-    return DiscreteCheck(bits, dim, found.information, _entropy(weights), np.log(values) + LOG2, bits * dim * LOG2 + LOG2)
+        raise StateError(
+            f"{values} states reached with {dim} numbers of {bits} bits: these states were not quantised to {bits} bits"
+        )
+    return DiscreteCheck(
+        bits, dim, found.information, _entropy(weights), np.log(values) + LOG2, bits * dim * LOG2 + LOG2
+    )
 
 
 def discrete_table(model: TinyModel, length: int, split: int, precisions: list[int]) -> pd.DataFrame:
@@ -66,7 +70,13 @@ def discrete_table(model: TinyModel, length: int, split: int, precisions: list[i
     rows = []
     for bits in precisions:
         check = check_discrete(enumerate_model(model, length, split, bits), bits)
-        rows.append({**check.__dict__, "holds": check.holds, "looseness": check.bound / check.information if check.information > 1e-6 else np.nan})
+        rows.append(
+            {
+                **check.__dict__,
+                "holds": check.holds,
+                "looseness": check.bound / check.information if check.information > 1e-6 else np.nan,
+            }
+        )
     return pd.DataFrame(rows)
 
 
@@ -154,7 +164,9 @@ def check_lipschitz(found: Enumerated, radii: np.ndarray | None = None) -> Lipsc
         diameter = max(diameter, float(distance.max()))
         constant = max(constant, float((divergences(conditionals[part])[apart] / distance[apart]).max()))
         entropies = np.array([_entropy(row) for row in conditionals[part]])
-        entropy_constant = max(entropy_constant, float((np.abs(entropies[:, None] - entropies[None])[apart] / distance[apart]).max()))
+        entropy_constant = max(
+            entropy_constant, float((np.abs(entropies[:, None] - entropies[None])[apart] / distance[apart]).max())
+        )
     radii = np.geomspace(1e-4, 2, 200) * diameter if radii is None else np.asarray(radii)
     dim = found.states.shape[1]
     volumes = volume_bound(dim, diameter, constant, radii)
@@ -164,6 +176,14 @@ def check_lipschitz(found: Enumerated, radii: np.ndarray | None = None) -> Lipsc
     with_net = np.log(nets) + constant * radii + LOG2
     best, best_net = int(volumes.argmin()), int(with_net.argmin())
     return LipschitzCheck(
-        dim, found.information, diameter, constant, entropy_constant, float(radii[best]), float(volumes[best]), float(radii[best_net]),
-        int(nets[best_net]), float(with_net[best_net]),
-    )  # fmt: skip
+        dim,
+        found.information,
+        diameter,
+        constant,
+        entropy_constant,
+        float(radii[best]),
+        float(volumes[best]),
+        float(radii[best_net]),
+        int(nets[best_net]),
+        float(with_net[best_net]),
+    )

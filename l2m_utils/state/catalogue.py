@@ -27,11 +27,22 @@ def _grouped(layers: int, heads: int, kv_heads: int, width: int, positions: int,
 
 
 def _mamba(layers: int, width: int) -> dict[str, Any]:
-    return dict(num_hidden_layers=layers, hidden_size=width, intermediate_size=2 * width, state_size=16, conv_kernel=4, expand=2)
+    return dict(
+        num_hidden_layers=layers, hidden_size=width, intermediate_size=2 * width, state_size=16, conv_kernel=4, expand=2
+    )
 
 
 def _mamba2(layers: int, width: int) -> dict[str, Any]:
-    return dict(num_hidden_layers=layers, hidden_size=width, state_size=128, head_dim=64, num_heads=2 * width // 64, n_groups=1, conv_kernel=4, expand=2)
+    return dict(
+        num_hidden_layers=layers,
+        hidden_size=width,
+        state_size=128,
+        head_dim=64,
+        num_heads=2 * width // 64,
+        n_groups=1,
+        conv_kernel=4,
+        expand=2,
+    )
 
 
 def _some(layers: int, other: str, at: Iterable[int], kind: str) -> list[str]:

@@ -148,7 +148,9 @@ def l2m_condition(
     """
     law = law or TextLaw(beta, prefactor, "given")
     if not bits_per_entry > 0 or not vocabulary > 1:
-        raise StateError(f"bits_per_entry {bits_per_entry!r} and vocabulary {vocabulary!r}: expected a positive number and at least 2 symbols")
+        raise StateError(
+            f"bits_per_entry {bits_per_entry!r} and vocabulary {vocabulary!r}: expected a positive number and at least 2 symbols"
+        )
     architecture = architecture_of(config)
     grows = architecture.exponent >= law.exponent
     memory = {length: architecture.at(length).gib() for length in MEMORY_LENGTHS}

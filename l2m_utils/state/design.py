@@ -37,7 +37,9 @@ class Design:
         """
         rest = self.layers - self.full
         if not 0 <= self.full <= self.layers or (rest and (self.window > 1) == (self.state > 0)):
-            raise StateError(f"{self}: expected 0 <= full <= layers, and for the other layers either a window of at least 2 or a state")
+            raise StateError(
+                f"{self}: expected 0 <= full <= layers, and for the other layers either a window of at least 2 or a state"
+            )
         terms = [Term("attention", self.full, TOKEN_WIDTH, Growth("tokens"))] if self.full else []
         if rest and self.window:
             terms.append(Term("sliding window", rest, TOKEN_WIDTH, Growth("window", self.window - 1)))
@@ -61,12 +63,19 @@ def mean_state(architecture: Architecture, lengths: np.ndarray) -> float:
 def candidates(layers: int = 32) -> list[Design]:
     """The designs compared: 0, 1, 2, 4, 8, 16 or all layers with full attention, windows 128 … 16,384, states 16 Ki … 4 Mi a layer."""
     shares = [share for share in (0, 1, 2, 4, 8, 16) if share < layers]
-    windows = [Design(layers, full, window=window) for full, window in itertools.product(shares, (128, 512, 1024, 4096, 16384))]
-    states = [Design(layers, full, state=state) for full, state in itertools.product(shares, (2**14, 2**16, 2**18, 2**20, 2**22))]
+    windows = [
+        Design(layers, full, window=window) for full, window in itertools.product(shares, (128, 512, 1024, 4096, 16384))
+    ]
+    states = [
+        Design(layers, full, state=state)
+        for full, state in itertools.product(shares, (2**14, 2**16, 2**18, 2**20, 2**22))
+    ]
     return [*windows, *states, Design(layers, layers)]
 
 
-def compare_designs(law: TextLaw, bits_per_entry: float, lengths: np.ndarray, designs: list[Design] | None = None) -> pd.DataFrame:
+def compare_designs(
+    law: TextLaw, bits_per_entry: float, lengths: np.ndarray, designs: list[Design] | None = None
+) -> pd.DataFrame:
     """Reach, cost and whether it is on the Pareto front, for each design; cheapest first.
 
     Columns ``design``, ``full``, ``reach`` (tokens), ``cost`` (mean elements), ``state_at_end`` (elements at the longest length),

@@ -41,7 +41,14 @@ def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 1
         }
         for a in architectures
     ]
-    return {"lengths": LENGTHS.tolist(), "models": models, "beta": law.exponent, "prefactor": law.prefactor, "logM": float(np.log(vocabulary)), "source": law.source}
+    return {
+        "lengths": LENGTHS.tolist(),
+        "models": models,
+        "beta": law.exponent,
+        "prefactor": law.prefactor,
+        "logM": float(np.log(vocabulary)),
+        "source": law.source,
+    }
 
 
 def page(architectures: list[Architecture], law: TextLaw, colours: dict[str, str], identity: str = "l2m-atlas") -> str:

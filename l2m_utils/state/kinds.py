@@ -216,7 +216,9 @@ class HistoryState:
     by_kind: dict[str, int] = field(init=False)
 
     def __post_init__(self) -> None:
-        totals = {kind: sum(t.elements(self.length) for t in self.architecture.terms if t.kind == kind) for kind in KINDS}
+        totals = {
+            kind: sum(t.elements(self.length) for t in self.architecture.terms if t.kind == kind) for kind in KINDS
+        }
         object.__setattr__(self, "by_kind", {kind: total for kind, total in totals.items() if total})
 
     @property

@@ -23,7 +23,9 @@ def merge(joint: np.ndarray, states: np.ndarray) -> np.ndarray:
     """
     joint, states = np.asarray(joint, dtype=np.float64), np.asarray(states)
     if states.shape != joint.shape[:1] or states.min() < 0:
-        raise StateError(f"states of shape {states.shape}: expected one non-negative state for each of the {joint.shape[0]} pasts")
+        raise StateError(
+            f"states of shape {states.shape}: expected one non-negative state for each of the {joint.shape[0]} pasts"
+        )
     table = np.zeros((int(states.max()) + 1, joint.shape[1]))
     np.add.at(table, states, joint)
     return table
@@ -56,7 +58,9 @@ def floor(information: float, state_nats: float, alphabet: int = 1) -> float:
     (6.0, 0.0)
     """
     if alphabet < 1 or state_nats < 0:
-        raise StateError(f"alphabet {alphabet} and state {state_nats} nats: expected at least one symbol and no negative state")
+        raise StateError(
+            f"alphabet {alphabet} and state {state_nats} nats: expected at least one symbol and no negative state"
+        )
     return max(information - state_nats - float(np.log(alphabet)), 0.0)
 
 
@@ -69,7 +73,12 @@ def check_finite(joint: np.ndarray, states: np.ndarray, predictor: np.ndarray | 
     information, kept = mutual_information(joint), mutual_information(merge(joint, states))
     bottom = floor(information, float(np.log(len(np.unique(states)))))
     tight = predictor is not None or abs(excess - (information - kept)) < 1e-9
-    return {"excess": excess, "gap": information - kept, "floor": bottom, "holds": bool(excess >= information - kept - 1e-9 >= bottom - 2e-9 and tight)}
+    return {
+        "excess": excess,
+        "gap": information - kept,
+        "floor": bottom,
+        "holds": bool(excess >= information - kept - 1e-9 >= bottom - 2e-9 and tight),
+    }
 
 
 def santa_fe_block_excess(zipf: float, bits: int, length: int) -> float:

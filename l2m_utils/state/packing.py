@@ -19,7 +19,9 @@ from l2m_utils.state.kinds import StateError
 
 def _check(epsilon: float, dim: int = 2) -> None:
     if not 0 < epsilon < 1 or dim < 2:
-        raise StateError(f"epsilon {epsilon!r} in dimension {dim!r}: expected 0 < epsilon < 1 and at least 2 dimensions")
+        raise StateError(
+            f"epsilon {epsilon!r} in dimension {dim!r}: expected 0 < epsilon < 1 and at least 2 dimensions"
+        )
 
 
 def kl_exponent(epsilon: float) -> float:
@@ -48,7 +50,9 @@ def rank_bound(dim: int, epsilon: float, largest_power: int = 4000) -> float:
     slack = log_rank + 2 * k * math.log(epsilon)
     usable = slack < 0
     if not usable.any():
-        raise StateError(f"no power up to {largest_power} proves a bound for epsilon {epsilon} in {dim} dimensions; give a larger largest_power")
+        raise StateError(
+            f"no power up to {largest_power} proves a bound for epsilon {epsilon} in {dim} dimensions; give a larger largest_power"
+        )
     own = np.log1p(-np.exp(2 * k * math.log(epsilon)))
     return float((log_rank[usable] + own[usable] - np.log1p(-np.exp(slack[usable]))).min())
 
@@ -88,7 +92,11 @@ def stored_information(directions: np.ndarray, sharpness: float) -> float:
 
     def laws(start: int) -> np.ndarray:  # a block of rows at a time: all of them would be count² numbers
         scores = sharpness * (directions[start : start + 256] @ directions.T)
-        return scores - np.log(np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True)) - scores.max(axis=1, keepdims=True)
+        return (
+            scores
+            - np.log(np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1, keepdims=True))
+            - scores.max(axis=1, keepdims=True)
+        )
 
     starts = range(0, count, 256)
     marginal = np.log(sum(np.exp(laws(start)).sum(axis=0) for start in starts) / count)

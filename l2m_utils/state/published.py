@@ -26,7 +26,9 @@ class Published:
 
 
 def _row(name: str, citation: str, stored: str, *terms: Term) -> Published:
-    return Published(Architecture(name, terms, source=f"formula of {citation}", model_type="published"), citation, stored)
+    return Published(
+        Architecture(name, terms, source=f"formula of {citation}", model_type="published"), citation, stored
+    )
 
 
 def strided(layers: int, width: int) -> tuple[Term, ...]:
@@ -105,19 +107,46 @@ def published() -> list[Published]:
         _row("LSTM", "hochreiter1997", "hidden and cell vector a layer", Term("recurrent", n, 2 * d, STATE)),
         _row("GRU", "cho2014", "hidden vector a layer", Term("recurrent", n, d, STATE)),
         _row("Transformer-XL", "dai2019", "layer inputs of the last 1,024 tokens", *transformer_xl(n, d, 1024)),
-        _row("Compressive Transformer", "rae2020pg19", "512 layer inputs, 512 compressed ones", *compressive(n, d, 512, 512, 2)),
-        _row("Compressive, uncapped", "rae2020pg19", "the same, compressed memory without end", *compressive(n, d, 512, None, 2)),
+        _row(
+            "Compressive Transformer",
+            "rae2020pg19",
+            "512 layer inputs, 512 compressed ones",
+            *compressive(n, d, 512, 512, 2),
+        ),
+        _row(
+            "Compressive, uncapped",
+            "rae2020pg19",
+            "the same, compressed memory without end",
+            *compressive(n, d, 512, None, 2),
+        ),
         _row("Sparse Transformer, strided", "child2019", "all keys and values", *strided(n, d)),
         _row("Sparse Transformer, fixed", "child2019", "block of 128, 8 summaries a block", *fixed(n, d, 128, 8)),
         _row("Longformer, causal", "beltagy2020", "window 512, 64 global tokens", *local_and_global(n, d, 512, 64)),
         _row("BigBird, causal", "zaheer2020", "all keys and values", *big_bird(n, d)),
-        _row("RetNet", "sun2023retnet", "a matrix a head, values twice as wide", *matrix_state(n, h // 2, 2 * k, 4 * k)),
+        _row(
+            "RetNet", "sun2023retnet", "a matrix a head, values twice as wide", *matrix_state(n, h // 2, 2 * k, 4 * k)
+        ),
         _row("GLA", "yang2023gla", "a matrix a head, keys half as wide", *matrix_state(n, h // 4, 2 * k, 4 * k)),
         _row("DeltaNet", "yang2024delta", "a matrix a head", *matrix_state(n, h // 2, 2 * k, 2 * k)),
-        _row("RWKV-7", "peng2025rwkv7", "a 64 × 64 matrix a head, two shifted inputs", *matrix_state(n, h, k, k, extra=2 * d)),
-        _row("Log-linear attention", "guo2025loglinear", "a matrix a head and level", *log_linear(n, h // 2, 2 * k, 2 * k)),
+        _row(
+            "RWKV-7",
+            "peng2025rwkv7",
+            "a 64 × 64 matrix a head, two shifted inputs",
+            *matrix_state(n, h, k, k, extra=2 * d),
+        ),
+        _row(
+            "Log-linear attention",
+            "guo2025loglinear",
+            "a matrix a head and level",
+            *log_linear(n, h // 2, 2 * k, 2 * k),
+        ),
         _row("TTT-Linear", "sun2024ttt", "a linear map a head", *test_time_training(n, h, k)),
         _row("TTT-MLP", "sun2024ttt", "a two-layer network a head", *test_time_training(n, h, k, 4 * k)),
-        _row("Recurrent Memory Transformer", "bulatov2022", "128 memory tokens", Term("memory", 1, d, Growth("window", 128))),
+        _row(
+            "Recurrent Memory Transformer",
+            "bulatov2022",
+            "128 memory tokens",
+            Term("memory", 1, d, Growth("window", 128)),
+        ),
         _row("A state of L^0.76", "chen2025l2m", "⌈L^0.76⌉ vectors a layer (not built)", *power_state(n, d, 0.76)),
     ]

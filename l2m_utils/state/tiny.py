@@ -101,7 +101,9 @@ class TinyModel(nn.Module):
         return nn.functional.logsigmoid(torch.where(sequences == 1, logits, -logits)), torch.stack(states, 1)
 
 
-def train(kind: str, dim: int, target: np.ndarray, steps: int, seed: int = 0, rate: float = 0.02) -> tuple[TinyModel, float]:
+def train(
+    kind: str, dim: int, target: np.ndarray, steps: int, seed: int = 0, rate: float = 0.02
+) -> tuple[TinyModel, float]:
     """A model fitted to the law ``target`` (2^length,) by exact gradients over all sequences; returns it and its KL divergence in nats."""
     length = len(target).bit_length() - 1
     model = TinyModel(kind, dim, seed).double()
@@ -150,7 +152,9 @@ def enumerate_model(model: TinyModel, length: int, split: int, bits: int | None 
     (1.0, (8, 2))
     """
     if not 2 <= split < length:
-        raise StateError(f"split {split}: expected 2 <= split < {length} (z is a function of the first split − 1 tokens)")
+        raise StateError(
+            f"split {split}: expected 2 <= split < {length} (z is a function of the first split − 1 tokens)"
+        )
     with torch.no_grad():
         logs, states = model.run(torch.from_numpy(all_sequences(length)), bits)
     first = np.arange(2**split) << (length - split)  # one sequence for each first half
@@ -168,8 +172,12 @@ def shift_register(length: int, split: int, dim: int, bits: int) -> Enumerated:
     """
     held = dim * bits
     if not held < split or length < 2 * split:
-        raise StateError(f"{dim} × {bits} bits hold {held} tokens: expected fewer than split = {split}, and length >= 2·split")
+        raise StateError(
+            f"{dim} × {bits} bits hold {held} tokens: expected fewer than split = {split}, and length >= 2·split"
+        )
     heads = all_sequences(split)
-    window = heads[:, split - 1 - held : split - 1].reshape(len(heads), dim, bits)  # all of X but its last token, x_split
+    window = heads[:, split - 1 - held : split - 1].reshape(
+        len(heads), dim, bits
+    )  # all of X but its last token, x_split
     middles = (window @ (1 << np.arange(bits)[::-1]) + 0.5) / 2**bits * 2 - 1
     return Enumerated(repeating_source(length, held + 1, 0.0), middles, split)

@@ -34,7 +34,9 @@ def _layer_types(config: Any) -> list[str]:
     types = getattr(config, "layer_types", None)
     layers = _need(config, "num_hidden_layers")
     if types is None:
-        types = ["sliding_attention" if getattr(config, "sliding_window", None) is not None else "full_attention"] * layers
+        types = [
+            "sliding_attention" if getattr(config, "sliding_window", None) is not None else "full_attention"
+        ] * layers
     if len(types) != layers:
         raise StateError(f"{config.model_type}: {len(types)} layer types for {layers} layers; expected one a layer")
     return list(types)
@@ -58,7 +60,9 @@ def _attention(config: Any, count: Counter, width: int) -> list[Term]:
         if count[kind]:
             window = _need(config, name)
             if int(window) < 2:
-                raise StateError(f"{config.model_type}: {name} is {window!r}; a window holds at least 2 tokens (its own and one before)")
+                raise StateError(
+                    f"{config.model_type}: {name} is {window!r}; a window holds at least 2 tokens (its own and one before)"
+                )
             terms.append(Term("sliding window", count[kind], width, Growth("window", int(window) - 1)))
     return terms
 
@@ -103,14 +107,28 @@ def read_falcon(config: Any) -> list[Term]:
 def read_bigcode(config: Any) -> list[Term]:
     """GPT-BigCode: multi-query attention keeps one head."""
     heads = _need(config, "num_attention_heads")
-    return [Term("attention", config.num_hidden_layers, 2 * (1 if config.multi_query else heads) * (config.hidden_size // heads), TOKENS)]
+    return [
+        Term(
+            "attention",
+            config.num_hidden_layers,
+            2 * (1 if config.multi_query else heads) * (config.hidden_size // heads),
+            TOKENS,
+        )
+    ]
 
 
 def read_latent(config: Any) -> list[Term]:
     """Multi-head latent attention (DeepSeek-V2): per token and layer the latent and the shared rotary key."""
     count = Counter(_layer_types(config))
     _known(config, count, "full_attention")
-    return [Term("latent attention", count["full_attention"], _need(config, "kv_lora_rank") + _need(config, "qk_rope_head_dim"), TOKENS)]
+    return [
+        Term(
+            "latent attention",
+            count["full_attention"],
+            _need(config, "kv_lora_rank") + _need(config, "qk_rope_head_dim"),
+            TOKENS,
+        )
+    ]
 
 
 def _mamba1(config: Any, layers: int) -> list[Term]:
@@ -137,7 +155,9 @@ def _mamba2(config: Any, layers: int) -> list[Term]:
     ]
 
 
-def _hybrid(linear: Callable[[Any, int], list[Term]], attention_width: Callable[[Any], int] = _key_value_width) -> Callable[[Any], list[Term]]:
+def _hybrid(
+    linear: Callable[[Any, int], list[Term]], attention_width: Callable[[Any], int] = _key_value_width
+) -> Callable[[Any], list[Term]]:
     """A reader for models that mix attention layers, ``linear_attention`` layers and layers that hold both (``hybrid``)."""
 
     def read(config: Any) -> list[Term]:
@@ -145,7 +165,9 @@ def _hybrid(linear: Callable[[Any, int], list[Term]], attention_width: Callable[
         _known(config, count, *ATTENTION_LAYERS, "linear_attention", "hybrid", "moe", "mlp")
         count["full_attention"] += count["hybrid"]
         layers = count["linear_attention"] + count["hybrid"]
-        terms = _attention(config, count, attention_width(config)) if any(count[kind] for kind in ATTENTION_LAYERS) else []
+        terms = (
+            _attention(config, count, attention_width(config)) if any(count[kind] for kind in ATTENTION_LAYERS) else []
+        )
         return terms + (linear(config, layers) if layers else [])
 
     return read
@@ -175,7 +197,9 @@ def read_kimi(config: Any) -> list[Term]:
     heads, width = _need(config, "linear_num_heads"), _need(config, "linear_head_dim")
     terms = []
     if count["full_attention"]:
-        terms.append(Term("latent attention", count["full_attention"], config.kv_lora_rank + config.qk_rope_head_dim, TOKENS))
+        terms.append(
+            Term("latent attention", count["full_attention"], config.kv_lora_rank + config.qk_rope_head_dim, TOKENS)
+        )
     if count["linear_attention"]:
         terms.append(Term("linear attention", count["linear_attention"], heads * width * width, STATE))
         terms.append(_convolution(count["linear_attention"], 3 * heads * width, config.linear_conv_kernel_dim))
@@ -187,7 +211,9 @@ def read_lfm2(config: Any) -> list[Term]:
     count = Counter(_layer_types(config))
     _known(config, count, "full_attention", "conv")
     terms = _attention(config, count, _key_value_width(config))
-    return terms + ([_convolution(count["conv"], config.hidden_size, _need(config, "conv_L_cache"))] if count["conv"] else [])
+    return terms + (
+        [_convolution(count["conv"], config.hidden_size, _need(config, "conv_L_cache"))] if count["conv"] else []
+    )
 
 
 def read_recurrent_gemma(config: Any) -> list[Term]:
@@ -207,7 +233,9 @@ def read_recurrent_gemma(config: Any) -> list[Term]:
 
 def read_rwkv(config: Any) -> list[Term]:
     """RWKV-4: two shifted inputs, and numerator, denominator and running maximum of its weighted average."""
-    return [Term("recurrent", config.num_hidden_layers, 2 * config.hidden_size + 3 * config.attention_hidden_size, STATE)]
+    return [
+        Term("recurrent", config.num_hidden_layers, 2 * config.hidden_size + 3 * config.attention_hidden_size, STATE)
+    ]
 
 
 def read_xlstm(config: Any) -> list[Term]:
@@ -218,9 +246,56 @@ def read_xlstm(config: Any) -> list[Term]:
 
 READERS: dict[str, Callable[[Any], list[Term]]] = {
     **dict.fromkeys(
-        "apertus arcee biogpt bitnet bloom cohere cohere2 ctrl cwm ernie4_5 exaone4 gemma gemma2 gemma3_text glm glm4 glm4_moe "
-        "gpt2 gpt_neox gpt_oss granite granitemoe helium llama llama4_text mistral ministral3 mixtral mpt nanochat olmo olmo2 olmo3 "
-        "olmoe opt persimmon phi phi3 phimoe qwen2 qwen2_moe qwen3 qwen3_moe seed_oss smollm3 stablelm starcoder2 vaultgemma".split(),
+        [
+            "apertus",
+            "arcee",
+            "biogpt",
+            "bitnet",
+            "bloom",
+            "cohere",
+            "cohere2",
+            "ctrl",
+            "cwm",
+            "ernie4_5",
+            "exaone4",
+            "gemma",
+            "gemma2",
+            "gemma3_text",
+            "glm",
+            "glm4",
+            "glm4_moe",
+            "gpt2",
+            "gpt_neox",
+            "gpt_oss",
+            "granite",
+            "granitemoe",
+            "helium",
+            "llama",
+            "llama4_text",
+            "mistral",
+            "ministral3",
+            "mixtral",
+            "mpt",
+            "nanochat",
+            "olmo",
+            "olmo2",
+            "olmo3",
+            "olmoe",
+            "opt",
+            "persimmon",
+            "phi",
+            "phi3",
+            "phimoe",
+            "qwen2",
+            "qwen2_moe",
+            "qwen3",
+            "qwen3_moe",
+            "seed_oss",
+            "smollm3",
+            "stablelm",
+            "starcoder2",
+            "vaultgemma",
+        ],
         read_attention,
     ),
     "falcon": read_falcon,
@@ -248,9 +323,13 @@ def _load(config: Any) -> Any:
         try:
             config = AutoConfig.from_pretrained(config, trust_remote_code=False)
         except (OSError, ValueError, KeyError) as error:
-            raise StateError(f"no config could be read from {str(config)!r} ({error}); give a hub name, a folder with config.json, or a config object") from error
+            raise StateError(
+                f"no config could be read from {str(config)!r} ({error}); give a hub name, a folder with config.json, or a config object"
+            ) from error
     if not hasattr(config, "model_type"):
-        raise StateError(f"got {type(config).__name__}; expected a config of transformers, its name or path, or an Architecture")
+        raise StateError(
+            f"got {type(config).__name__}; expected a config of transformers, its name or path, or an Architecture"
+        )
     if getattr(config, "is_encoder_decoder", False):
         raise StateError(
             f"{config.model_type!r} is an encoder–decoder: its encoder reads the whole input both ways, so there is no history "
@@ -281,7 +360,9 @@ def architecture_of(config: Any, name: str = "", source: str = "config") -> Arch
         )
     terms = tuple(READERS[config.model_type](config))
     # A length limit is a limit of position embeddings; recurrences have none, whatever length they were trained on.
-    attends = any("attention" in term.kind and term.growth.law == "tokens" or term.kind == "sliding window" for term in terms)
+    attends = any(
+        "attention" in term.kind and term.growth.law == "tokens" or term.kind == "sliding window" for term in terms
+    )
     positions = getattr(config, "max_position_embeddings", None) if attends else None
     return Architecture(name or config.model_type, terms, source, positions, config.model_type)
 

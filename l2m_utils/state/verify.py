@@ -74,7 +74,20 @@ _OWN: dict[str, dict[str, Any]] = {
 _CACHE_ARGUMENT = {"rwkv": "state", **dict.fromkeys(("xlstm", "mamba", "mamba2", "falcon_mamba"), "cache_params")}
 # Sizes that these types derive from others.
 _WITHOUT = {
-    **dict.fromkeys(("recurrent_gemma", "zamba", "zamba2", "falcon", "deepseek_v2", "deepseek_v3", "glm4_moe_lite", "minicpm3", "kimi_linear"), {"head_dim"}),
+    **dict.fromkeys(
+        (
+            "recurrent_gemma",
+            "zamba",
+            "zamba2",
+            "falcon",
+            "deepseek_v2",
+            "deepseek_v3",
+            "glm4_moe_lite",
+            "minicpm3",
+            "kimi_linear",
+        ),
+        {"head_dim"},
+    ),
     "xlstm": {"qk_head_dim", "v_head_dim"},
 }
 
@@ -87,7 +100,11 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
         raise StateError(f"model type {model_type!r} has no reader, so nothing to verify")
     kind = CONFIG_MAPPING[model_type]
     default = kind()
-    sizes = {name: value for name, value in _SIZES.items() if getattr(default, name, None) is not None and name not in _WITHOUT.get(model_type, ())}
+    sizes = {
+        name: value
+        for name, value in _SIZES.items()
+        if getattr(default, name, None) is not None and name not in _WITHOUT.get(model_type, ())
+    }
     tokens = dict(pad_token_id=0, bos_token_id=1, eos_token_id=2)
     return kind(**{**sizes, **tokens, **_OWN.get(model_type, {}), **changes})
 
@@ -170,7 +187,11 @@ class Probe:
         if isinstance(memory, list):  # rwkv
             return {f"state {i}": tensor for i, tensor in enumerate(memory)}
         if hasattr(memory, "rnn_state"):  # xlstm
-            return {f"layer {layer} state {i}": t for layer, states in memory.rnn_state.items() for i, t in enumerate(states)}
+            return {
+                f"layer {layer} state {i}": t
+                for layer, states in memory.rnn_state.items()
+                for i, t in enumerate(states)
+            }
         for index, layer in enumerate(memory.layers):
             for name in ("keys", "values"):
                 if torch.is_tensor(getattr(layer, name, None)) and getattr(layer, name).numel():
@@ -221,7 +242,10 @@ def verify(model_type: str, lengths: Iterable[int] = LENGTHS, seed: int = 0) -> 
     counted = {}
     for length in lengths:
         memory = probe.read(length)
-        counted[length] = (HistoryState(architecture, length).cached, sum(t.numel() for t in probe.tensors(memory).values()))
+        counted[length] = (
+            HistoryState(architecture, length).cached,
+            sum(t.numel() for t in probe.tensors(memory).values()),
+        )
     length = max(counted)
     new = probe.ids[:, length : length + 2]
     whole = probe.logits(probe.ids[:, : length + 2])[-2:]
@@ -247,7 +271,13 @@ def verify(model_type: str, lengths: Iterable[int] = LENGTHS, seed: int = 0) -> 
         tensor.copy_(before)
     state = HistoryState(architecture, length)
     return Verification(
-        model_type, counted, state.cached - state.elements, float((alone - whole).abs().max()), min(effects), leak, float(whole.abs().max())
+        model_type,
+        counted,
+        state.cached - state.elements,
+        float((alone - whole).abs().max()),
+        min(effects),
+        leak,
+        float(whole.abs().max()),
     )
 
 
