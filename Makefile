@@ -7,7 +7,7 @@ CORPUS ?= python-docs
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
 RUN := $(VENV)/bin/python
-BUILD := $(RUN) -m l2m_utils.build
+BUILD := $(RUN) -m l2m_utils.book
 OPTIONS = --tier '$(TIER)' --corpus '$(CORPUS)' --jobs $(JOBS)
 
 .PHONY: help setup book smoke test bench publish reproduce status lab serve lock clean
@@ -53,7 +53,7 @@ lab: setup ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab --notebook-dir notebooks
 
 serve: setup ## the built book on http://127.0.0.1:8000
-	@$(RUN) -m l2m_utils.build.serve $(OPTIONS)
+	@$(RUN) -m l2m_utils.book.serve $(OPTIONS)
 
 lock: ## renew requirements.lock from pyproject.toml in a fresh environment
 	@rm -rf _build/lock && $(PYTHON) -m venv _build/lock

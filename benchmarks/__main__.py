@@ -11,7 +11,9 @@ import sys
 import time
 from pathlib import Path
 
-from l2m_utils.records import commit, format_number, hardware, write_json
+from l2m_utils.files import write_json
+from l2m_utils.project import commit, hardware
+from l2m_utils.records import format_number
 
 REPORT = Path(__file__).with_name("report.json")
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "note"}

@@ -16,7 +16,7 @@ from collections import Counter
 
 import numpy as np
 
-from l2m_utils.counting import count_pairs
+from l2m_utils.information.counting import count_pairs
 
 VOCABULARY = 8192
 DOCUMENT = 100_000

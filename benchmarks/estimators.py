@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from l2m_utils.curves import variance_ratio
-from l2m_utils.estimate import direct
-from l2m_utils.plan import evaluate, plan, published_evaluations
+from l2m_utils.estimators.bipartite import direct
+from l2m_utils.estimators.curves import variance_ratio
+from l2m_utils.estimators.evaluations import evaluate, plan, published_evaluations
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.santa_fe import SantaFe
 
@@ -61,13 +61,14 @@ def exact_variance(pairs: int = 400, seed: int = 0) -> dict:
 
 def text_variance(steps: int = 60, seed: int = 0) -> dict:
     """The same on held-out text of the default corpus, with a small model trained for about a minute."""
-    from l2m_utils import corpora, small_model
-    from l2m_utils.first_tokens import NgramTable, ngram_correction
+    from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
     from l2m_utils.scoring.transformers import TransformersScorer
-    from l2m_utils.tokens import encode_corpus, train_bpe
+    from l2m_utils.text import corpora, cuts
+    from l2m_utils.text.tokens import encode_corpus, train_bpe
+    from l2m_utils.training import small_model
 
     text = corpora.load("python-docs")
-    train, held = corpora.split(text, seed=seed)
+    train, held = cuts.split(text, seed=seed)
     tokenizer = train_bpe([document.text for document in train], 1024)
     learn, test = encode_corpus(tokenizer, train), encode_corpus(tokenizer, held)
     recipe = small_model.Recipe(
@@ -75,7 +76,7 @@ def text_variance(steps: int = 60, seed: int = 0) -> dict:
     )
     model = small_model.train(learn.documents, tokenizer.get_vocab_size(), recipe, seed=seed)
     rng = np.random.default_rng(seed)
-    blocks = corpora.blocks(test.documents, 512, rng, per_document=4, starts=test.sentence_starts)
+    blocks = cuts.blocks(test.documents, 512, rng, per_document=4, starts=test.sentence_starts)
     wanted = plan(512, ratios=(2,), derangements=0)
     scores = evaluate(TransformersScorer(model.model, model.text_prefix), wanted, blocks.values, blocks.document, rng)
     arguments = scores.conditional, scores.marginals, scores.documents, wanted.splits

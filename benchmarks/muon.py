@@ -7,7 +7,7 @@ import time
 import torch
 from torch import nn
 
-from l2m_utils.muon import Muon
+from l2m_utils.training.muon import Muon
 
 WIDTH, LAYERS = 128, 4
 

@@ -15,89 +15,21 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import platform
 import re
-import subprocess
-import sys
-import tempfile
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-PROJECT = Path(__file__).resolve().parent.parent
-RESULTS = PROJECT / "results"
-TIERS = ("smoke", "laptop", "gpu", "cluster")  # from the cheapest to the paper's own scale
+from l2m_utils.files import write_atomically, write_json
+from l2m_utils.project import PROJECT, RESULTS, TIERS, commit, hardware
+
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 class RecordError(ValueError):
     """A record is missing, unreadable, or was asked for under a name that cannot exist."""
-
-
-def write_atomically(path: Path, content: bytes) -> Path:
-    """Write ``content`` to ``path`` so that a killed process leaves the old file or the new one.
-
-    Raises ``OSError`` (disk full, no permission), whose message names ``path``, and leaves no temporary file behind.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        try:
-            with os.fdopen(handle, "wb") as stream:
-                stream.write(content)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.chmod(temporary, 0o644)
-            os.replace(temporary, path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        advice = "Free some space, or check its permissions and that its folder is one; then run again"
-        raise OSError(
-            error.errno, f"{path} cannot be written ({len(content):,} bytes): {error.strerror or error}. {advice}"
-        ) from error
-    return path
-
-
-def write_json(path: Path, data: Any) -> Path:
-    """Write ``data`` as JSON with sorted keys, atomically; NaN and infinities are refused."""
-    text = json.dumps(data, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False)
-    return write_atomically(path, (text + "\n").encode())
-
-
-@cache
-def commit() -> str:
-    """The commit of this checkout, with ``+changes`` when tracked files differ from it."""
-
-    def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True)
-        return done.stdout.strip() if done.returncode == 0 else ""
-
-    head = git("rev-parse", "--short=12", "HEAD")
-    if not head:
-        return "unknown"
-    # Stored results are output, not code: publishing a record must not make the next one look changed.
-    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!results", ":!benchmarks/report.json")
-    return head + ("+changes" if changed else "")
-
-
-def hardware() -> str:
-    """One line on the machine: processor, cores, and the GPU if torch is in use and sees one."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        found = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text())
-        model = found.group(1).strip() if found else model
-    line = f"{model}, {len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} cores"
-    torch = sys.modules.get("torch")  # a run that has not imported it used no GPU
-    if torch is not None and torch.cuda.is_available():
-        line += f", {torch.cuda.get_device_name()}"
-    return line
 
 
 def _check_name(name: str) -> str:

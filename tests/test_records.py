@@ -8,7 +8,8 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from l2m_utils import records
+from l2m_utils import files, records
+from l2m_utils.files import write_atomically
 from l2m_utils.records import (
     Recorder,
     RecordError,
@@ -17,7 +18,6 @@ from l2m_utils.records import (
     load_values,
     new_or_stored_table,
     stored_table,
-    write_atomically,
 )
 
 matplotlib.use("Agg")
@@ -113,7 +113,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_rest(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(records.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(
         OSError, match=r"file cannot be written \(3 bytes\): No space left on device. Free some space"
     ) as raised:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from l2m_utils.files import write_atomically
 from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm
-from l2m_utils.records import write_atomically
 
 MIXERS = {"mamba": MambaMixer, "mamba2": Mamba2Mixer}
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from l2m_utils.scoring import Scorer, ScoringError, check_tokenizer, encode
+from l2m_utils.scoring.base import Scorer, ScoringError, check_tokenizer, encode
 
 TOLERANCE = 0.05  # nats by which one token's score may differ between two batches (bfloat16 kernels do differ)
 _PROBE_TOKENS = 64

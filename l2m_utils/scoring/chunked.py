@@ -20,7 +20,7 @@ from itertools import product
 
 import torch
 
-from l2m_utils.scoring import ScoringError
+from l2m_utils.scoring.base import ScoringError
 
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier", "logits_mup_width_multiplier")
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from l2m_utils.scoring import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
+from l2m_utils.scoring.base import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
 
 BACKENDS = ("transformers", "vllm", "server")
 API_KEY = (
@@ -59,7 +59,7 @@ def connect(
     >>> connect("torch", "my-model")
     Traceback (most recent call last):
         ...
-    l2m_utils.scoring.ScoringError: backend 'torch': expected one of transformers, vllm, server
+    l2m_utils.scoring.base.ScoringError: backend 'torch': expected one of transformers, vllm, server
     """
     _check(backend, model, url, device_map, max(tensor_parallel, pipeline_parallel))
     if backend == "transformers":
@@ -162,7 +162,7 @@ def _check_folder(model: str) -> None:
 def read_tokenizer(model: str, revision: str = ""):
     """The fast tokenizer (of transformers) in a local folder or of a hub id at a commit; code from the hub never runs.
 
-    ``.backend_tokenizer`` is what :func:`l2m_utils.tokens.encode_corpus` takes.  Raises :class:`ScoringError` when there is none, or
+    ``.backend_tokenizer`` is what :func:`l2m_utils.text.tokens.encode_corpus` takes.  Raises :class:`ScoringError` when there is none, or
     only one without a fast form.
     """
     from transformers import AutoTokenizer

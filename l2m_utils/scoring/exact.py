@@ -7,7 +7,14 @@ from functools import cached_property
 
 import numpy as np
 
-from l2m_utils.scoring import NO_LIMIT, NO_PREFIX, ScoringError, check_logprobs, check_sequences, equal_length_batches
+from l2m_utils.scoring.base import (
+    NO_LIMIT,
+    NO_PREFIX,
+    ScoringError,
+    check_logprobs,
+    check_sequences,
+    equal_length_batches,
+)
 
 
 class ExactScorer:

@@ -22,7 +22,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 from tqdm import tqdm
 
-from l2m_utils.scoring import ScoringError, check_logprobs, check_sequences
+from l2m_utils.scoring.base import ScoringError, check_logprobs, check_sequences
 
 _RETRIED = (408, 429, 500, 502, 503, 504)
 _LONGEST_WAIT = 600.0  # seconds; a server that asks for more is not waited for

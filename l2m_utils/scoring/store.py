@@ -31,8 +31,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from l2m_utils import records
-from l2m_utils.scoring import Scorer, check_logprobs, check_sequences, equal_length_batches
+from l2m_utils import files, project
+from l2m_utils.scoring.base import Scorer, check_logprobs, check_sequences, equal_length_batches
 
 try:
     import fcntl
@@ -61,7 +61,7 @@ def score_all(
 
     Parameters
     ----------
-    scorer : see :class:`l2m_utils.scoring.Scorer`.
+    scorer : see :class:`l2m_utils.scoring.base.Scorer`.
     sequences : lists or arrays of token ids; equal sequences are scored once.
     folder : made if needed; may hold shards of other models and corpora, and serve several processes at once.
     shard_tokens : most tokens in a shard, that is, how much work a kill can cost; more (a million) suits a fast engine.
@@ -69,7 +69,7 @@ def score_all(
 
     Returns a float32 array of log-probabilities (nats) for each sequence, in the given order.  Shards are
     found again if sequences of each length come in the same order; sequences appended at the end leave the full ones
-    as they are.  Raises :class:`~l2m_utils.scoring.ScoringError` before any work if a sequence cannot be
+    as they are.  Raises :class:`~l2m_utils.scoring.base.ScoringError` before any work if a sequence cannot be
     scored, and :class:`StoreError` when the disk is full.
 
     >>> import tempfile
@@ -203,8 +203,8 @@ def _score(scorer: Scorer, tokens: np.ndarray, folder: Path, name: str, run: dic
         "length": tokens.shape[1],
         "tokens": tokens.size,
         "seconds": round(seconds, 6),
-        "hardware": records.hardware(),
-        "commit": records.commit(),
+        "hardware": project.hardware(),
+        "commit": project.commit(),
         "versions": _versions(),
         **run,
     }
@@ -212,8 +212,8 @@ def _score(scorer: Scorer, tokens: np.ndarray, folder: Path, name: str, run: dic
         # Nobody else writes this shard while we hold its lock: what lies there half-written is a dead process's.
         for stale in folder.glob(f".{name}.*"):
             stale.unlink(missing_ok=True)
-        records.write_json(folder / f"{name}.json", manifest)
-        records.write_atomically(folder / f"{name}.safetensors", content)
+        files.write_json(folder / f"{name}.json", manifest)
+        files.write_atomically(folder / f"{name}.safetensors", content)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise StoreError(

@@ -14,12 +14,12 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from l2m_utils.scoring import Scorer
+from l2m_utils.scoring.base import Scorer
 from l2m_utils.scoring.store import score_all, summary
 
 
 class StoredScorer:
-    """``scorer`` (see :class:`l2m_utils.scoring.Scorer`) with its scores kept in ``folder``.
+    """``scorer`` (see :class:`l2m_utils.scoring.base.Scorer`) with its scores kept in ``folder``.
 
     Parameters
     ----------

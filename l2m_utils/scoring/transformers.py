@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
-from l2m_utils.scoring import (
+from l2m_utils.scoring.base import (
     NO_LIMIT,
     ScoringError,
     check_logprobs,

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from l2m_utils.scoring import ScoringError, check_logprobs, check_sequences
+from l2m_utils.scoring.base import ScoringError, check_logprobs, check_sequences
 
 
 class VllmScorer:

@@ -9,7 +9,7 @@ A source is one small object with
 * ``law``: how both grow or decay, and what the smallest exact memory of the past is.
 
 Stationary sources also know ``conditional_entropy(order)``, h_c = H(X_{c+1} | X_1 … X_c), the curve
-from which ``l2m_utils.identity`` rebuilds the bipartite mutual information.
+from which ``l2m_utils.estimators.identity`` rebuilds the bipartite mutual information.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import json
 
 import numpy as np
 
-from l2m_utils.records import PROJECT
+from l2m_utils.project import PROJECT
 from l2m_utils.state.atlas import family
 from l2m_utils.state.condition import TextLaw
 from l2m_utils.state.kinds import Architecture, StateError

@@ -1,0 +1,139 @@
+"""Put the Sphinx source together: prose, executed notebooks, figures, values and generated pages.
+
+Only files whose content changed are written, so that Sphinx re-reads only those.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from l2m_utils.book import reproduction, status
+from l2m_utils.book.plan import BuildError
+from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.files import write_atomically
+from l2m_utils.project import PROJECT
+from l2m_utils.records import format_number, format_value
+
+BOOK = PROJECT / "book"
+_SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
+_FIGURE = re.compile(r"figures/[\w./-]+\.svg")
+
+
+def key_of(identifier: str) -> str:
+    """The substitution name of a record.
+
+    >>> key_of("estimation/two-point:alpha-corrected")
+    'estimation_two_point__alpha_corrected'
+    """
+    notebook, name = identifier.split(":")
+    return f"{notebook.replace('/', '_')}__{name}".replace("-", "_")
+
+
+def substitutions(pools: Pools) -> dict[str, str]:
+    """All values as MyST substitutions: with interval, ``__value`` alone, ``__source``; ``__on__<corpus>`` for one corpus."""
+    texts: dict[str, str] = {}
+
+    def add(key: str, record: dict[str, Any]) -> None:
+        texts[key] = format_value(record)
+        texts[f"{key}__value"] = format_number(record["value"])
+        source = f"tier {record['tier']}" + (f", {record['corpus']}" if record["corpus"] != "none" else "")
+        texts[f"{key}__source"] = source
+
+    for identifier, records in pools.values.items():
+        key = key_of(identifier)
+        add(key, records[0])
+        for record in reversed(records):  # the best of each corpus is written last
+            add(f"{key}__on__{record['corpus'].replace('-', '_')}", record)
+    return texts
+
+
+def gather(folder: Path) -> dict[Path, bytes]:
+    """Every file of the Sphinx source, by path relative to it."""
+    pools = read_pools(folder / "records")
+    files: dict[Path, bytes] = {}
+    for path in sorted(BOOK.rglob("*")):
+        relative = path.relative_to(BOOK)
+        if (
+            path.is_file()
+            and relative.name not in ("_config.yml", "reproduction.yml")
+            and "__pycache__" not in relative.parts
+        ):
+            files[relative] = path.read_bytes()
+    for path in sorted((folder / "executed").glob("*/*.ipynb")):
+        files[Path("notebooks") / path.relative_to(folder / "executed")] = path.read_bytes()
+    for identifier, pairs in pools.figures.items():
+        notebook, name = identifier.split(":")
+        files[Path("figures") / notebook / f"{name}.svg"] = pairs[0][1].read_bytes()
+        for record, path in reversed(pairs):
+            files[Path("figures") / "on" / record["corpus"] / notebook / f"{name}.svg"] = path.read_bytes()
+    config = yaml.safe_load((BOOK / "_config.yml").read_text())
+    config["parse"]["myst_substitutions"] = texts = substitutions(pools)
+    files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
+
+    answers = reproduction.join(reproduction.read_rows(), pools)
+    tables = {
+        "REPRODUCTION": reproduction.markdown([row for row in answers if row["kind"] == "paper"]),
+        "ADDITIONS": reproduction.markdown([row for row in answers if row["kind"] == "addition"]),
+        "COUNTS": ", ".join(f"{number} {state}" for state, number in reproduction.counts(answers).items()),
+        "STATUS": status.markdown(status.read_status(folder)),
+        "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
+    }
+    for path in [path for path in files if path.suffix == ".md"]:
+        text = files[path].decode()
+        for name, table in tables.items():
+            text = text.replace(f"<<{name}>>", table)
+        files[path] = text.encode()
+    check_names(files, set(texts))
+    return files
+
+
+def performance(report: Path) -> str:
+    """The benchmark report as a table; says so when there is none yet."""
+    if not report.exists():
+        return "No benchmark has been recorded yet; `make bench` makes the report."
+    lines = ["| what | ours | theirs | unit | ratio | note |", "| --- | ---: | ---: | --- | ---: | --- |"]
+    for row in json.loads(report.read_text()):
+        numbers = [format_number(row[key]) for key in ("ours", "theirs")]
+        lines.append(
+            f"| {row['name']} | {numbers[0]} | {numbers[1]} | {row['unit']} | {format_number(row['ratio'])} × | {row['note']} |"
+        )
+    return "\n".join(lines)
+
+
+def check_names(files: dict[Path, bytes], known: set[str]) -> None:
+    """Every substitution and every figure that a page names must exist; raises :class:`BuildError` naming all that do not."""
+    wrong = []
+    for path, content in files.items():
+        if path.suffix == ".md":
+            text = content.decode()
+        elif path.suffix == ".ipynb":
+            text = "\n".join(
+                "".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "markdown"
+            )
+        else:
+            continue
+        text = re.sub(r"`[^`\n]*`", "", text)  # inline code may show the syntax without meaning it
+        wrong += [
+            f"{path}: no record for {{{{ {name} }}}}" for name in _SUBSTITUTION.findall(text) if name not in known
+        ]
+        wrong += [f"{path}: no figure {name}" for name in _FIGURE.findall(text) if Path(name) not in files]
+    if wrong:
+        raise BuildError("pages name records that do not exist:\n  " + "\n  ".join(wrong))
+
+
+def assemble(folder: Path) -> Path:
+    """Write the Sphinx source of a build to ``folder/source``; returns it."""
+    source = folder / "source"
+    files = gather(folder)
+    for path, content in files.items():
+        target = source / path
+        if not target.exists() or target.read_bytes() != content:
+            write_atomically(target, content)
+    for path in [path for path in source.rglob("*") if path.is_file() and path.relative_to(source) not in files]:
+        path.unlink()
+    return source

@@ -1,0 +1,85 @@
+"""Publish the small records of a build under ``results/``, and compare a fresh run with them."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pandas as pd
+
+from l2m_utils.book.plan import BuildError
+from l2m_utils.book.reproduction import write_published
+from l2m_utils.project import RESULTS
+from l2m_utils.records import load_values
+
+LARGEST = 500_000  # bytes: what is published is read by people and stays in the history for ever
+
+
+def publish_records(folder: Path, tier: str, corpus: str, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
+    """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``; returns what was written.
+
+    A notebook that reads no text is published under corpus ``none``.  Raises :class:`BuildError` when
+    there is nothing to publish or a file is larger than :data:`LARGEST`.
+    """
+    written = []
+    homes = sorted(path for path in (folder / "records").glob("*/*") if path.is_dir())
+    chosen = [home for home in homes if not notebooks or home.relative_to(folder / "records").as_posix() in notebooks]
+    if not chosen:
+        raise BuildError(f"no records of {', '.join(notebooks) or 'any notebook'} in {folder}: build first")
+    for home in chosen:
+        name = home.relative_to(folder / "records").as_posix()
+        records = load_values(folder / "records")
+        corpora = {record["corpus"] for record in records.values() if record["notebook"] == name} or {"none"}
+        target = results / f"{tier}-{corpora.pop()}" / name
+        files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != ".png"]
+        if large := [path for path in files if path.stat().st_size > LARGEST]:
+            raise BuildError(
+                f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)"
+            )
+        for path in files:
+            destination = target / path.relative_to(home)
+            destination.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, destination)
+            written.append(destination)
+    written.append(write_published(results))
+    return written
+
+
+def compare(folder: Path, tier: str, corpus: str, results: Path = RESULTS) -> pd.DataFrame:
+    """Each record of a fresh run against the published one of the same tier and corpus.
+
+    ``verdict`` is ``same``, ``within`` (inside the published interval, or 1 % where there is none),
+    ``changed``, or ``new``.
+    """
+    published: dict[str, dict] = {}
+    for home in results.glob(f"{tier}-*"):
+        for identifier, record in load_values(home).items():
+            published[f"{record['corpus']}|{identifier}"] = record
+    rows = []
+    for identifier, record in load_values(folder / "records").items():
+        old = published.get(f"{record['corpus']}|{identifier}")
+        rows.append(
+            {
+                "record": identifier,
+                "published": None if old is None else old["value"],
+                "now": record["value"],
+                "verdict": "new" if old is None else verdict(old, record["value"]),
+            }
+        )
+    return pd.DataFrame(rows, columns=["record", "published", "now", "verdict"])
+
+
+def verdict(old: dict, value: float | bool | str) -> str:
+    """How a new value stands to a published record.
+
+    >>> verdict({"value": 0.8, "interval": [0.7, 0.9], "unit": ""}, 0.85)
+    'within'
+    """
+    if old["value"] == value:
+        return "same"
+    if old["unit"] == "s":  # a time says how busy the machine was, not whether the result holds
+        return "within"
+    if isinstance(value, (bool, str)) or isinstance(old["value"], (bool, str)):
+        return "changed"
+    low, high = old["interval"] or sorted((0.99 * old["value"], 1.01 * old["value"]))
+    return "within" if low <= value <= high else "changed"

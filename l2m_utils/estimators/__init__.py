@@ -1,0 +1,1 @@
+"""Arrays of log-probabilities or tokens in, estimates of mutual information out."""

@@ -1,0 +1,99 @@
+"""What a measurement costs: tokens from the plan, speed from the shards that are finished, hours from both.
+
+The cost of an estimate is the number of tokens that the model reads.  How long a token takes depends on the model, the machine and the
+length of the sequences, and is measured on the run itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike
+
+from l2m_utils.estimators.evaluations import Plan, plan, published_evaluations
+from l2m_utils.scoring.stored import StoredScorer
+
+PUBLISHED_LENGTH = 2048  # tokens of a block in the published protocol
+
+
+@dataclass(frozen=True)
+class Speed:
+    """``tokens`` scored in ``seconds`` on ``hardware``, with weights in ``dtype``.
+
+    >>> Speed(6000, 3.0, "a machine", "float32").rate
+    2000.0
+    """
+
+    tokens: int
+    seconds: float
+    hardware: str
+    dtype: str
+
+    @property
+    def rate(self) -> float:
+        """Tokens a second."""
+        return self.tokens / self.seconds
+
+
+def speed(shards: pd.DataFrame) -> Speed:
+    """The speed over the finished ``shards`` (rows of :func:`l2m_utils.scoring.store.summary`); several machines are all named.
+
+    Raises ``ValueError`` when nothing was scored yet.
+
+    >>> speed(pd.DataFrame({"tokens": [60, 40], "seconds": [1.0, 1.0], "hardware": "a machine", "dtype": "float32"})).rate
+    50.0
+    """
+    if shards.empty or not shards["seconds"].sum() > 0:
+        raise ValueError("no finished shard: score at least one before asking how fast it goes")
+    named = {column: "; ".join(sorted(set(shards[column]))) for column in ("hardware", "dtype")}
+    return Speed(int(shards["tokens"].sum()), float(shards["seconds"].sum()), **named)
+
+
+def score_first_shard(stored: StoredScorer, wanted: Plan, blocks: ArrayLike) -> Speed:
+    """Score (or find) the first shard of log q(Y|X) and give the speed so far; the later run finds this shard again.
+
+    ``blocks`` (n, ≥ L) are those that the run will score, in the same order.
+    """
+    blocks = np.asarray(blocks)[:, : wanted.max_length]
+    distinct = np.sort(np.unique(blocks, axis=0, return_index=True)[1])
+    stored.score(list(blocks[distinct[: max(1, stored.shard_tokens // wanted.max_length)]]))
+    return speed(stored.shards())
+
+
+def remaining(stored: StoredScorer, wanted: Plan, blocks: int) -> int:
+    """Tokens of the plan for ``blocks`` blocks that are not in the folder yet (sequences that occur twice are scored once)."""
+    shards = stored.shards()
+    return max(0, blocks * wanted.evaluations - (0 if shards.empty else int(shards["tokens"].sum())))
+
+
+def duration(seconds: float) -> str:
+    """A time in the unit that fits.
+
+    >>> duration(3.21), duration(600), duration(7260), duration(400000)
+    ('3.2 s', '10 min', '2.0 h', '4.6 days')
+    """
+    for size, unit, digits in ((86_400, "days", 1), (3_600, "h", 1), (60, "min", 0)):
+        if seconds >= 2 * size or (unit == "h" and seconds >= size):
+            return f"{seconds / size:.{digits}f} {unit}"
+    return f"{seconds:.1f} s"
+
+
+def protocol(pairs: int, measured: Speed, max_length: int = PUBLISHED_LENGTH) -> pd.DataFrame:
+    """Tokens and hours of the whole published protocol for ``pairs`` sample pairs at the ``measured`` speed, by scheme.
+
+    Columns ``scheme``, ``tokens a pair``, ``tokens``, ``hours``: the published scheme, ours for the same lengths, and ours up to half of them,
+    where the published plots end.  The speed is taken as it was measured: longer sequences than those are slower on most hardware.
+
+    >>> protocol(1000, Speed(1000, 1.0, "", ""))["tokens a pair"].tolist()
+    [40983, 12274, 6130]
+    """
+    half = max_length // 2
+    counts = {
+        f"published, L ≤ {max_length:,}": published_evaluations(max_length),
+        f"our plan, L ≤ {max_length:,}": plan(max_length).evaluations,
+        f"our plan, L ≤ {half:,}": plan(half).evaluations,
+    }
+    rows = [(name, count, pairs * count, pairs * count / measured.rate / 3600) for name, count in counts.items()]
+    return pd.DataFrame(rows, columns=["scheme", "tokens a pair", "tokens", "hours"])

@@ -1,0 +1,127 @@
+"""From contributions to a curve: estimates with intervals over documents, and the power law through them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from l2m_utils.estimators.contributions import Contributions
+from l2m_utils.stats import bootstrap
+from l2m_utils.stats.fit import Fit, power_law
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Mutual information (nats) against length: ``estimates``, ``low``, ``high`` (k,) with ``replicates`` (n_boot, k), and ``fit``.
+
+    ``left_out`` are the lengths at which an estimate or a replicate was not positive, so that they could not enter a fit in logarithms.
+    """
+
+    name: str
+    ratio: int
+    lengths: np.ndarray
+    estimates: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    replicates: np.ndarray
+    documents: int
+    fit: Fit
+    left_out: tuple[int, ...]
+
+    def parameter(self, name: str) -> tuple[float, tuple[float, float]]:
+        """A parameter of the fit and its 95 % interval."""
+        return self.fit.parameters[name], self.fit.intervals[name]
+
+    @property
+    def note(self) -> str:
+        """How the fit was made, for the note of a record."""
+        text = f"fit over L = {int(self.fit.lengths[0])} to {int(self.fit.lengths[-1])}, {self.documents} documents"
+        if self.fit.scale == "linear":
+            text += ", linear scale because too few lengths have a positive interval"
+        elif self.left_out:
+            text += f", without L = {', '.join(map(str, self.left_out))} (not positive)"
+        return text
+
+
+def curve(
+    contributions: Contributions,
+    *,
+    n_boot: int,
+    seed: int,
+    name: str = "",
+    ratio: int = 2,
+    fit_from: int = 0,
+    weighting: str = "full",
+) -> Curve:
+    """Estimates of ``contributions`` with 95 % intervals, and A·L^β fitted from L = ``fit_from`` on.
+
+    The same ``seed`` draws the same documents for every estimator, so curves can be compared replicate by replicate.  Lengths at which the
+    estimate or one of its replicates is not positive are left out of the fit and listed; if fewer than three are left, the fit is made on the linear scale.
+
+    Raises ``ValueError`` for fewer than two documents or fewer than three lengths.
+
+    >>> rng = np.random.default_rng(0)
+    >>> values = 2.0 * np.array([4, 8, 16, 32]) ** 0.5 * rng.normal(1, 0.1, (200, 1))
+    >>> made = curve(Contributions("x", np.array([4, 8, 16, 32]), values, np.arange(200)), n_boot=100, seed=0)
+    >>> round(made.parameter("exponent")[0], 3), made.left_out
+    (0.5, ())
+    """
+    replicates = contributions.replicates(n_boot, np.random.default_rng(seed))
+    estimates, lengths, documents = contributions.estimates, contributions.lengths, len(contributions.counts)
+    low, high = bootstrap.interval(replicates, n_documents=documents)
+    wanted = lengths >= fit_from
+    if wanted.sum() < 3:
+        raise ValueError(
+            f"fit_from={fit_from} leaves {int(wanted.sum())} of the lengths {lengths.tolist()}: a law needs at least 3"
+        )
+    positive = (estimates > 0) & (replicates > 0).all(axis=0)
+    usable = wanted & positive
+    on_log_scale = usable.sum() >= 3
+    chosen = usable if on_log_scale else wanted
+    fit = power_law(
+        lengths[chosen],
+        estimates[chosen],
+        replicates[:, chosen],
+        scale="log" if on_log_scale else "linear",
+        weighting=weighting,
+        n_documents=documents,
+    )
+    left_out = tuple(int(length) for length in lengths[wanted & ~positive]) if on_log_scale else ()
+    return Curve(
+        name or contributions.estimator, ratio, lengths, estimates, low, high, replicates, documents, fit, left_out
+    )
+
+
+def table(curves: list[Curve]) -> pd.DataFrame:
+    """All curves as one table: columns estimator, ratio, length, estimate, low, high (nats)."""
+    return pd.concat(
+        [
+            pd.DataFrame(
+                {
+                    "estimator": c.name,
+                    "ratio": c.ratio,
+                    "length": c.lengths,
+                    "estimate": c.estimates,
+                    "low": c.low,
+                    "high": c.high,
+                }
+            )
+            for c in curves
+        ],
+        ignore_index=True,
+    )
+
+
+def variance_ratio(noisy: Contributions, paired: Contributions) -> np.ndarray:
+    """Variance of a pair's contribution under one scheme over that under another, for every length (k,).
+
+    >>> old, new = np.array([[0.0], [4.0]]), np.array([[1.0], [3.0]])
+    >>> d, lengths = np.arange(2), np.array([4])
+    >>> variance_ratio(Contributions("old", lengths, old, d), Contributions("new", lengths, new, d)).tolist()
+    [4.0]
+    """
+    if noisy.lengths.tolist() != paired.lengths.tolist():
+        raise ValueError(f"lengths {noisy.lengths.tolist()} and {paired.lengths.tolist()}: expected the same")
+    return noisy.values.var(axis=0, ddof=1) / paired.values.var(axis=0, ddof=1)

@@ -1,0 +1,180 @@
+"""The first tokens of Y: what a marginal log q(Y) gets wrong, and two repairs.
+
+Y starts in the middle of a text, but a model that is asked for log q(Y) believes that a text *begins* there: its prefix
+token was only seen at beginnings.  The error sits in the first tokens and adds a constant to the direct estimate, which
+bends the curve at small L.  Repairs of log q(y₁…y_g), g = 1 or 2:
+
+* **n-grams** (the paper, section 3): 1/5 of the model's value and 4/5 of −Ĥ_G, the Grassberger entropy of the g-grams.  Ĥ_G is a mean
+  over occurrences of the surprisal log N − G(n_occurrence), so it can be taken *at this block's own* y₁…y_g: same mean, less noise.
+* **mixture**: log (1/J) Σ_j q(y₁…y_g | x_j) over contexts x_j of other documents, which is what the marginal of the model means.
+
+Letters: ``n`` blocks, ``k`` splits, ``g`` = order, ``N`` occurrences, ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy.special import logsumexp
+from tqdm import tqdm
+
+from l2m_utils.information.entropy import grassberger, grassberger_digamma
+
+PUBLISHED_WEIGHT = 0.8  # the paper's 4/5 for the n-gram entropy, 1/5 for the model
+
+
+@dataclass(frozen=True)
+class FirstTokens:
+    """Replacement for log q of the first ``order`` tokens of Y: ``weight``·``logprobs`` + (1 − ``weight``)·(the model's), in nats.
+
+    ``logprobs`` has shape (n, k).  Splits whose Y is shorter than ``order`` keep the model's value.
+    """
+
+    order: int
+    logprobs: np.ndarray
+    weight: float
+
+    def __post_init__(self):
+        if self.order < 1 or not 0 <= self.weight <= 1:
+            raise ValueError(
+                f"order {self.order}, weight {self.weight}: expected an order of at least 1 and a weight from 0 to 1"
+            )
+        bad = np.argwhere(~np.isfinite(self.logprobs))
+        if len(bad):
+            place, value = bad[0].tolist(), np.asarray(self.logprobs)[tuple(bad[0])]
+            raise ValueError(
+                f"first tokens: the log-probability at (block, split) {place} is {value}; expected finite numbers: score this block again"
+            )
+
+
+class NgramTable:
+    """Counts of all runs of ``order`` tokens in some documents, and their bias-reduced surprisals.
+
+    ``documents`` are integer arrays; runs do not cross a document's border.  Give all the text there is: the more, the smaller the
+    bias that is left.  Raises ``ValueError`` when no document has ``order`` tokens, or for ids outside 0 … vocabulary−1.
+
+    >>> table = NgramTable([np.array([0, 1, 0, 1, 0])], order=2, vocabulary=2)
+    >>> table.total, table.surprisal(np.array([[0, 1], [1, 0]])).round(4).tolist()      # log 4 − G(2)
+    (4, [0.6567, 0.6567])
+    """
+
+    def __init__(self, documents: Iterable[ArrayLike], order: int, vocabulary: int):
+        if order < 1 or vocabulary < 1 or vocabulary**order >= 2**63:
+            raise ValueError(
+                f"order {order}, vocabulary {vocabulary}: expected positive numbers with vocabulary^order < 2^63"
+            )
+        self.order, self.vocabulary = order, vocabulary
+        keys = [
+            self._keys(np.lib.stride_tricks.sliding_window_view(np.asarray(d), order))
+            for d in documents
+            if len(d) >= order
+        ]
+        if not keys:
+            raise ValueError(f"no document has {order} tokens: nothing to count")
+        self.keys, self.counts = np.unique(np.concatenate(keys), return_counts=True)
+        self.total = int(self.counts.sum())
+
+    def _keys(self, ngrams: np.ndarray) -> np.ndarray:
+        if ngrams.dtype.kind not in "iu":
+            raise ValueError(f"n-grams of {ngrams.dtype}: expected whole numbers, the ids of tokens")
+        if ngrams.size and not 0 <= ngrams.min() <= ngrams.max() < self.vocabulary:
+            raise ValueError(
+                f"token ids {ngrams.min()} … {ngrams.max()}: expected 0 … {self.vocabulary - 1}; is this the right tokenizer?"
+            )
+        keys = np.zeros(ngrams.shape[:-1], dtype=np.int64)
+        for position in range(self.order):
+            keys = keys * self.vocabulary + ngrams[..., position]
+        return keys
+
+    @property
+    def entropy(self) -> float:
+        """Ĥ_G in nats, the mean surprisal over all occurrences."""
+        return grassberger(self.counts)
+
+    def surprisal(self, ngrams: ArrayLike) -> np.ndarray:
+        """log N − G(count) in nats for n-grams of shape (…, order); raises ``ValueError`` for one that was never counted."""
+        ngrams = np.asarray(ngrams)
+        if ngrams.shape[-1:] != (self.order,):
+            raise ValueError(f"n-grams of shape {ngrams.shape}: expected the last axis to have {self.order} tokens")
+        keys = self._keys(ngrams)
+        place = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        unseen = self.keys[place] != keys
+        if unseen.any():
+            raise ValueError(
+                f"{int(unseen.sum())} n-grams do not occur in the table, e.g. {ngrams[unseen][0].tolist()}: count the documents of the blocks, too"
+            )
+        return np.log(self.total) - grassberger_digamma(self.counts[place])
+
+
+def starts(tokens: ArrayLike, splits: Sequence[int], order: int) -> np.ndarray:
+    """The first ``order`` tokens of Y for every block and split, shape (n, k, order); a split near the end repeats its last token.
+
+    >>> starts([[5, 6, 7, 8]], [1, 2], 2).tolist()
+    [[[6, 7], [7, 8]]]
+    """
+    tokens = np.asarray(tokens)
+    index = np.minimum(np.asarray(splits)[:, None] + np.arange(order), tokens.shape[1] - 1)
+    return tokens[:, index]
+
+
+def ngram_correction(
+    tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = PUBLISHED_WEIGHT
+) -> FirstTokens:
+    """The paper's n-gram correction, at each block's own first tokens; ``tokens`` (n, L) are the scored blocks."""
+    return FirstTokens(table.order, -table.surprisal(starts(tokens, splits, table.order)), weight)
+
+
+def published_correction(tokens: ArrayLike, splits: Sequence[int], order: int = 2) -> FirstTokens:
+    """The correction as released: one number for all, the entropy of the 2-grams at the starts of Y, pooled over blocks and splits.
+
+    So few 2-grams (n·k of them) leave most of the bias of the entropy in place.
+
+    >>> first = published_correction(np.zeros((4, 8), dtype=int), [2, 4])
+    >>> first.weight, float(first.logprobs.max().round(3)) + 0.0     # one 2-gram only: entropy about 0
+    (0.8, 0.003)
+    """
+    tokens = np.asarray(tokens)
+    if tokens.ndim != 2:
+        raise ValueError(f"tokens: got shape {tokens.shape}, expected (blocks, tokens)")
+    inside = [split for split in splits if split + order <= tokens.shape[1]]
+    table = NgramTable(list(starts(tokens, inside, order).reshape(-1, order)), order, int(tokens.max()) + 1)
+    return FirstTokens(order, np.full((len(tokens), len(splits)), -table.entropy), PUBLISHED_WEIGHT)
+
+
+def mixture_marginal(
+    scorer,
+    tokens: ArrayLike,
+    splits: Sequence[int],
+    contexts: ArrayLike,
+    *,
+    order: int = 1,
+    per_block: int = 32,
+    rng: np.random.Generator,
+    progress: bool = False,
+) -> FirstTokens:
+    """log of the mean of q(y₁…y_g | x_j) over contexts x_j of other documents: the marginal that the model itself implies.
+
+    ``contexts`` (number, c) are runs of c tokens from documents that no block comes from; each block and split draws ``per_block`` of
+    them.  Costs n·k·per_block·(c + order) token evaluations.  The logarithm of a mean over few contexts is too small on average
+    (Jensen), so the marginal cross-entropy errs upwards, by about var(q)/(2·per_block·mean(q)²).
+
+    Raises ``ValueError`` when there are fewer contexts than ``per_block``.
+    """
+    contexts = np.asarray(contexts)
+    if contexts.ndim != 2 or not 1 <= per_block <= len(contexts):
+        raise ValueError(
+            f"contexts: got shape {contexts.shape} and per_block={per_block}, expected (at least per_block, tokens)"
+        )
+    following = starts(tokens, splits, order)
+    n, k, _ = following.shape
+    logprobs = np.empty((n, k))
+    for column in tqdm(range(k), desc="mixture marginal", disable=not progress, delay=5, leave=False):
+        drawn = np.stack([rng.choice(len(contexts), per_block, replace=False) for _ in range(n)])
+        joined = np.concatenate([contexts[drawn], np.repeat(following[:, None, column], per_block, axis=1)], axis=-1)
+        scores = np.stack(scorer.score(list(joined.reshape(n * per_block, -1))))[:, -order:]
+        scores = scores.sum(axis=-1, dtype=np.float64).reshape(n, per_block)
+        logprobs[:, column] = logsumexp(scores, axis=1) - np.log(per_block)
+    return FirstTokens(order, logprobs, 1.0)

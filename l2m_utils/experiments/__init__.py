@@ -1,0 +1,1 @@
+"""Grids of runs and what is read from them; what knows the names of records."""

@@ -1,0 +1,225 @@
+"""From the table of training runs to what the chapter shows: curves and slopes by length, octaves of position, states as counted.
+
+Every function takes the tables ``runs`` and ``positions`` of the notebook models/gaussian-kl (:func:`l2m_utils.experiments.gaussian_runs.tables`),
+of any tier: small models and those of table F.1 alike.  Losses are in nats a token and copy.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from l2m_utils.models.configurations import GAUSSIAN
+from l2m_utils.models.continuous import SMALL_LAYERS, SMALL_WIDTH, WINDOW
+from l2m_utils.sources.gaussian import HierarchicalGaussian
+from l2m_utils.state.kinds import Architecture, Growth, StateError, Term
+
+FIXED = ("mamba", "mamba2")  # kinds whose state does not depend on the length
+
+
+def architecture(model: str, state: int = 0) -> Architecture:
+    """The history state of a model of the experiment, in the terms of the atlas; all copies together.
+
+    ``model`` is a name of table F.1 or a kind of small model, whose recurrent state has ``state`` numbers.  Raises
+    :class:`StateError` for another name, and for a recurrent model with a state of size 0.
+
+    >>> architecture("window").formula, architecture("hybrid", 16).at(128).elements
+    ('2 × 128 × min(L, 15)', 16400)
+    """
+    attention = Term("attention", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("tokens"))
+    if model in GAUSSIAN:
+        size = GAUSSIAN[model]
+        if size.kind == "gpt2":
+            return Architecture(model, (Term("attention", size.layers, 2 * size.width, Growth("tokens")),))
+        return Architecture(model, (Term("recurrent", 1, size.state_numbers, Growth("state")),))
+    if model == "transformer":
+        return Architecture(model, (attention,))
+    if model == "window":
+        return Architecture(
+            model, (Term("sliding window", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("window", WINDOW - 1)),)
+        )
+    if model not in (*FIXED, "hybrid"):
+        raise StateError(
+            f"model {model!r}: expected transformer, window, hybrid, mamba, mamba2 or one of {', '.join(GAUSSIAN)}"
+        )
+    if state < 1:
+        raise StateError(f"{model}: a recurrent state of {state} numbers remembers nothing; expected at least 1")
+    recurrent = Term("recurrent", 1, state, Growth("state"))
+    return Architecture(
+        model,
+        (recurrent, Term("attention", 1, 2 * SMALL_WIDTH, Growth("tokens"))) if model == "hybrid" else (recurrent,),
+    )
+
+
+def with_series(runs: pd.DataFrame) -> pd.DataFrame:
+    """``runs`` with ``kind`` (transformer, window, hybrid, mamba, mamba2), ``series`` (what a curve is called) and ``numbers``.
+
+    ``numbers`` is the history state at the half, in numbers a copy, counted by :func:`architecture`.
+
+    >>> row = {"model": "mamba2", "state": 8, "copies": 4, "length": 64}
+    >>> with_series(pd.DataFrame([row]))[["kind", "series", "numbers"]].values.tolist()
+    [['mamba2', 'mamba2, 2 a copy', 2.0]]
+    """
+    frame = runs.copy()
+    kinds = {name: "transformer" if size.kind == "gpt2" else size.kind for name, size in GAUSSIAN.items()}
+    frame["kind"] = [kinds.get(model, model) for model in runs.model]
+    frame["series"] = [
+        f"{row.model}, {row.state / row.copies:g} a copy" if row.model in FIXED else row.model
+        for row in runs.itertuples()
+    ]
+    frame["numbers"] = [
+        architecture(row.model, row.state).at(max(1, row.length // 2)).elements / row.copies
+        for row in runs.itertuples()
+    ]
+    return frame
+
+
+def by_length(runs: pd.DataFrame, value: str = "mean_kl") -> pd.DataFrame:
+    """Mean, lowest and highest ``value`` over the seeds for each series and length: one row each, with ``numbers`` and ``seeds``.
+
+    >>> runs = pd.DataFrame({"series": "m", "length": [16, 16], "numbers": 1.0, "seed": [0, 1], "mean_kl": [0.1, 0.3]})
+    >>> by_length(runs)[["mean", "low", "high", "seeds"]].round(3).values.tolist()
+    [[0.2, 0.1, 0.3, 2.0]]
+    """
+    grouped = runs.groupby(["series", "length"])
+    return grouped.agg(
+        mean=(value, "mean"),
+        low=(value, "min"),
+        high=(value, "max"),
+        seeds=("seed", "nunique"),
+        numbers=("numbers", "first"),
+    ).reset_index()
+
+
+def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float] | None:
+    """The t-interval of a mean over seeds; ``None`` for a single value, whose scatter is unknown.
+
+    >>> tuple(round(x, 3) for x in mean_interval([0.1, 0.2]))
+    (-0.485, 0.785)
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) < 2:
+        return None
+    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
+    return float(values.mean() - reach), float(values.mean() + reach)
+
+
+def seed_slopes(runs: pd.DataFrame) -> pd.DataFrame:
+    """Slope of mean KL against log₂ L, in nats a doubling, for each series and seed; ``ValueError`` for a seed with fewer than two lengths.
+
+    >>> seed_slopes(pd.DataFrame({"series": "m", "seed": 0, "length": [16, 64], "mean_kl": [0.1, 0.3]})).round(6).values.tolist()
+    [['m', 0, 0.1]]
+    """
+    rows = []
+    for (series, seed), one in runs.groupby(["series", "seed"]):
+        if one.length.nunique() < 2:
+            raise ValueError(
+                f"{series}, seed {seed}: a slope needs at least two lengths, got {sorted(one.length.unique())}"
+            )
+        rows.append(
+            {"series": series, "seed": seed, "slope": float(np.polyfit(np.log2(one.length), one.mean_kl, 1)[0])}
+        )
+    return pd.DataFrame(rows)
+
+
+def growth(runs: pd.DataFrame, level: float = 0.95) -> pd.DataFrame:
+    """Slope of mean KL against log₂ L for each series, with a t-interval over seeds.
+
+    ``runs`` has columns series, seed, length, mean_kl, one row a run.  Returns a row a series: ``slope`` (nats a doubling),
+    ``low``, ``high`` (NaN with one seed), ``seeds``.  Raises ``ValueError`` for a seed with fewer than two lengths.
+
+    >>> runs = pd.DataFrame({"series": "m", "seed": [0, 0, 1, 1], "length": [16, 64] * 2, "mean_kl": [0.1, 0.3, 0.1, 0.5]})
+    >>> growth(runs)[["slope", "seeds"]].iloc[0].round(3).tolist()
+    [0.15, 2.0]
+    """
+    rows = []
+    for series, slopes in seed_slopes(runs).groupby("series").slope:
+        low, high = mean_interval(slopes, level) or (np.nan, np.nan)
+        rows.append({"series": series, "slope": float(slopes.mean()), "low": low, "high": high, "seeds": len(slopes)})
+    return pd.DataFrame(rows)
+
+
+def slope_difference(
+    runs: pd.DataFrame, one: str, other: str, level: float = 0.95
+) -> tuple[float, tuple[float, float] | None]:
+    """Slope of series ``one`` minus that of ``other``, in nats a doubling, with Welch's t-interval over seeds (``None`` with a single seed of either).
+
+    Two intervals that overlap do not say that two means may be equal; the interval of their difference does.
+
+    >>> runs = pd.DataFrame({"series": ["a"] * 4 + ["b"] * 4, "seed": [0, 0, 1, 1] * 2, "length": [16, 64] * 4, "mean_kl": [0, 0.4, 0, 0.6, 0, 0.1, 0, 0.12]})
+    >>> round(slope_difference(runs, "a", "b")[0], 3), [round(x, 2) for x in slope_difference(runs, "a", "b")[1]]
+    (0.195, [-0.41, 0.8])
+    """
+    table = seed_slopes(runs)
+    a, b = (table[table.series == name].slope.to_numpy() for name in (one, other))
+    if not len(a) or not len(b):
+        raise ValueError(
+            f"no run of {one if not len(a) else other!r}; there are {', '.join(sorted(table.series.unique()))}"
+        )
+    found = None
+    if min(len(a), len(b)) > 1:
+        found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
+    return float(a.mean() - b.mean()), None if found is None else (float(found.low), float(found.high))
+
+
+def by_octave(positions: pd.DataFrame) -> pd.DataFrame:
+    """Mean kl and nll over octaves of position [1, 2), [2, 4), …, averaged over the runs of the table; index: first position, from 1.
+
+    The last position, a power of two, joins the last octave.
+
+    >>> table = pd.DataFrame({"position": range(4), "kl": [0.0, 1.0, 2.0, 6.0], "nll": 1.0})
+    >>> by_octave(table).kl.to_dict()
+    {1: 0.0, 2: 3.0}
+    """
+    at = positions.groupby("position")[["kl", "nll"]].mean()
+    first = np.floor(np.log2(at.index.to_numpy() + 1)).astype(int)
+    last = int(np.ceil(np.log2(at.index.max() + 1)))
+    return at.groupby(2 ** np.minimum(first, max(last - 1, 0))).mean().rename_axis("position")
+
+
+def window_floor(length: int, reach: int, family: str = "sub-volume") -> np.ndarray:
+    """Least KL (L,) in nats at each position of a model that sees the last ``reach`` tokens and predicts perfectly from them.
+
+    KL_i = ½ log(Var(W_i | last tokens) / Var(W_i | all)), exact; ``reach`` 0 gives the loss without memory.  Raises ``ValueError``
+    for a negative reach.
+
+    >>> bool(window_floor(16, 15).max() < 1e-12), round(float(window_floor(64, 0).mean()), 4)
+    (True, 0.2126)
+    """
+    if reach < 0:
+        raise ValueError(f"reach {reach}: expected at least 0 tokens")
+    source = HierarchicalGaussian.from_length(length, family)
+    covariance, floor = source.covariance(), np.empty(length)
+    for i in range(length):
+        seen = slice(max(0, i - reach), i + 1)
+        # The last diagonal entry of the Cholesky factor is the deviation of W_i given the tokens before it in the window.
+        floor[i] = np.log(np.linalg.cholesky(covariance[seen, seen])[-1, -1])
+    return floor - np.log(source.deviations())
+
+
+def rank_agreement(runs: pd.DataFrame) -> pd.DataFrame:
+    """Does a larger state mean a smaller loss?  Spearman's ρ between ``numbers`` and mean KL over the series, at each length.
+
+    A count that predicts the loss perfectly has ρ = −1.  Returns a row a length: ``rho``, ``series`` (how many), ``largest`` and ``best`` (the series
+    with the largest state, and that with the least loss).  Raises ``ValueError`` for a length with fewer than three series.
+
+    >>> runs = pd.DataFrame({"series": list("abc"), "length": 16, "seed": 0, "numbers": [1, 2, 3.0], "mean_kl": [0.3, 0.2, 0.1]})
+    >>> rank_agreement(runs).values.tolist()
+    [[16, -1.0, 3, 'c', 'c']]
+    """
+    rows = []
+    for length, group in by_length(runs).groupby("length"):
+        if len(group) < 3:
+            raise ValueError(f"L = {length}: a rank correlation needs at least three series, got {len(group)}")
+        rho = float(stats.spearmanr(group.numbers, group["mean"]).statistic)
+        rows.append(
+            {
+                "length": length,
+                "rho": rho,
+                "series": len(group),
+                "largest": group.series[group.numbers.idxmax()],
+                "best": group.series[group["mean"].idxmin()],
+            }
+        )
+    return pd.DataFrame(rows)

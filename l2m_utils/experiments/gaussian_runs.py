@@ -1,0 +1,470 @@
+"""The Gaussian experiment as a grid of resumable cells: one model, length and seed each.
+
+    python -m l2m_utils.experiments.gaussian_runs --tier laptop                 # the whole grid, two one-thread processes
+    python -m l2m_utils.experiments.gaussian_runs --tier cluster --list         # names of the cells, one job each
+    python -m l2m_utils.experiments.gaussian_runs --tier cluster --cell NAME    # one of them; several GPUs: torchrun --nproc_per_node 4 -m …
+    python -m l2m_utils.experiments.gaussian_runs --tier laptop --collect       # what is finished, into the published tables
+
+A finished cell is one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
+reader's: the cells of role ``search`` run first, and every other cell takes the best rate of its architecture.
+The notebook models/gaussian-kl calls :func:`simulate`; ``workflow/gaussian.smk`` makes a job of each cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, replace
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from l2m_utils.files import write_json
+from l2m_utils.models.configurations import GAUSSIAN
+from l2m_utils.models.continuous import ContinuousModel, published_model, small_model
+from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
+from l2m_utils.project import PROJECT, RESULTS, commit, hardware
+from l2m_utils.records import Recorder
+from l2m_utils.sources.gaussian import HierarchicalGaussian
+from l2m_utils.training.loop import CHECKPOINT, LOG, Settings, TrainingError, memory_errors, process_of, train
+
+NOTEBOOK = "models/gaussian-kl"
+HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
+SEARCH_SEED, HELD_OUT_SEED = 100, 1_000_000
+RATES = (5e-3, 1e-2, 2e-2)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training run; a ``learning_rate`` of 0 is filled in by the search.
+
+    ``state`` is the size of the recurrent state, which attention models do not have.  ``sequences`` make a step, over all processes;
+    ``held_out`` tokens measure the finished model.
+    """
+
+    model: str
+    length: int
+    seed: int = 0
+    state: int = 0
+    family: str = "sub-volume"
+    role: str = "grid"
+    copies: int = 4
+    sequences: int = 8
+    steps: int = 1000
+    learning_rate: float = 0.0
+    held_out: int = HELD_OUT
+
+    @property
+    def name(self) -> str:
+        """A file name that no two cells of a grid share.
+
+        >>> Cell("mamba2", 64, seed=1, state=8).name
+        'grid-sub-volume-mamba2-8-64-s1-1000'
+        """
+        rate = f"-lr{self.learning_rate:g}" if self.role == "search" else ""
+        return f"{self.role}-{self.family}-{self.model}-{self.state}-{self.length}-s{self.seed}-{self.steps}{rate}"
+
+    @property
+    def small(self) -> bool:
+        """Whether the model is one for two processor cores, not one of table F.1."""
+        return self.model not in GAUSSIAN
+
+    def build(self) -> ContinuousModel:
+        """The model of the cell: of table F.1 by name, or a small one."""
+        if self.small:
+            return small_model(self.model, self.length, self.copies, self.state)
+        return published_model(self.model, self.length, self.copies)
+
+
+def laptop_cells(
+    tokens: int = 1024,
+    steps: int = 1000,
+    seeds: int = 3,
+    *,
+    lengths: tuple[int, ...] = (16, 64, 256),
+    longest: int = 1024,
+    rates: tuple[float, ...] = RATES,
+    states: tuple[int, ...] = (16, 4, 64),
+    more_states: tuple[int, ...] = (8, 32, 12, 24, 48),
+    held_out: int = HELD_OUT,
+) -> list[Cell]:
+    """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras.
+
+    ``states`` are those of both state-space models, ``more_states`` of Mamba-2 alone, ``longest`` is a length with one seed only.
+    """
+
+    def cell(model: str, length: int, state: int = 0, **more) -> Cell:
+        return Cell(
+            model,
+            length,
+            state=state,
+            **{"steps": steps, "sequences": max(1, tokens // length), "held_out": held_out, **more},
+        )
+
+    largest = max(states)
+    cells = [
+        cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r)
+        for m, s in (("transformer", 0), ("mamba2", largest), ("mamba", largest))
+        for r in rates
+    ]
+
+    def every(seed: int) -> list[Cell]:
+        new = [cell("transformer", n, seed=seed) for n in lengths]
+        new += [cell(m, n, s, seed=seed) for m in ("mamba2", "mamba") for s in states for n in lengths]
+        new += [cell("mamba2", n, s, seed=seed) for s in more_states for n in lengths]
+        new += [cell("mamba2", n, s, seed=seed, family="logarithmic") for s in (4, 8, 16) for n in lengths]
+        return new
+
+    cells += every(0)
+    cells += [cell("transformer", n, seed=0, steps=3 * steps, role="long") for n in lengths]
+    cells += [cell("mamba2", n, largest, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
+    cells += [cell("mamba2", n, min(states), seed=0, steps=3 * steps, role="long") for n in lengths]
+    mixed = (("window", 0), ("hybrid", 16))
+    cells += [cell(m, n, s, role="extra") for m, s in mixed for n in lengths]
+    for seed in range(1, seeds):
+        cells += every(seed)
+        cells += [cell("transformer", n, seed=seed, steps=3 * steps, role="long") for n in lengths]
+        cells += [cell("mamba2", n, min(states), seed=seed, steps=3 * steps, role="long") for n in lengths]
+        cells += [cell(m, n, s, role="extra", seed=seed) for m, s in mixed for n in lengths]
+    cells += [cell(m, lengths[-1], s, steps=3 * steps, role="long") for m, s in mixed]
+    cells += [
+        cell(m, longest, s, role="extra")
+        for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))
+    ]
+    cells += [cell("transformer", n, role="extra", family="logarithmic") for n in lengths]
+    return cells
+
+
+def smoke_cells() -> list[Cell]:
+    """Four steps of a few cells of every role, so that the whole chapter runs; what they learn means nothing."""
+    return laptop_cells(
+        tokens=64,
+        steps=4,
+        seeds=2,
+        lengths=(16, 64),
+        longest=256,
+        rates=RATES[:2],
+        states=(4, 16),
+        more_states=(),
+        held_out=256,
+    )
+
+
+def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
+    """Cells of table F.1 in the paper's setting: 64 copies, 4 sequences a step, peak 5e-5; lengths a model was not trained at are left out."""
+    return [
+        Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=GAUSSIAN[m].state_numbers or 0)
+        for n in lengths
+        for m in models
+        if n in GAUSSIAN[m].lengths
+    ]
+
+
+def tier_cells(tier: str) -> list[Cell]:
+    """The grid of a tier; ``ValueError`` for an unknown one.
+
+    >>> len(tier_cells("laptop")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
+    (191, True)
+    """
+    grids = {
+        "smoke": smoke_cells,
+        "laptop": laptop_cells,
+        "gpu": lambda: published_cells(
+            ["gpt2", "mamba-50m", "mamba-70m", "mamba-130m", "mamba2-130m"], (256, 1024, 4096), 20_000
+        ),
+        "cluster": lambda: published_cells(list(GAUSSIAN), (64, 256, 1024, 4096, 16384), 500_000),
+    }
+    if tier not in grids:
+        raise ValueError(f"tier {tier!r}: expected one of {', '.join(grids)}")
+    return grids[tier]()
+
+
+def _loss(model, batch) -> torch.Tensor:
+    values, means, std = batch[0], batch[1], batch[2][0]
+    return stacked_kl(*model(values), means, std).mean()
+
+
+def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int], tuple[torch.Tensor, ...]]:
+    """Fresh data as a function of the step: values and true means (b, L, c), true deviations (1, L), float32.
+
+    Several processes share the cell's sequences, so that the step stays the same; ``ValueError`` if they cannot.
+    """
+
+    def make(step: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
+        if cell.sequences % world:
+            raise ValueError(
+                f"cell {cell.name}: {world} processes cannot share {cell.sequences} sequences a step evenly; start a number of processes that divides it"
+            )
+        rng = np.random.default_rng([cell.seed, step, rank])
+        values, means, std = source.batch(cell.sequences // world, cell.copies, rng)
+        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (values, means, std[None]))
+
+    return make
+
+
+@torch.no_grad()
+def held_out(
+    model: ContinuousModel, source: HierarchicalGaussian, copies: int, tokens: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean KL and mean NLL at every position, (L,) each in nats, on held-out sequences that depend on the length only."""
+    model.eval()
+    device = next(model.parameters()).device
+    rng = np.random.default_rng(HELD_OUT_SEED)
+    total, count, std = 0.0, max(1, tokens // source.length), None
+    part = max(1, min(count, 4096 // source.length))
+    for first in range(0, count, part):
+        size = min(part, count - first)
+        values, means, std = (
+            torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)).to(device)
+            for a in source.batch(size, copies, rng)
+        )
+        total = total + stacked_kl(*model(values), means, std).double().sum(0)
+    kl = total / count
+    return kl.cpu().numpy(), expected_nll(kl, std.double()).cpu().numpy()
+
+
+def _finished(path: Path, cell: Cell) -> dict:
+    """The record of a finished cell; :class:`TrainingError` if it is of another configuration."""
+    record = json.loads(path.read_text())
+    wanted = {
+        key: value
+        for key, value in asdict(cell).items()
+        if key in record and not (key == "learning_rate" and value == 0)
+    }
+    different = [
+        f"{key}: {record[key]!r} there, {value!r} here" for key, value in wanted.items() if record[key] != value
+    ]
+    if different:
+        raise TrainingError(
+            f"{path} is the record of another configuration ({'; '.join(different)}); use another folder, or delete it to train again"
+        )
+    return record
+
+
+def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str = "") -> dict:
+    """Train and measure one cell, or read its record if it is finished; the record is ``folder/<name>.json``.
+
+    ``device`` defaults to ``"cpu"`` for a small model and to ``"cuda"`` for one of table F.1.  Of several processes (``torchrun``) the first
+    measures and writes; the others return ``{}``.  Raises ``ValueError`` for a cell without a learning rate, a state of size 0 and a length
+    that the source does not have, and :class:`TrainingError`, with the cell's name, for what stops :func:`l2m_utils.training.loop.train`.
+    """
+    folder = Path(folder)
+    path = folder / f"{cell.name}.json"
+    if path.exists():
+        return _finished(path, cell)
+    if cell.learning_rate <= 0:
+        raise ValueError(f"cell {cell.name} has no learning rate: run the search first (`run_grid`), or set one")
+    torch.manual_seed(cell.seed)
+    model, source = cell.build(), HierarchicalGaussian.from_length(cell.length, cell.family)
+    settings = Settings(
+        steps=cell.steps,
+        learning_rate=cell.learning_rate,
+        warmup=min(100 if cell.small else 2000, cell.steps // 5),
+        betas=(0.9, 0.99 if cell.small else 0.999),
+        device=device or ("cpu" if cell.small else "cuda"),
+        log_every=max(1, cell.steps // 20),
+        save_every=500,
+        seed=cell.seed,
+    )
+    scratch = folder / "unfinished" / cell.name
+    try:
+        log = train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
+    except TrainingError as error:
+        raise TrainingError(f"cell {cell.name}: {error}") from error
+    if process_of()[0] > 0:
+        return {}
+    start = time.perf_counter()
+    with memory_errors(f"when cell {cell.name} was measured"):
+        kl, nll = held_out(model, source, cell.copies, cell.held_out)
+    record = asdict(cell) | {
+        "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
+        "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
+        "tokens": cell.steps * cell.sequences * cell.length,
+        "mean_kl": float(kl.mean()),
+        "mean_nll": float(nll.mean()),
+        "late_fall": float(1 - log[-1]["loss"] / log[int(0.75 * len(log)) - 1]["loss"]) if len(log) > 3 else 0.0,
+        "seconds": round(log[-1]["seconds"], 2),
+        "measure_seconds": round(time.perf_counter() - start, 2),
+        "threads": torch.get_num_threads(),
+        "hardware": hardware(),
+        "commit": commit(),
+        "position_kl": [float(f"{x:.5g}") for x in kl],
+        "position_nll": [float(f"{x:.6g}") for x in nll],
+    }
+    write_json(path, record)
+    for name in (CHECKPOINT, LOG):
+        (scratch / name).unlink(missing_ok=True)
+    scratch.rmdir()
+    return record
+
+
+def best_rates(folder: str | Path) -> dict[str, float]:
+    """The best learning rate of each architecture among the finished search cells; a hybrid takes Mamba-2's, a window the transformer's."""
+    found: dict[str, tuple[float, float]] = {}
+    for path in sorted(Path(folder).glob("search-*.json")):
+        record = json.loads(path.read_text())
+        found[record["model"]] = min(
+            found.get(record["model"], (np.inf, 0.0)), (record["mean_kl"], record["learning_rate"])
+        )
+    rates = {model: rate for model, (_, rate) in found.items()}
+    for model, like in (("hybrid", "mamba2"), ("window", "transformer")):
+        if like in rates:
+            rates[model] = rates[like]
+    return rates
+
+
+def _one_thread(cell: Cell, folder: str) -> str:
+    torch.set_num_threads(1)
+    run_cell(cell, folder, progress=False)
+    return cell.name
+
+
+def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
+    """Run all cells that have no record yet, the search first, in ``processes`` one-thread processes.
+
+    Raises :class:`TrainingError` for a record of another configuration, before anything is trained at that stage.
+    """
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for stage in ([c for c in cells if c.role == "search"], [c for c in cells if c.role != "search"]):
+        rates = best_rates(folder)
+        stage = [c if c.learning_rate > 0 else replace(c, learning_rate=rates.get(c.model, 0.0)) for c in stage]
+        todo = [c for c in stage if not (folder / f"{c.name}.json").exists()]
+        for c in set(stage) - set(todo):
+            _finished(folder / f"{c.name}.json", c)  # a record of another grid must not pass for one of this
+        bar = tqdm(total=len(stage), initial=len(stage) - len(todo), unit="run", desc="cells")
+        if processes <= 1:
+            for cell in todo:
+                bar.set_postfix_str(_one_thread(cell, str(folder)))
+                bar.update()
+        else:
+            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+                try:
+                    for done in as_completed([pool.submit(_one_thread, cell, str(folder)) for cell in todo]):
+                        bar.set_postfix_str(done.result())
+                        bar.update()
+                except BrokenProcessPool as error:
+                    raise TrainingError(
+                        "a process was killed, most likely for want of memory: start again with processes=1; finished cells are kept"
+                    ) from error
+                except BaseException:
+                    pool.shutdown(
+                        wait=False, cancel_futures=True
+                    )  # a cell that failed says so now, not after all others
+                    raise
+        bar.close()
+
+
+def thinned(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions (from zero) and values by position: single up to the 1,023rd token, then 128 means an octave, so that tables of long runs stay small.
+
+    The last position joins the last mean.  A mean over whole octaves is what it was.
+
+    >>> [part.tolist() for part in thinned(np.arange(3.0))], len(thinned(np.arange(4096.0))[0])
+    ([[0, 1, 2], [0.0, 1.0, 2.0]], 1279)
+    """
+    values = np.asarray(values, dtype=float)
+    if len(values) <= 1024:
+        return np.arange(len(values)), values
+    edges = [np.arange(1024)] + [
+        start + start // 128 * np.arange(128) for start in 2 ** np.arange(10, int(np.log2(len(values))))
+    ]
+    first = np.concatenate(edges)[1:] - 1  # first positions, from one to from zero
+    counts = np.diff(np.append(first, len(values)))
+    return first, np.add.reduceat(values, first) / counts
+
+
+def tables(folder: str | Path, cells: Sequence[Cell] | None = None) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The finished cells of a folder (of ``cells``, if given): one row a run, and one row a run and position (zero-based, :func:`thinned`).
+
+    Raises ``ValueError`` when there is none.
+    """
+    wanted = None if cells is None else {cell.name for cell in cells}
+    records = [
+        json.loads(path.read_text())
+        for path in sorted(Path(folder).glob("*.json"))
+        if wanted is None or path.stem in wanted
+    ]
+    if not records:
+        raise ValueError(f"no finished cell in {folder}: run `python -m l2m_utils.experiments.gaussian_runs` first")
+    frames = []
+    for run, record in enumerate(records):
+        (place, kl), (_, nll) = (thinned(record.pop(f"position_{name}")) for name in ("kl", "nll"))
+        record["run"] = run
+        frames.append(pd.DataFrame({"run": run, "position": place, "kl": np.float32(kl), "nll": np.float32(nll)}))
+    return pd.DataFrame(records), pd.concat(frames, ignore_index=True)
+
+
+def simulate(tier: str, folder: str | Path, processes: int = 1) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train every cell of a tier that is not finished in ``folder``; returns the tables (runs, positions) of the whole grid.
+
+    Raises what :func:`tier_cells` and :func:`run_cell` raise; called again, it goes on where it stopped.
+    """
+    cells = tier_cells(tier)
+    run_grid(cells, folder, processes)
+    return tables(folder, cells)
+
+
+def collect(folder: str | Path, tier: str, results: str | Path, cells: Sequence[Cell] | None = None) -> pd.DataFrame:
+    """Save the tables ``runs`` and ``positions`` of a folder as records of the notebook; returns ``runs``."""
+    run = Recorder(NOTEBOOK, tier, folder=results)
+    runs, positions = tables(folder, cells)
+    run.table("positions", positions)
+    return run.table("runs", runs)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tier", default="laptop", choices=["smoke", "laptop", "gpu", "cluster"])
+    parser.add_argument("--folder", type=Path, help="where cells are kept (default: _build/gaussian-runs/<tier>)")
+    parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
+    parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument("--cell", help="run one cell, by name")
+    parser.add_argument(
+        "--device",
+        default="",
+        choices=["", "cpu", "cuda", "auto"],
+        help="for --cell (default: cpu for the small models, cuda for those of table F.1)",
+    )
+    parser.add_argument("--list", action="store_true", help="print the names of the cells")
+    parser.add_argument("--collect", action="store_true", help="save the finished cells as the published tables")
+    arguments = parser.parse_args(words)
+    folder = arguments.folder or PROJECT / "_build" / "gaussian-runs" / arguments.tier
+    cells = tier_cells(arguments.tier)
+    if arguments.list:
+        print("\n".join(cell.name for cell in cells))
+        return
+    if arguments.collect:
+        runs = collect(folder, arguments.tier, arguments.results or RESULTS / f"{arguments.tier}-none", cells)
+        print(f"{len(runs)} of {len(cells)} cells collected")
+        return
+    if arguments.tier != "smoke" and commit().endswith("+changes"):
+        sys.exit(
+            "error: this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
+        )
+    if arguments.cell:
+        chosen = [cell for cell in cells if cell.name == arguments.cell]
+        if not chosen:
+            sys.exit(f"error: no cell {arguments.cell!r} in tier {arguments.tier}; --list shows the names")
+        if chosen[0].learning_rate <= 0:
+            chosen = [replace(chosen[0], learning_rate=best_rates(folder).get(chosen[0].model, 0.0))]
+    try:
+        if arguments.cell:
+            run_cell(chosen[0], folder, device=arguments.device)
+        else:
+            run_grid(cells, folder, arguments.processes)
+    except (TrainingError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

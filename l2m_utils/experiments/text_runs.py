@@ -1,0 +1,356 @@
+"""Transformers and state-space models trained side by side on books, and their losses by position.
+
+Every model reads the same samples in the same order: an explicit prefix, then tokens from the start of a sentence of a
+training document, short rows first and rows of the whole context later.  They are scored on samples of held-out
+documents.  One command trains, scores and stores; a plan names the steps, the architectures (or models of table F.2) trained for them, and the seeds:
+
+    python -m l2m_utils.experiments.text_runs --corpus books.parquet --work RUNS --records results/laptop-books --plan 450:gpt2,mamba2:0,1 900:gpt2,mamba2
+
+A killed run goes on where it was: training from its last checkpoint, finished models from their tables.  Under ``torchrun``
+the rows of a step are shared out, and the first process scores and stores.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from l2m_utils.experiments.text_budget import bands, for_curves
+from l2m_utils.files import write_atomically
+from l2m_utils.models.language import KINDS, PREFIX, Recipe, TextModel, make, optimizers, shape_of
+from l2m_utils.project import commit, hardware
+from l2m_utils.records import Recorder
+from l2m_utils.text.corpora import load
+from l2m_utils.text.cuts import blocks, split
+from l2m_utils.text.documents import Corpus, CorpusError, Document
+from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
+from l2m_utils.training.loop import TrainingError, memory_errors, process_of, train
+
+SPLIT_SEED = 0  # training and held-out documents, tokenizer and scored samples are the same for every training seed
+SEARCH_ROWS = 10**6  # a search sees other rows than the final run, so that no rate is chosen by rows seen twice
+
+
+def shorten(corpus: Corpus, document_bytes: int) -> Corpus:
+    """The first ``document_bytes`` bytes of every document, at whole characters: more documents beat longer ones here.
+
+    >>> [d.text for d in shorten(Corpus("x", [Document("a", "One two."), Document("b", "ä")], ""), 3)]
+    ['One', 'ä']
+    """
+    cut = [Document(d.id, d.text.encode()[:document_bytes].decode(errors="ignore")) for d in corpus]
+    return replace(corpus, documents=cut, note=f"{corpus.note}; the first {document_bytes / 1e3:g} kB of each document")
+
+
+def prepare(corpus: Corpus, recipe: Recipe) -> tuple[TokenCorpus, TokenCorpus]:
+    """Training and held-out tokens, split by document; the tokenizer sees training documents only."""
+    learn, held = (shorten(part, recipe.document_bytes) for part in split(corpus, recipe.held_out, SPLIT_SEED))
+    tokenizer = train_bpe((d.text[:20_000] for d in learn), recipe.vocabulary)
+    return encode_corpus(tokenizer, learn), encode_corpus(tokenizer, held)
+
+
+Draw = Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]]
+
+
+def rows_from_sentences(learn: TokenCorpus, recipe: Recipe) -> Draw:
+    """A function (step, rows, tokens) → ids (rows, tokens + 1) and the position of each row's first token (rows, 1), the same for the same step and seed.
+
+    A row is the prefix and then ``tokens`` tokens from a random sentence start.  A row shorter than the context lies anywhere in it, so that every
+    learned position is trained from the first step on.  Raises :class:`CorpusError` when no sentence leaves room for the tokens asked for.
+
+    >>> corpus = TokenCorpus("toy", np.arange(1, 9, dtype=np.int32), np.array([0, 8]), np.array([0, 4]), 9, "")
+    >>> ids, start = rows_from_sentences(corpus, Recipe(context=5))(0, 2, 3)
+    >>> ids.shape, start.shape, int(start.max()) <= 2
+    (torch.Size([2, 4]), torch.Size([2, 1]), True)
+    """
+    documents = learn.documents
+    starts = np.concatenate([learn.sentence_starts(i) for i in range(len(learn))])
+    owner = np.repeat(np.arange(len(learn)), [len(learn.sentence_starts(i)) for i in range(len(learn))])
+    room = np.array([len(ids) for ids in documents])[owner] - starts
+
+    def draw(step: int, rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
+        fitting = np.flatnonzero(room >= tokens)
+        if not len(fitting):
+            longest = max((len(ids) for ids in documents), default=0)
+            raise CorpusError(
+                f"no sentence has {tokens} tokens after its start; the longest document has {longest} tokens. Use a smaller context"
+            )
+        rng = np.random.default_rng([recipe.seed, step])
+        chosen = fitting[rng.integers(len(fitting), size=rows)]
+        ids = np.stack(
+            [np.concatenate([[PREFIX], documents[owner[c]][starts[c] : starts[c] + tokens]]) for c in chosen]
+        ).astype(np.int64)
+        return torch.from_numpy(ids), torch.from_numpy(rng.integers(recipe.context - tokens + 1, size=(rows, 1)))
+
+    return draw
+
+
+def fit(
+    model: TextModel,
+    draw: Draw,
+    recipe: Recipe,
+    rate: float,
+    steps: int,
+    folder: Path | None = None,
+    identity: dict | None = None,
+    progress: bool = True,
+    first: int = 0,
+) -> list[dict]:
+    """Train ``model`` in place for ``steps`` steps at the peak learning rate ``rate``; returns the log of :func:`l2m_utils.training.loop.train`, which says what is raised.
+
+    Rows are those of the steps ``first``, ``first`` + 1, ….  Several processes share the rows of a step; ``ValueError`` if they cannot.
+    """
+
+    def batches(step: int, rank: int, world: int) -> tuple[torch.Tensor, torch.Tensor]:
+        rows, tokens = recipe.rows(step / steps)
+        if rows % world:
+            raise ValueError(
+                f"{world} processes cannot share {rows} rows a step evenly; start a number of processes that divides it, or set batch"
+            )
+        ids, start = draw(first + step, rows, tokens)
+        part = slice(rank * rows // world, (rank + 1) * rows // world)
+        return ids[part], start[part]
+
+    return train(
+        model,
+        batches,
+        lambda net, batch: net(*batch).mean(),
+        recipe.settings(steps, rate),
+        folder,
+        identity,
+        progress,
+        optimizers,
+    )
+
+
+def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = True) -> pd.DataFrame:
+    """Summed losses in nats by held-out document and position: columns document, position, nll_sum, near_sum, samples.
+
+    ``near_sum`` is the loss of the same tokens when the model is shown only a recent part of the context: with w an eighth
+    of it, the prefix and the last w to 2w − 1 tokens.  Every model and seed is scored on the same samples.
+    """
+    cut = blocks(
+        held.documents,
+        recipe.context,
+        np.random.default_rng(SPLIT_SEED),
+        per_document=recipe.samples_per_document,
+        starts=held.sentence_starts,
+    )
+    rows = torch.from_numpy(np.pad(cut.values.astype(np.int64), ((0, 0), (1, 0)), constant_values=PREFIX))
+    device, window, losses, nears = model.embedding.weight.device, max(1, recipe.context // 8), [], []
+    model.eval()
+    with torch.no_grad():
+        for batch in tqdm(
+            rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64
+        ):
+            batch = batch.to(device)
+            with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):
+                losses.append(model(batch).cpu())
+                near = losses[-1].clone()
+                # Positions s + 1 … s + w, for s = 2w, 3w, …: read from position s − w + 1 on.
+                for s in range(2 * window, recipe.context, window):
+                    part = model(torch.cat([batch[:, :1], batch[:, s - window + 1 : s + window + 1]], dim=1)).cpu()
+                    near[:, s : s + window] = part[:, window:]
+            nears.append(near)
+    number = np.bincount(cut.document, minlength=len(held))
+    kept = np.flatnonzero(number)
+    nll, near = (torch.cat(part).double().numpy() for part in (losses, nears))
+    sums, near_sums = (
+        np.stack([part[cut.document == d].sum(0) for d in kept]).ravel().astype(np.float32) for part in (nll, near)
+    )
+    return pd.DataFrame(
+        {
+            "document": np.repeat(kept, recipe.context),
+            "position": np.tile(np.arange(1, recipe.context + 1), len(kept)),
+            "nll_sum": sums,
+            "near_sum": near_sums,
+            "samples": np.repeat(number[kept], recipe.context),
+        }
+    )
+
+
+@dataclass(frozen=True)
+class Job:
+    """One entry of a plan: ``steps`` of training for each of ``kinds``, once for each of ``seeds``."""
+
+    steps: int
+    kinds: tuple[str, ...] = KINDS[:2]
+    seeds: tuple[int, ...] = (0,)
+
+    @classmethod
+    def read(cls, text: str) -> Job:
+        """From ``STEPS[:KIND,…[:SEED,…]]``.
+
+        >>> Job.read("500:gpt2,mamba:0,1")
+        Job(steps=500, kinds=('gpt2', 'mamba'), seeds=(0, 1))
+        """
+        steps, kinds, seeds = (text.split(":") + ["", ""])[:3]
+        names, numbers = tuple(kinds.split(",")) if kinds else cls.kinds, seeds.split(",") if seeds else ["0"]
+        if text.count(":") > 2 or not steps.isdigit() or int(steps) < 1 or not all(n.isdigit() for n in numbers):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected steps, models and seeds, such as 500:gpt2,mamba2:0,1")
+        try:
+            for name in names:
+                shape_of(name, Recipe())
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+        return cls(int(steps), names, tuple(map(int, numbers)))
+
+
+def compare(
+    corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | None = None, progress: bool = True, finished=None
+):
+    """Train and score every model of a plan: (losses by position, training runs) as two tables; resumes in the folder ``work``.
+
+    The first table has the columns of :data:`l2m_utils.experiments.text_nll.COLUMNS`, ``budget`` (steps) and ``seed``; the second a row a run, searched rates
+    included, with its last logged training loss in nats.  The rate of an architecture is searched once, on the recipe's seed, and serves all
+    its budgets.  ``finished(losses, runs)`` is called after every model.  Another recipe or corpus never meets the files of this one: each has
+    its own folder below ``work``.  Of several processes only the first scores, writes and calls ``finished``; the others return empty tables.
+    """
+    learn, held = prepare(corpus, recipe)
+    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed", "device")} | {
+        "tokens": learn.fingerprint
+    }
+    digest = hashlib.sha256(f"{common} {held.fingerprint}".encode()).hexdigest()[:16]
+    home, writes = work / digest if work is not None else None, process_of()[0] == 0
+    tables, runs, best = [pd.DataFrame()], [pd.DataFrame()], {}
+
+    def trained(
+        kind: str, this: Recipe, rate: float, steps: int, purpose: str, folder: Path | None
+    ) -> tuple[TextModel, dict]:
+        model = make(kind, learn.vocabulary_size, this)
+        identity = {**common, "kind": kind, "purpose": purpose, "seed": this.seed}
+        scratch = folder / f"{purpose}-{rate:g}" if folder is not None else None
+        log = fit(
+            model,
+            rows_from_sentences(learn, this),
+            this,
+            rate,
+            steps,
+            scratch,
+            identity,
+            progress,
+            SEARCH_ROWS if purpose == "search" else 0,
+        )
+        return model, {
+            "model": kind,
+            "purpose": purpose,
+            "budget": steps,
+            "seed": this.seed,
+            "learning_rate": rate,
+            "tokens": steps * this.batch * this.context,
+            "parameters": sum(p.numel() for p in model.parameters()),
+            "state_numbers": model.state_at(this.context),
+            "training_nll": log[-1]["loss"],
+            "seconds": log[-1]["seconds"],
+            "hardware": hardware(),
+            "commit": commit(),
+        }
+
+    def store(table: pd.DataFrame, folder: Path | None, name: str) -> pd.DataFrame:
+        if folder is not None and writes:
+            write_atomically(folder / f"{name}.parquet", table.to_parquet(index=False))
+        return table
+
+    def searched(kind: str) -> pd.DataFrame:
+        folder = home / kind if home is not None else None
+        if folder is not None and (folder / "search.parquet").exists():
+            return pd.read_parquet(folder / "search.parquet")
+        return store(
+            pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates]),
+            folder,
+            "search",
+        )
+
+    for job in plan:
+        for kind in (kind for kind in job.kinds if kind not in best):
+            if len(recipe.rates) > 1:
+                runs.append(searched(kind))
+                best[kind] = float(runs[-1].loc[runs[-1]["training_nll"].idxmin(), "learning_rate"])
+            else:
+                best[kind] = recipe.rates[0]
+        for seed, kind in ((seed, kind) for seed in job.seeds for kind in job.kinds):
+            this, folder = (
+                replace(recipe, steps=job.steps, seed=seed),
+                home / kind / f"{job.steps}-{seed}" if home is not None else None,
+            )
+            if folder is not None and (folder / "losses.parquet").exists():
+                run, losses = (pd.read_parquet(folder / f"{name}.parquet") for name in ("run", "losses"))
+            else:
+                model, row = trained(kind, this, best[kind], this.steps, "final", folder)
+                if not writes:
+                    continue
+                run = store(pd.DataFrame([row]), folder, "run")
+                losses = store(
+                    score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed),
+                    folder,
+                    "losses",
+                )
+            runs.append(run)
+            tables.append(losses)
+            if finished is not None and writes:
+                finished(pd.concat(tables[1:], ignore_index=True), pd.concat(runs[1:], ignore_index=True))
+    return pd.concat(tables[1:] or tables, ignore_index=True), pd.concat(runs[1:] or runs, ignore_index=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, score and store from the command line: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all."""
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.text_runs", description="Position-wise losses of models trained on books."
+    )
+    parser.add_argument("--corpus", default="python-docs")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; the run resumes there")
+    parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
+    parser.add_argument("--tier", default="laptop")
+    parser.add_argument(
+        "--plan",
+        type=Job.read,
+        nargs="+",
+        default=[Job(Recipe.steps)],
+        metavar="STEPS:KINDS:SEEDS",
+        help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
+    )
+    for name in (
+        "context",
+        "width",
+        "layers",
+        "vocabulary",
+        "batch",
+        "document_bytes",
+        "samples_per_document",
+        "search",
+    ):
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
+    parser.add_argument("--rates", type=float, nargs="+", default=Recipe.rates)
+    parser.add_argument("--precision", default=Recipe.precision, choices=["fp32", "bf16"])
+    parser.add_argument("--device", default=Recipe.device, choices=["auto", "cpu", "cuda"])
+    options = vars(parser.parse_args(arguments))
+    options["rates"] = tuple(options["rates"])
+    try:
+        run_plan(options)
+    except (CorpusError, TrainingError, ValueError) as error:
+        sys.exit(f"error: {error}")
+
+
+def run_plan(options: dict) -> None:
+    """Train, score and store what the options of :func:`main` ask for; raises what :func:`compare` and :func:`l2m_utils.text.corpora.load` raise."""
+    corpus = load(options.pop("corpus"))
+    work, folder, tier, plan = (options.pop(name) for name in ("work", "records", "tier", "plan"))
+    record = Recorder("models/text-nll", tier, corpus.name, Recipe.seed, folder)
+
+    def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
+        record.table("losses", for_curves(losses))
+        record.table("bands", bands(losses))
+        record.table("runs", runs)
+
+    compare(corpus, Recipe(**options), plan, work, finished=publish)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Exact and counted entropies: tables of probabilities, estimators from counts, exact counting."""

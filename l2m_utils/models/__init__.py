@@ -1,0 +1,1 @@
+"""The networks: published configurations, continuous and language models, the exact Gaussian loss."""

@@ -1,0 +1,1 @@
+"""Error bars and fits: bootstrap and jackknife over documents, laws, least squares, collapse."""

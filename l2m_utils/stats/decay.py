@@ -1,0 +1,115 @@
+"""The decay A·d^−α + C of two-point mutual information: the paper's fit, with jackknife intervals over documents.
+
+The curves and their leave-one-document-out values come from :mod:`l2m_utils.estimators.two_point`.
+Letters: D documents, k distances.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from l2m_utils.stats.jackknife import jackknife_interval
+
+
+@dataclass(frozen=True)
+class Decay:
+    """The law A·d^−α + C fitted to two-point mutual information; ``intervals`` are 95 %, by jackknife over documents."""
+
+    alpha: float
+    prefactor: float
+    plateau: float
+    intervals: dict[str, tuple[float, float]]
+
+    def predict(self, distances: ArrayLike) -> np.ndarray:
+        """A·d^−α + C in nats."""
+        return self.prefactor * np.asarray(distances, dtype=float) ** -self.alpha + self.plateau
+
+
+def fit_decay(
+    distances: ArrayLike, mi: ArrayLike, without: ArrayLike | None = None, *, plateau=None, plateau_without=None
+) -> Decay:
+    """Fit A·d^−α + C by the paper's rule: minimise Σ_d (log(Î_d − C) − log A + α log d)².
+
+    ``distances``, ``mi`` (k,); ``without`` (D, k) leave-one-document-out values, for intervals.  With ``plateau`` None, C is
+    fitted: the local minimum with the greatest C in [0, min Î_d).  (The rule has no useful global minimum: for C → −∞ the sum
+    goes to zero, with α → 0.)  A number fixes C (``plateau_without`` (D,): its own leave-one-out values).
+
+    Raises ``ValueError`` for fewer than three distances (four if C is fitted) or Î_d ≤ C, which has no logarithm.
+
+    >>> d = 2.0 ** np.arange(13)
+    >>> fit = fit_decay(d, 1.10 * d**-0.91 + 0.02)
+    >>> print(f"{fit.alpha:.4f} {fit.prefactor:.4f} {fit.plateau:.5f}")
+    0.9100 1.1000 0.02000
+    """
+    d, values = np.asarray(distances, dtype=float), np.asarray(mi, dtype=float)
+    needed = 4 if plateau is None else 3
+    if d.ndim != 1 or d.shape != values.shape or d.size < needed or (d <= 0).any():
+        raise ValueError(
+            f"expected at least {needed} positive distances and as many values, got {d.shape} and {values.shape}"
+        )
+    curves = values[None]
+    if without is not None:
+        curves = np.vstack([curves, np.asarray(without, dtype=float)])
+    if plateau is None:
+        if not (curves > 0).all():
+            raise ValueError(
+                f"mutual information must be positive to be fitted on logarithmic axes, got {curves.min():.3g}"
+            )
+        constant = _best_plateau(d, curves)
+    else:
+        constant = np.full(len(curves), float(plateau))
+        if plateau_without is not None:
+            constant[1:] = plateau_without
+    rest = curves - constant[:, None]
+    if not (rest > 0).all():
+        low = d[(rest <= 0).any(axis=0)].astype(int).tolist()
+        raise ValueError(
+            f"estimates at distances {low} do not exceed the plateau {constant[0]:.4g}: fit shorter distances only"
+        )
+    slope, intercept, _ = _line(d, rest[:, None, :])
+    found = {"alpha": -slope[:, 0], "prefactor": np.exp(intercept[:, 0]), "plateau": constant}
+    intervals = {}
+    if without is not None:
+        # The prefactor is positive: its interval is taken on the logarithmic scale.
+        intervals = {name: jackknife_interval(each[0], each[1:]) for name, each in found.items() if name != "prefactor"}
+        log_a = intercept[:, 0]
+        intervals["prefactor"] = tuple(float(bound) for bound in np.exp(jackknife_interval(log_a[0], log_a[1:])))
+    return Decay(*(float(found[name][0]) for name in ("alpha", "prefactor", "plateau")), intervals)
+
+
+def _line(d: np.ndarray, rest: np.ndarray):
+    """Least squares of log ``rest`` (…, k) on log d: slopes, intercepts, residual sums, each (…)."""
+    x = np.log(d)
+    centred = x - x.mean()
+    y = np.log(rest)
+    mean = y.mean(axis=-1)
+    slope = y @ centred / (centred @ centred)
+    residual = ((y - mean[..., None] - slope[..., None] * centred) ** 2).sum(axis=-1)
+    return slope, mean - slope * x.mean(), residual
+
+
+def _best_plateau(d: np.ndarray, curves: np.ndarray) -> np.ndarray:
+    """The local minimum of the residual sum with the greatest C in [0, min Î), for each curve (b, k).
+
+    The sum is infinite at C = min Î.  We go down from there, on a grid in log(1 − C/min), to the first minimum, and
+    zoom in on it; C = 0 if the sum falls all the way.
+    """
+    lowest = curves.min(axis=1)
+    rows = np.arange(len(curves))
+
+    def residual(log_u):
+        return _line(d, np.maximum(curves[:, None, :] + (lowest[:, None] * np.expm1(log_u))[..., None], 1e-300))[2]
+
+    grid = np.tile(np.linspace(-18.0, 0.0, 721), (len(curves), 1))
+    sums = residual(grid)
+    rises = np.concatenate([sums[:, 1:] > sums[:, :-1], np.ones((len(curves), 1), bool)], axis=1)
+    first = rises.argmax(axis=1)
+    centre, width = grid[rows, first], grid[0, 1] - grid[0, 0]
+    for _ in range(5):
+        near = np.minimum(centre[:, None] + np.linspace(-width, width, 21), 0.0)
+        centre = near[rows, residual(near).argmin(axis=1)]
+        width /= 8
+    return lowest * -np.expm1(centre)

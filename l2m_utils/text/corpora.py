@@ -1,0 +1,133 @@
+"""One door for text: every notebook gets its documents from :func:`load`."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from l2m_utils.project import CACHE, PROJECT
+from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document
+from l2m_utils.text.sentences import sentence_starts
+
+HUB_LIMIT = 100_000_000  # bytes taken of a hub data set when no limit is given: pg19 alone has 11 GB
+LIMITED_DOCUMENTS = 10  # what a limit keeps is at least so many documents, if there are as many
+_SHORTEST_REST = 1000  # bytes: a shorter piece of a document is not worth keeping to fill a limit
+
+
+def load(
+    name_or_path: str | Path = PYTHON_DOCS, *, limit_bytes: int | None = None, cache: str | Path | None = None
+) -> Corpus:
+    """Read a corpus.
+
+    ``name_or_path`` is one of
+
+    * ``"python-docs"``: technical English that is part of every installation (:mod:`l2m_utils.text.python_docs`);
+    * a ``.parquet`` or ``.jsonl`` file with a ``text`` column, a ``.txt`` file (one document), or a folder of
+      those; a relative path is looked up in the working folder, then in the project;
+    * ``"pg19"`` or ``"wikipedia"``, or any hub data set as ``owner/name[:config]@revision``, streamed through
+      ``datasets`` and pinned to a commit; another commit of the known two is ``pg19@revision``.
+
+    ``limit_bytes`` keeps the first documents up to that many UTF-8 bytes; a document that has more than a tenth of the limit is cut
+    at a sentence, so that a small piece of long books still is several documents.  Hub data sets are
+    limited to :data:`HUB_LIMIT` bytes unless told otherwise.  ``cache`` is the folder in which texts that are slow to get are kept
+    (default ``.cache`` of the project).  Line ends become ``\\n``; empty documents are left out, and the note says how many.
+
+    Raises :class:`CorpusError` for text that is missing, unreadable, empty, not UTF-8 or binary, has no ``text`` column, or
+    cannot be reached.
+
+    >>> import tempfile
+    >>> path = Path(tempfile.mkdtemp()) / "two-texts.jsonl"
+    >>> _ = path.write_text('{"id": "a", "text": "First."}\\n{"id": "b", "text": "Second."}\\n')
+    >>> corpus = load(path)
+    >>> corpus.name, [document.text for document in corpus]
+    ('two-texts', ['First.', 'Second.'])
+    """
+    from l2m_utils.text import files, hub
+
+    if limit_bytes is not None and limit_bytes < 1:
+        raise CorpusError(
+            f"limit_bytes={limit_bytes}: expected a positive number of bytes, or None for all of the text"
+        )
+    cache = Path(cache) if cache is not None else CACHE
+    name = short_name(name_or_path)
+    if str(name_or_path) == PYTHON_DOCS:
+        corpus = files.python_docs_corpus(cache / "corpora")
+        if limit_bytes is None:
+            return corpus
+        return replace(
+            corpus,
+            documents=list(_take(corpus, limit_bytes)),
+            note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB",
+        )
+    path = files.find(name_or_path)
+    if path is not None:
+        documents, note = files.read(path), f"text of {path.name}"
+        if limit_bytes is not None:
+            note += f"; limited to {limit_bytes / 1e6:g} MB"
+    else:
+        source = hub.parse(str(name_or_path))
+        if source is None:
+            raise CorpusError(
+                f"{name_or_path}: there is no such file or folder (looked in {Path.cwd()} and {PROJECT}). Expected {PYTHON_DOCS}, "
+                f"{', '.join(hub.KNOWN)}, a .parquet, .jsonl or .txt file, a folder of those, or a pinned hub data set "
+                "owner/name@commit. Check the spelling of CORPUS=…"
+            )
+        limit_bytes = limit_bytes or HUB_LIMIT
+        corpus = hub.corpus(
+            source, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora"
+        )
+        documents, note = iter(corpus), corpus.note
+    empty = 0
+
+    def with_text() -> Iterator[Document]:
+        nonlocal empty
+        for document in documents:
+            if document.text.strip():
+                yield document
+            else:
+                empty += 1
+
+    kept = list(_take(with_text(), limit_bytes))
+    if not kept:
+        raise CorpusError(
+            f"{name_or_path}: no document has any text ({empty} empty). Give a corpus with at least two texts"
+        )
+    if empty:
+        note += f"; {empty} empty documents left out"
+    return Corpus(name, kept, note)
+
+
+def short_name(name_or_path: str | Path) -> str:
+    """The name of a corpus in records and folders: lower-case words joined by hyphens.
+
+    >>> short_name("../shared/corpora/books.parquet"), short_name("pg19@" + 40 * "0"), short_name("Owner/My_Texts:en@" + 40 * "0")
+    ('books', 'pg19', 'my-texts')
+    """
+    text = str(name_or_path)
+    path = Path(text.rstrip("/") or "/")
+    base = path.stem if path.suffix.lower() in (".parquet", ".jsonl", ".txt") else path.name or path.resolve().name
+    words = re.findall(r"[a-z0-9]+", re.split(r"[:@]", base)[0].lower())
+    return "-".join(words) or "corpus-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+
+
+def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document]:
+    """The first documents, up to ``limit`` bytes in all and a tenth of it each, cut at sentences."""
+    if limit is None:
+        yield from documents
+        return
+    left, most = limit, -(-limit // LIMITED_DOCUMENTS)
+    for document in documents:
+        encoded = document.text.encode()
+        if len(encoded) > min(left, most):
+            piece = encoded[: min(left, most)].decode(errors="ignore")
+            starts = sentence_starts(piece)
+            document = Document(document.id, piece[: starts[-1]].rstrip() if len(starts) > 1 else piece)
+            encoded = document.text.encode()
+        if document.text.strip():
+            yield document
+        left -= len(encoded)
+        if left < min(_SHORTEST_REST, most):  # what is left is not worth a document
+            return
