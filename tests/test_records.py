@@ -8,7 +8,7 @@ import matplotlib
 import pandas as pd
 import pytest
 
-from l2m_utils import files, records
+from l2m_utils import files
 from l2m_utils.files import write_atomically
 from l2m_utils.records import (
     Recorder,

@@ -99,7 +99,7 @@ def imported_modules(source: str) -> set[str]:
     """Names of the ``l2m_utils`` modules that ``source`` imports, functions' own imports included.
 
     >>> sorted(imported_modules("from l2m_utils.stats import fit\\nimport l2m_utils.estimators.codes as c"))
-    ['l2m_utils', 'l2m_utils.estimators.codes', 'l2m_utils.stats', 'l2m_utils.stats.fit']
+    ['l2m_utils.estimators.codes', 'l2m_utils.stats', 'l2m_utils.stats.fit']
     """
     names: set[str] = set()
     for node in ast.walk(ast.parse(source)):

@@ -12,10 +12,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from l2m_utils.records import load_values
 from l2m_utils.state.kinds import Architecture, StateError
 from l2m_utils.state.transformers_configs import architecture_of
 
@@ -58,24 +56,6 @@ class TextLaw:
 
 
 PUBLISHED = TextLaw(0.76, 2.27, "PG19, LLaMA 3.1 405B, direct estimate, as published")
-
-
-def measured_law(records: str | Path = "") -> TextLaw:
-    """The law that this build measured (records ``beta-direct`` and ``prefactor-direct`` of ``estimation/bipartite``), or the published one.
-
-    ``source`` of the answer says which.  Raises :class:`~l2m_utils.records.RecordError` for unreadable records.
-
-    >>> measured_law("").source == PUBLISHED.source
-    True
-    """
-    values = load_values(records) if records and Path(records).exists() else {}
-    beta, prefactor = (values.get(f"estimation/bipartite:{name}") for name in ("beta-direct", "prefactor-direct"))
-    if beta is None or prefactor is None or not 0 < beta["value"] < 1:
-        return PUBLISHED
-    interval = beta["interval"]
-    inside = interval is not None and 0 < interval[0] < interval[1] < 1
-    source = f"{beta['corpus']}, {beta['model'] or 'model of estimation/bipartite'}, direct estimate, measured here ({beta['tier']} tier)"
-    return TextLaw(beta["value"], prefactor["value"], source, tuple(interval) if inside else None)
 
 
 @dataclass(frozen=True)

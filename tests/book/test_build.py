@@ -97,7 +97,12 @@ def test_dependencies_follow_imports_of_imports():
         path.relative_to(PROJECT).as_posix()
         for path in plan.dependencies("def f():\n    from l2m_utils.figures.concept import draw_concept")
     }
-    assert found == {"l2m_utils/__init__.py", "l2m_utils/figures/concept.py", "l2m_utils/figures/__init__.py", "l2m_utils/plots.py"}
+    assert found == {
+        "l2m_utils/__init__.py",
+        "l2m_utils/figures/concept.py",
+        "l2m_utils/figures/__init__.py",
+        "l2m_utils/plots.py",
+    }
 
 
 def test_a_notebook_runs_and_its_page_names_nothing_of_this_machine(tmp_path):

@@ -7,10 +7,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from l2m_utils.records import Recorder
 from l2m_utils.state.atlas import architectures
 from l2m_utils.state.catalogue import config_of, model
-from l2m_utils.state.condition import PUBLISHED, TextLaw, growth_exponent, l2m_condition, measured_law, series_factor
+from l2m_utils.state.condition import PUBLISHED, TextLaw, growth_exponent, l2m_condition, series_factor
 from l2m_utils.state.design import Design, compare_designs, least_state, width_for_log_state
 from l2m_utils.state.kinds import Architecture, Growth, StateError, Term
 from l2m_utils.state.published import power_state
@@ -100,19 +99,6 @@ def test_laws():
         series_factor(law, 0)
     with pytest.raises(StateError, match="bits_per_entry"):
         l2m_condition(model("GPT-2 small"), bits_per_entry=0)
-
-
-def test_measured_law_reads_the_records(tmp_path):
-    assert measured_law(tmp_path) is PUBLISHED and measured_law(tmp_path / "none") is PUBLISHED
-    run = Recorder("estimation/bipartite", "smoke", "python-docs", folder=tmp_path)
-    run.value("beta-direct", 0.61, unit="", interval=(0.5, 0.7), model="a small model")
-    assert measured_law(tmp_path) is PUBLISHED  # half a law is none
-    run.value("prefactor-direct", 4.0, unit="nats")
-    law = measured_law(tmp_path)
-    assert (law.exponent, law.prefactor, law.interval) == (0.61, 4.0, (0.5, 0.7))
-    assert "measured here (smoke tier)" in law.source
-    run.value("beta-direct", 0.61, unit="", interval=(0.5, 1.2))
-    assert measured_law(tmp_path).interval is None
 
 
 def test_designs():

@@ -1,0 +1,60 @@
+"""The floor plan: one direction of imports, docstring-only ``__init__`` files, and tests that lie where the code lies."""
+
+import ast
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from l2m_utils.project import PROJECT
+
+LIBRARY = PROJECT / "l2m_utils"
+CONTRACTS = tomllib.loads((PROJECT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+
+
+def test_arrows_run_down():
+    linter = Path(sys.executable).with_name("lint-imports")
+    done = subprocess.run([linter, "--no-cache"], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"Contracts: {len(CONTRACTS)} kept, 0 broken" in done.stdout
+
+
+def test_an_arrow_up_is_found(tmp_path):
+    """The contract is one that can fail: the same layers with one wrong import."""
+    rooms = [room.strip() for layer in CONTRACTS[0]["layers"] for room in layer.split("|")]
+    package = tmp_path / "l2m_utils"
+    for room in rooms:
+        folder = package / room.strip("()")
+        folder.mkdir(parents=True)
+        (folder / "__init__.py").write_text("")
+    (package / "__init__.py").write_text("")
+    (tmp_path / "pyproject.toml").write_text((PROJECT / "pyproject.toml").read_text())
+    command = [Path(sys.executable).with_name("lint-imports"), "--no-cache"]
+    assert subprocess.run(command, cwd=tmp_path, capture_output=True).returncode == 0
+    (package / "files" / "__init__.py").write_text("import l2m_utils.book\n")
+    wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    assert wrong.returncode == 1 and "l2m_utils.files is not allowed to import l2m_utils.book" in wrong.stdout
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("**/__init__.py")), ids=lambda path: path.parent.name)
+def test_an_init_file_holds_a_docstring_only(path):
+    body = ast.parse(path.read_text()).body
+    if path.parent == LIBRARY:  # the version
+        body = [node for node in body if not isinstance(node, ast.Assign)]
+    assert len(body) == 1 and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant)
+
+
+def test_tests_lie_in_the_room_that_they_test():
+    rooms = {path.name for path in LIBRARY.iterdir() if path.is_dir() and (path / "__init__.py").exists()}
+    assert {path.parent.name for path in (PROJECT / "tests").glob("*/test_*.py")} <= rooms
+
+
+def test_every_doctest_is_collected():
+    """Tools that skip a folder (one called ``build``, for instance) would leave its examples unrun without a word."""
+    written = {path.relative_to(PROJECT).as_posix() for path in LIBRARY.glob("**/*.py") if ">>> " in path.read_text()}
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-p", "no:cacheprovider", "l2m_utils"]
+    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    collected = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
+    assert collected == written and len(written) > 60
