@@ -1,20 +1,13 @@
 """The Gaussian experiment as a grid of resumable cells: one model, length and seed each.
 
-    python -m l2m_utils.experiments.gaussian_runs --tier laptop                 # the whole grid, two one-thread processes
-    python -m l2m_utils.experiments.gaussian_runs --tier cluster --list         # names of the cells, one job each
-    python -m l2m_utils.experiments.gaussian_runs --tier cluster --cell NAME    # one of them; several GPUs: torchrun --nproc_per_node 4 -m …
-    python -m l2m_utils.experiments.gaussian_runs --tier laptop --collect       # what is finished, into the published tables
-
 A finished cell is one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
 reader's: the cells of role ``search`` run first, and every other cell takes the best rate of its architecture.
-The notebook models/gaussian-kl calls :func:`simulate`; ``workflow/gaussian.smk`` makes a job of each cell.
+The notebook models/gaussian-kl calls :func:`simulate`; ``workflow/gaussian.smk`` makes a job of each cell, through the command ``l2m gaussian``.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import sys
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -32,7 +25,7 @@ from l2m_utils.files import write_json
 from l2m_utils.models.configurations import GAUSSIAN
 from l2m_utils.models.continuous import ContinuousModel, published_model, small_model
 from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
-from l2m_utils.project import PROJECT, RESULTS, commit, hardware
+from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.training.loop import CHECKPOINT, LOG, Settings, TrainingError, memory_errors, process_of, train
@@ -395,7 +388,7 @@ def tables(folder: str | Path, cells: Sequence[Cell] | None = None) -> tuple[pd.
         if wanted is None or path.stem in wanted
     ]
     if not records:
-        raise ValueError(f"no finished cell in {folder}: run `python -m l2m_utils.experiments.gaussian_runs` first")
+        raise ValueError(f"no finished cell in {folder}: run `l2m gaussian` first")
     frames = []
     for run, record in enumerate(records):
         (place, kl), (_, nll) = (thinned(record.pop(f"position_{name}")) for name in ("kl", "nll"))
@@ -420,51 +413,3 @@ def collect(folder: str | Path, tier: str, results: str | Path, cells: Sequence[
     runs, positions = tables(folder, cells)
     run.table("positions", positions)
     return run.table("runs", runs)
-
-
-def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--tier", default="laptop", choices=["smoke", "laptop", "gpu", "cluster"])
-    parser.add_argument("--folder", type=Path, help="where cells are kept (default: _build/gaussian-runs/<tier>)")
-    parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
-    parser.add_argument("--processes", type=int, default=2)
-    parser.add_argument("--cell", help="run one cell, by name")
-    parser.add_argument(
-        "--device",
-        default="",
-        choices=["", "cpu", "cuda", "auto"],
-        help="for --cell (default: cpu for the small models, cuda for those of table F.1)",
-    )
-    parser.add_argument("--list", action="store_true", help="print the names of the cells")
-    parser.add_argument("--collect", action="store_true", help="save the finished cells as the published tables")
-    arguments = parser.parse_args(words)
-    folder = arguments.folder or PROJECT / "_build" / "gaussian-runs" / arguments.tier
-    cells = tier_cells(arguments.tier)
-    if arguments.list:
-        print("\n".join(cell.name for cell in cells))
-        return
-    if arguments.collect:
-        runs = collect(folder, arguments.tier, arguments.results or RESULTS / f"{arguments.tier}-none", cells)
-        print(f"{len(runs)} of {len(cells)} cells collected")
-        return
-    if arguments.tier != "smoke" and commit().endswith("+changes"):
-        sys.exit(
-            "error: this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
-        )
-    if arguments.cell:
-        chosen = [cell for cell in cells if cell.name == arguments.cell]
-        if not chosen:
-            sys.exit(f"error: no cell {arguments.cell!r} in tier {arguments.tier}; --list shows the names")
-        if chosen[0].learning_rate <= 0:
-            chosen = [replace(chosen[0], learning_rate=best_rates(folder).get(chosen[0].model, 0.0))]
-    try:
-        if arguments.cell:
-            run_cell(chosen[0], folder, device=arguments.device)
-        else:
-            run_grid(cells, folder, arguments.processes)
-    except (TrainingError, ValueError) as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()

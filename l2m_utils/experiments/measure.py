@@ -1,17 +1,12 @@
-"""Measure the bipartite mutual information of a text with any causal model, from the command line.
+"""Measure the bipartite mutual information of a text with any causal model: what the command ``l2m measure`` does.
 
-    python -m l2m_utils.experiments.measure --backend transformers --model FOLDER --corpus books.parquet --folder scores
-
-draws blocks from the documents, prints what it will cost, scores them (a run that is killed goes on when it is started again,
+:func:`measure` draws blocks from the documents, prints what it will cost, scores them (a run that is killed goes on when it is started again,
 and several runs with the same arguments share the work), and records curves and exponents.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
@@ -26,10 +21,9 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
-from l2m_utils.project import TIERS
 from l2m_utils.records import Recorder
 from l2m_utils.scoring.base import check_tokenizer
-from l2m_utils.scoring.connect import BACKENDS, connect, read_tokenizer
+from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
@@ -90,69 +84,11 @@ def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, se
     return run.value("nll", float(loss.estimates[0]), unit="nats", interval=bounds, model=model, note=note)
 
 
-def arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
-    """The command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.measure", description=__doc__.splitlines()[0]
-    )
-    model = parser.add_argument_group("the model")
-    model.add_argument("--backend", choices=BACKENDS, default="transformers")
-    model.add_argument("--model", required=True, help="local folder or hub id; the served name for a server")
-    model.add_argument("--revision", default="", help="commit of a hub model; label of what a server runs")
-    model.add_argument("--tokenizer", default="", help="folder or hub id of the tokenizer, if not that of --model")
-    model.add_argument(
-        "--url",
-        default="",
-        help="of a server, up to and with /v1; a key is read from the environment variable L2M_API_KEY",
-    )
-    model.add_argument("--dtype", default="auto")
-    model.add_argument(
-        "--device-map", default="", help="transformers: auto, cpu, cuda:0, …; by default the GPUs if there are any"
-    )
-    model.add_argument("--tensor-parallel", type=int, default=1, help="vllm: GPUs in a machine")
-    model.add_argument("--pipeline-parallel", type=int, default=1, help="vllm: machines, over Ray")
-    text = parser.add_argument_group("the text and the plan")
-    text.add_argument(
-        "--corpus",
-        required=True,
-        help="a name or path as for `make book`: python-docs, pg19, wikipedia, a file or folder",
-    )
-    text.add_argument(
-        "--limit-bytes", type=int, default=0, help="of text; 0 means all (of a hub data set, its first 100 MB)"
-    )
-    text.add_argument("--max-length", type=int, default=2048, help="tokens of a block")
-    text.add_argument("--blocks-per-document", type=int, default=4)
-    text.add_argument("--ratios", type=int, nargs="+", default=[2, 3, 4], help="L/ℓ")
-    text.add_argument("--derangements", type=int, default=1, help="for vCLUB; 0 leaves it out")
-    run = parser.add_argument_group("the run")
-    run.add_argument("--folder", required=True, type=Path, help="of the scores; start again with the same one to go on")
-    run.add_argument(
-        "--shard-tokens", type=int, default=65_536, help="work that a kill can cost; more for a fast engine"
-    )
-    run.add_argument("--seed", type=int, default=0)
-    run.add_argument("--n-boot", type=int, default=1000)
-    run.add_argument("--fit-from", type=int, default=8, help="shortest L in the fit")
-    run.add_argument("--records", default="", help="folder of the records; by default `records` in --folder")
-    run.add_argument("--tier", choices=TIERS, default="cluster", help="under which the records are kept")
-    run.add_argument("--dry-run", action="store_true", help="print the cost and stop; loads no model")
-    return parser.parse_args(words)
-
-
-def main(words: Sequence[str] | None = None) -> int:
-    options = arguments(words)
-    try:
-        return measure(options)
-    except (
-        ValueError,
-        ImportError,
-        OSError,
-    ) as error:  # what the library and transformers raise for bad input; anything else is a defect
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-
-
 def measure(options: argparse.Namespace) -> int:
-    """All of it, in order; everything that can be refused is refused before the model is loaded."""
+    """All of it, in order; everything that can be refused is refused before the model is loaded.
+
+    ``options`` are those of ``l2m measure``.  Returns the exit code 0; raises ``ValueError``, ``ImportError`` and ``OSError`` for bad input.
+    """
     wanted = plan(options.max_length, options.ratios, derangements=options.derangements)
     check_fit(wanted, options.fit_from)
     tokenizer = read_tokenizer(options.tokenizer or options.model, options.revision)
@@ -221,7 +157,3 @@ def measure(options: argparse.Namespace) -> int:
     print(costs.round(2).to_string(index=False))
     print(f"records: {run.home}")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,9 +2,8 @@
 
 Every model reads the same samples in the same order: an explicit prefix, then tokens from the start of a sentence of a
 training document, short rows first and rows of the whole context later.  They are scored on samples of held-out
-documents.  One command trains, scores and stores; a plan names the steps, the architectures (or models of table F.2) trained for them, and the seeds:
-
-    python -m l2m_utils.experiments.text_runs --corpus books.parquet --work RUNS --records results/laptop-books --plan 450:gpt2,mamba2:0,1 900:gpt2,mamba2
+documents.  :func:`run_plan`, the command ``l2m text``, trains, scores and stores what a plan asks for: steps, the architectures
+(or models of table F.2) trained for them, and the seeds.
 
 A killed run goes on where it was: training from its last checkpoint, finished models from their tables.  Under ``torchrun``
 the rows of a step are shared out, and the first process scores and stores.
@@ -12,9 +11,7 @@ the rows of a step are shared out, and the first process scores and stores.
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +30,7 @@ from l2m_utils.text.corpora import load
 from l2m_utils.text.cuts import blocks, split
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
-from l2m_utils.training.loop import TrainingError, memory_errors, process_of, train
+from l2m_utils.training.loop import memory_errors, process_of, train
 
 SPLIT_SEED = 0  # training and held-out documents, tokenizer and scored samples are the same for every training seed
 SEARCH_ROWS = 10**6  # a search sees other rows than the final run, so that no rate is chosen by rows seen twice
@@ -186,7 +183,7 @@ class Job:
 
     @classmethod
     def read(cls, text: str) -> Job:
-        """From ``STEPS[:KIND,…[:SEED,…]]``.
+        """From ``STEPS[:KIND,…[:SEED,…]]``; raises ``ValueError`` for anything else.
 
         >>> Job.read("500:gpt2,mamba:0,1")
         Job(steps=500, kinds=('gpt2', 'mamba'), seeds=(0, 1))
@@ -194,12 +191,12 @@ class Job:
         steps, kinds, seeds = (text.split(":") + ["", ""])[:3]
         names, numbers = tuple(kinds.split(",")) if kinds else cls.kinds, seeds.split(",") if seeds else ["0"]
         if text.count(":") > 2 or not steps.isdigit() or int(steps) < 1 or not all(n.isdigit() for n in numbers):
-            raise argparse.ArgumentTypeError(f"{text!r}: expected steps, models and seeds, such as 500:gpt2,mamba2:0,1")
+            raise ValueError(f"{text!r}: expected steps, models and seeds, such as 500:gpt2,mamba2:0,1")
         try:
             for name in names:
                 shape_of(name, Recipe())
         except ValueError as error:
-            raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+            raise ValueError(f"{text!r}: {error}") from error
         return cls(int(steps), names, tuple(map(int, numbers)))
 
 
@@ -299,58 +296,18 @@ def compare(
     return pd.concat(tables[1:] or tables, ignore_index=True), pd.concat(runs[1:] or runs, ignore_index=True)
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Train, score and store from the command line: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.text_runs", description="Position-wise losses of models trained on books."
-    )
-    parser.add_argument("--corpus", default="python-docs")
-    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; the run resumes there")
-    parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
-    parser.add_argument("--tier", default="laptop")
-    parser.add_argument(
-        "--plan",
-        type=Job.read,
-        nargs="+",
-        default=[Job(Recipe.steps)],
-        metavar="STEPS:KINDS:SEEDS",
-        help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
-    )
-    for name in (
-        "context",
-        "width",
-        "layers",
-        "vocabulary",
-        "batch",
-        "document_bytes",
-        "samples_per_document",
-        "search",
-    ):
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=getattr(Recipe, name))
-    parser.add_argument("--rates", type=float, nargs="+", default=Recipe.rates)
-    parser.add_argument("--precision", default=Recipe.precision, choices=["fp32", "bf16"])
-    parser.add_argument("--device", default=Recipe.device, choices=["auto", "cpu", "cuda"])
-    options = vars(parser.parse_args(arguments))
-    options["rates"] = tuple(options["rates"])
-    try:
-        run_plan(options)
-    except (CorpusError, TrainingError, ValueError) as error:
-        sys.exit(f"error: {error}")
+def run_plan(corpus: str, recipe: Recipe, plan: Sequence[Job], work: Path, records: Path, tier: str) -> None:
+    """Train, score and store a plan: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all, after every model.
 
-
-def run_plan(options: dict) -> None:
-    """Train, score and store what the options of :func:`main` ask for; raises what :func:`compare` and :func:`l2m_utils.text.corpora.load` raise."""
-    corpus = load(options.pop("corpus"))
-    work, folder, tier, plan = (options.pop(name) for name in ("work", "records", "tier", "plan"))
-    record = Recorder("models/text-nll", tier, corpus.name, Recipe.seed, folder)
+    ``corpus`` is a name as for :func:`~l2m_utils.text.corpora.load`; checkpoints and finished models lie in ``work``, the tables in ``records`` under
+    ``tier``.  Raises what :func:`compare` and :func:`~l2m_utils.text.corpora.load` raise.
+    """
+    text = load(corpus)
+    record = Recorder("models/text-nll", tier, text.name, Recipe.seed, records)
 
     def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
         record.table("losses", for_curves(losses))
         record.table("bands", bands(losses))
         record.table("runs", runs)
 
-    compare(corpus, Recipe(**options), plan, work, finished=publish)
-
-
-if __name__ == "__main__":
-    main()
+    compare(text, recipe, plan, work, finished=publish)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -12,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from l2m_utils.cli.main import main
 from l2m_utils.experiments import gaussian_runs
 from l2m_utils.experiments.gaussian_growth import by_octave
 from l2m_utils.experiments.gaussian_runs import (
@@ -21,7 +23,6 @@ from l2m_utils.experiments.gaussian_runs import (
     collect,
     held_out,
     laptop_cells,
-    main,
     run_cell,
     run_grid,
     simulate,
@@ -183,24 +184,28 @@ def test_bad_requests(tmp_path, monkeypatch, capsys):
         tables(tmp_path)
     with pytest.raises(ValueError, match="tier 'phone'"):
         tier_cells("phone")
-    with pytest.raises(SystemExit, match="error: cell .* has no learning rate"):
-        main(["--tier", "smoke", "--folder", str(tmp_path), "--cell", smoke_cells()[-1].name])
-    main(["--tier", "smoke", "--list"])
+    grid = ["gaussian", "--folder", str(tmp_path), "--tier"]
+    assert main([*grid, "smoke", "--cell", smoke_cells()[-1].name]) == 1
+    assert re.match("error: cell .* has no learning rate", capsys.readouterr().err)
+    assert main([*grid, "smoke", "--collect"]) == 1
+    assert "error: no finished cell" in capsys.readouterr().err
+    assert main([*grid, "smoke", "--list"]) == 0
     assert capsys.readouterr().out.split() == [cell.name for cell in smoke_cells()]
-    monkeypatch.setattr(gaussian_runs, "commit", lambda: "0123456789ab+changes")
-    with pytest.raises(SystemExit, match="uncommitted changes"):
-        main(["--tier", "laptop", "--folder", str(tmp_path)])
-    monkeypatch.setattr(gaussian_runs, "commit", lambda: "0123456789ab")
-    with pytest.raises(SystemExit, match="--list shows"):
-        main(["--tier", "laptop", "--folder", str(tmp_path), "--cell", "nothing"])
+    monkeypatch.setattr("l2m_utils.cli.gaussian.commit", lambda: "0123456789ab+changes")
+    assert main([*grid, "laptop"]) == 1
+    assert "uncommitted changes" in capsys.readouterr().err
+    monkeypatch.setattr("l2m_utils.cli.gaussian.commit", lambda: "0123456789ab")
+    assert main([*grid, "laptop", "--cell", "nothing"]) == 1
+    assert "--list shows" in capsys.readouterr().err
 
 
 def test_one_cell_from_the_command_line(tmp_path):
     name = smoke_cells()[0].name
-    main(["--tier", "smoke", "--folder", str(tmp_path), "--cell", name])
+    grid = ["gaussian", "--tier", "smoke", "--folder", str(tmp_path)]
+    assert main([*grid, "--cell", name]) == 0
     record = json.loads((tmp_path / f"{name}.json").read_text())
     assert record["model"] == "transformer" and len(record["position_kl"]) == 64
-    main(["--tier", "smoke", "--folder", str(tmp_path), "--results", str(tmp_path / "results"), "--collect"])
+    assert main([*grid, "--results", str(tmp_path / "results"), "--collect"]) == 0
     assert (tmp_path / "results/models/gaussian-kl/tables/positions.parquet").exists()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from l2m_utils.cli.main import main
 from l2m_utils.estimators import cost
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.curves import curve
@@ -194,6 +195,7 @@ def command(trained, tmp_path, monkeypatch):
     monkeypatch.setattr(corpora, "CACHE", trained / "cache")
     monkeypatch.setattr("l2m_utils.text.tokens.CACHE", trained / "cache")
     words = [
+        "measure",
         "--model",
         str(trained / "model"),
         "--corpus",
@@ -220,13 +222,13 @@ def command(trained, tmp_path, monkeypatch):
 
 def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "connect", None)
-    assert measure.main([*command, "--dry-run"]) == 0
+    assert main([*command, "--dry-run"]) == 0
     count = 16 * plan(64).evaluations
     assert f"16 blocks: {count:,} in all" in capsys.readouterr().out and not (tmp_path / "scores").exists()
 
 
 def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tmp_path, capsys, monkeypatch):
-    assert measure.main(command) == 0
+    assert main(command) == 0
     printed = capsys.readouterr().out
     shards = summary(tmp_path / "scores")
     assert f"{shards['tokens'].sum():,} tokens scored in this run" in printed and "tokens/s" in printed
@@ -250,7 +252,7 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     from l2m_utils.scoring.transformers import TransformersScorer
 
     monkeypatch.setattr(TransformersScorer, "score", None)  # a second run may not ask the model for anything
-    assert measure.main(command) == 0
+    assert main(command) == 0
     assert "0 tokens scored in this run" in capsys.readouterr().out
     again = load_values(tmp_path / "scores" / "records")
     assert again["estimation/your-model:beta-vclub"]["value"] == found["beta-vclub"]["value"]
@@ -283,11 +285,11 @@ def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp
         "v1",
     ]
     try:
-        assert measure.main([*command, *options, "--records", str(tmp_path / "served")]) == 0
+        assert main([*command, *options, "--records", str(tmp_path / "served")]) == 0
     finally:
         server.shutdown()
         server.server_close()
-    assert measure.main([*command, "--records", str(tmp_path / "loaded")]) == 0
+    assert main([*command, "--records", str(tmp_path / "loaded")]) == 0
     served, loaded = (load_table("estimation/your-model", "curve", tmp_path / name) for name in ("served", "loaded"))
     np.testing.assert_allclose(served["estimate"], loaded["estimate"], rtol=0, atol=1e-4)
     np.testing.assert_allclose(served[["low", "high"]], loaded[["low", "high"]], rtol=0, atol=1e-4)
@@ -308,12 +310,12 @@ def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp
     ],
 )
 def test_bad_input_ends_in_one_line(command, capsys, change, message):
-    assert measure.main([*command, *change]) == 1
+    assert main([*command, *change]) == 1
     error = capsys.readouterr().err
     assert re.search(f"^error: .*{message}", error, re.M) and "Traceback" not in error
 
 
 def test_one_document_is_refused(command, tmp_path, capsys):
     (tmp_path / "one.txt").write_text("The cat sat on a mat. And then the dog ran. " * 40)
-    assert measure.main([*command, "--corpus", str(tmp_path / "one.txt")]) == 1
+    assert main([*command, "--corpus", str(tmp_path / "one.txt")]) == 1
     assert "only one document" in capsys.readouterr().err

@@ -1,6 +1,6 @@
 """Losses by position: known curves come back, crossings are found where they are, and the training side is causal, paired and resumable."""
 
-import argparse
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from l2m_utils.cli.main import main
 from l2m_utils.experiments.text_nll import (
     comparisons,
     crossing,
@@ -21,7 +22,7 @@ from l2m_utils.experiments.text_nll import (
     smoothing_matrix,
     sums_and_counts,
 )
-from l2m_utils.experiments.text_runs import Job, compare, fit, main, prepare, rows_from_sentences, score
+from l2m_utils.experiments.text_runs import Job, compare, fit, prepare, rows_from_sentences, score
 from l2m_utils.models.configurations import TEXT, text_parameters
 from l2m_utils.models.language import KINDS, Recipe, TextModel, make, optimizers, token_losses
 from l2m_utils.records import load_table
@@ -320,9 +321,9 @@ def test_plans_are_read_and_refused():
     )
     assert Job.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
     for text in ("x:gpt2", "0:gpt2", "5:gpt2:x", "5:gpt2:0:1"):
-        with pytest.raises(argparse.ArgumentTypeError, match="expected steps, models and seeds"):
+        with pytest.raises(ValueError, match="expected steps, models and seeds"):
             Job.read(text)
-    with pytest.raises(argparse.ArgumentTypeError, match="model 'lstm': expected one of gpt2, mamba2.*mamba-790m"):
+    with pytest.raises(ValueError, match="model 'lstm': expected one of gpt2, mamba2.*mamba-790m"):
         Job.read("5:lstm")
 
 
@@ -356,8 +357,11 @@ def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
         ),
         (["--corpus", str(tmp_path / "toy.parquet"), "--context", "4000"], "error: no sentence has 1000 tokens"),
     ):
-        with pytest.raises(SystemExit, match=said):
-            main([*words, *common])
+        assert main(["text", *words, *common]) == 1
+        assert re.search(said, capsys.readouterr().err)
+    with pytest.raises(SystemExit, match="2"):
+        main(["text", *common, "--plan", "5:lstm"])
+    assert "argument --plan: '5:lstm': model 'lstm': expected one of" in capsys.readouterr().err
 
 
 def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():
@@ -395,20 +399,9 @@ def test_the_command_stores_every_budget_of_its_plan(corpus, tmp_path, monkeypat
         "--samples-per-document",
         "3",
     ]
-    main(
-        [
-            "--corpus",
-            str(tmp_path / "toy.parquet"),
-            "--work",
-            str(tmp_path / "work"),
-            "--records",
-            str(tmp_path / "records"),
-            "--plan",
-            "2:gpt2:0,1",
-            "3:gpt2,mamba2",
-            *small,
-        ]
-    )
+    folders = ["--work", str(tmp_path / "work"), "--records", str(tmp_path / "records")]
+    plan = ["--plan", "2:gpt2:0,1", "3:gpt2,mamba2"]
+    assert main(["text", "--corpus", str(tmp_path / "toy.parquet"), *folders, *plan, *small]) == 0
     losses, sums, runs = (
         load_table("models/text-nll", name, tmp_path / "records") for name in ("losses", "bands", "runs")
     )

@@ -292,17 +292,17 @@ def test_atlas_rows_and_text():
 
 
 def test_command_prints_the_atlas_and_one_model(tmp_path, capsys):
-    from l2m_utils.state.__main__ import main
+    from l2m_utils.cli.main import main
 
     config_of("GPT-2 small").save_pretrained(tmp_path)
-    assert main(["--no-verify"]) == 0
+    assert main(["state", "--no-verify"]) == 0
     printed = capsys.readouterr().out
     assert "Mamba-2.8B" in printed and f"{kinds_counted()} architectures counted" in printed
-    assert main([str(tmp_path)]) == 0
+    assert main(["state", str(tmp_path)]) == 0
     assert "12 × 1,536 × L" in capsys.readouterr().out
-    assert main(["--beta", "2"]) == 2
+    assert main(["state", "--beta", "2"]) == 2
     assert "0 < β < 1" in capsys.readouterr().err
-    assert main([str(tmp_path / "absent")]) == 2
+    assert main(["state", str(tmp_path / "absent")]) == 2
 
 
 def test_interactive_page_is_whole_and_local():

@@ -1,4 +1,7 @@
-"""``python -m l2m_utils.state``: print the atlas, and how many architectures were verified against real caches."""
+"""The history state of language models and the L²M condition.
+
+Prints the atlas, and how many architectures were verified against real caches; or the verdict on one model.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,11 @@ import argparse
 import os
 import sys
 
-os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # the tiny models would each report missing GPU kernels
+from l2m_utils.state.condition import PUBLISHED
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
-    from l2m_utils.state.condition import PUBLISHED, TextLaw
-
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.state", description="History state of language models and the L²M condition."
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, if only one, and the law that text is held to obey."""
     parser.add_argument("config", nargs="?", help="a folder with config.json, or a hub name: print this model alone")
     parser.add_argument(
         "--beta", type=float, default=PUBLISHED.exponent, help="exponent of the law of text (default %(default)s)"
@@ -25,10 +23,13 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--bits", type=float, default=16, help="bits that one number can hold (default %(default)s)")
     parser.add_argument("--no-verify", action="store_true", help="do not run the tiny models (half a minute)")
-    options = parser.parse_args(arguments)
 
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # the tiny models would each report missing GPU kernels
     from l2m_utils.state.atlas import atlas, kinds_counted, named_models, plain, short
-    from l2m_utils.state.condition import l2m_condition
+    from l2m_utils.state.condition import TextLaw, l2m_condition
     from l2m_utils.state.kinds import StateError
 
     try:
@@ -60,7 +61,3 @@ def main(arguments: list[str] | None = None) -> int:
         + (f"; WRONG: {', '.join(wrong)}" if wrong else "")
     )
     return 1 if wrong else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,4 +1,4 @@
-"""The exponents of the known sources, measured on their exact curves: ``python -m l2m_utils.sources.show``."""
+"""The exponents of the known sources, measured on their exact curves (the command ``l2m sources``)."""
 
 from __future__ import annotations
 
@@ -57,13 +57,3 @@ def exponent_table() -> pd.DataFrame:
     slope("unknown coin", log_law, half(BernoulliMixture(1, 1)), 2**18, 0.5, log="x")
     slope("long-memory Gaussian, a = 0.5", log_law, half(LongMemoryGaussian(0.5)), 2**11, 0.25 / 8, log="x")
     return pd.DataFrame(rows, columns=["source", "quantity", "measured", "theory", "at"])
-
-
-def main() -> None:
-    """Print the table."""
-    with pd.option_context("display.width", 140):
-        print(exponent_table().to_string(index=False, float_format=lambda number: f"{number:.4f}"))
-
-
-if __name__ == "__main__":
-    main()

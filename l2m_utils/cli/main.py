@@ -1,0 +1,128 @@
+"""The command ``l2m``: what it can do, and the way from its first word to the subcommand.
+
+A subcommand is a module with ``add_arguments(parser)`` and ``run(options)``, which returns the exit code; it explains itself in its docstring.
+Both import at the top only what a parser needs, so that every ``--help`` answers at once; what computes is imported by ``run``.
+A new one is such a module and one entry in :data:`COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+
+
+def _measure() -> ModuleType:
+    from l2m_utils.cli import measure
+
+    return measure
+
+
+def _state() -> ModuleType:
+    from l2m_utils.cli import state
+
+    return state
+
+
+def _gaussian() -> ModuleType:
+    from l2m_utils.cli import gaussian
+
+    return gaussian
+
+
+def _text() -> ModuleType:
+    from l2m_utils.cli import text
+
+    return text
+
+
+def _sources() -> ModuleType:
+    from l2m_utils.cli import sources
+
+    return sources
+
+
+@dataclass(frozen=True)
+class Command:
+    """One subcommand: the module behind it, imported when it is called; what it does, and an example."""
+
+    module: Callable[[], ModuleType]
+    does: str
+    example: str
+
+
+COMMANDS = {
+    "measure": Command(
+        _measure,
+        "measure the bipartite mutual information of a text with any causal model",
+        "l2m measure --model FOLDER --corpus books.parquet --folder scores --dry-run",
+    ),
+    "state": Command(
+        _state,
+        "count the history state of language models and judge the L²M condition",
+        "l2m state FOLDER_WITH_CONFIG_JSON --beta 0.8",
+    ),
+    "gaussian": Command(
+        _gaussian,
+        "train the grid of models on Gaussian sources, cell by cell",
+        "l2m gaussian --tier laptop --processes 2",
+    ),
+    "text": Command(
+        _text,
+        "train models side by side on books and store their losses by position",
+        "l2m text --corpus books.parquet --work RUNS --records results/laptop-books --plan 450:gpt2,mamba2:0,1",
+    ),
+    "sources": Command(
+        _sources,
+        "print the exponents of the known sources, measured and by theory",
+        "l2m sources",
+    ),
+}
+
+
+def _top_parser() -> argparse.ArgumentParser:
+    lines = [f"  {name:<10}{command.does}\n  {'':<10}{command.example}" for name, command in COMMANDS.items()]
+    parser = argparse.ArgumentParser(
+        prog="l2m",
+        usage="l2m COMMAND …",
+        description="The tools of the executable book of the L²M paper.\n\ncommands, each with an example:\n"
+        + "\n".join(lines),
+        epilog="`l2m COMMAND --help` says what a command takes.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those above")
+    return parser
+
+
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The parser of the subcommand ``name``; imports its module, and nothing that computes.
+
+    >>> parser_of("gaussian").parse_args(["--tier", "smoke"]).tier
+    'smoke'
+    """
+    module = COMMANDS[name].module()
+    parser = argparse.ArgumentParser(
+        prog=f"l2m {name}",
+        description=module.__doc__,
+        epilog=f"example:\n  {COMMANDS[name].example}",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    module.add_arguments(parser)
+    return parser
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run ``l2m`` with ``words`` (by default those of the command line) and return its exit code.
+
+    2 for words that are not understood, as :mod:`argparse` has it; what else is wrong is one line on stderr and a code of the subcommand's.
+    """
+    words = list(sys.argv[1:] if words is None else words)
+    name = _top_parser().parse_args(words[:1]).command
+    options = parser_of(name).parse_args(words[1:])
+    try:
+        return COMMANDS[name].module().run(options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130

@@ -1,0 +1,64 @@
+"""Position-wise losses of models trained side by side on books.
+
+A plan names the steps, the architectures (or models of table F.2) trained for them, and the seeds: 450:gpt2,mamba2:0,1.
+A killed run goes on where it was; on several GPUs: torchrun --nproc_per_node 4 -m l2m_utils text …
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def _job(text: str):
+    from l2m_utils.experiments.text_runs import Job
+
+    try:
+        return Job.read(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The text, the folders, the plan and the recipe; what is not given is left to ``Recipe``."""
+    parser.add_argument("--corpus", default="python-docs")
+    parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; the run resumes there")
+    parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
+    parser.add_argument("--tier", default="laptop")
+    parser.add_argument(
+        "--plan",
+        type=_job,
+        nargs="+",
+        metavar="STEPS:KINDS:SEEDS",
+        help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
+    )
+    recipe = parser.add_argument_group(
+        "the recipe", "what is not given is as in the Recipe of the book", argument_default=argparse.SUPPRESS
+    )
+    sizes = ("context", "width", "layers", "vocabulary", "batch", "document-bytes", "samples-per-document", "search")
+    for name in sizes:
+        recipe.add_argument(f"--{name}", type=int)
+    recipe.add_argument("--rates", type=float, nargs="+", help="learning rates tried; the best one is used")
+    recipe.add_argument("--precision", choices=["fp32", "bf16"])
+    recipe.add_argument("--device", choices=["auto", "cpu", "cuda"])
+
+
+def run(options: argparse.Namespace) -> int:
+    """Train, score and store; 1 for what a reader can mend."""
+    from l2m_utils.experiments.text_runs import Job, run_plan
+    from l2m_utils.models.language import Recipe
+    from l2m_utils.text.documents import CorpusError
+    from l2m_utils.training.loop import TrainingError
+
+    given = vars(options)
+    corpus, work, records, tier = (given.pop(name) for name in ("corpus", "work", "records", "tier"))
+    plan = given.pop("plan") or [Job(Recipe.steps)]
+    if "rates" in given:
+        given["rates"] = tuple(given["rates"])
+    try:
+        run_plan(corpus, Recipe(**given), plan, work, records, tier)
+    except (CorpusError, TrainingError, ValueError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
