@@ -1,6 +1,7 @@
 """The floor plan: one direction of imports, docstring-only ``__init__`` files, and tests that lie where the code lies."""
 
 import ast
+import re
 import subprocess
 import sys
 import tomllib
@@ -36,6 +37,26 @@ def test_an_arrow_up_is_found(tmp_path):
     (package / "files" / "__init__.py").write_text("import l2m_utils.book\n")
     wrong = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert wrong.returncode == 1 and "l2m_utils.files is not allowed to import l2m_utils.book" in wrong.stdout
+
+
+def drawing():
+    """Floors of the drawing in CONTRIBUTING, from the top: room → what it holds; a room that is not built yet is in brackets."""
+    block = re.search(r"## The floor plan\n.*?```text\n(.*?)```", (PROJECT / "CONTRIBUTING.md").read_text(), re.S)[1]
+    return [dict(re.findall(r"^(\S+) {2,}(\S.*)$", floor, re.M)) for floor in re.split(r"^─+\n", block, flags=re.M)]
+
+
+def test_the_drawing_is_the_contract():
+    """What CONTRIBUTING draws is what the linter enforces: the same rooms on the same floors, brackets included."""
+    floors = [{room.strip() for room in layer.split("|")} for layer in CONTRACTS[0]["layers"]]
+    assert [set(floor) for floor in drawing()] == floors
+    assert all(len(holds) > 5 for floor in drawing() for holds in floor.values())
+
+
+def test_brackets_mean_that_a_room_is_not_built_yet():
+    rooms = {path.stem for path in LIBRARY.iterdir() if (path / "__init__.py").exists() or path.suffix == ".py"}
+    drawn = {room for floor in drawing() for room in floor}
+    assert rooms - {"__init__"} == {room for room in drawn if not room.startswith("(")}
+    assert not {room.strip("()") for room in drawn if room.startswith("(")} & rooms
 
 
 @pytest.mark.parametrize("path", sorted(LIBRARY.glob("**/__init__.py")), ids=lambda path: path.parent.name)
