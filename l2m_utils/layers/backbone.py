@@ -26,6 +26,7 @@ class Block(nn.Module):
         self.mixer = MIXERS[config.model_type](config)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w)."""
         return x + self.mixer(self.norm(x))
 
 
@@ -54,6 +55,7 @@ class StateSpaceBackbone(nn.Module):
         nn.init.normal_(self.embeddings.weight, std=config.initializer_range)
 
     def forward(self, ids: Tensor | None = None, inputs_embeds: Tensor | None = None) -> Tensor:
+        """Final hidden states (b, L, w) of token ``ids`` (b, L), or of vectors (b, L, w) in their place."""
         x = self.embeddings(ids) if inputs_embeds is None else inputs_embeds
         for layer in self.layers:
             x = layer(x)
@@ -76,6 +78,7 @@ class StateSpaceLM(nn.Module):
             self.lm_head.weight = self.backbone.embeddings.weight
 
     def forward(self, ids: Tensor) -> Tensor:
+        """Final hidden states (b, L, w) of token ``ids`` (b, L), for ``lm_head``."""
         return self.backbone(ids)
 
     def save(self, folder: str | Path) -> Path:

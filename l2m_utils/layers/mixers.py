@@ -41,6 +41,7 @@ class RMSNorm(nn.Module):
         self.eps, self.groups = eps, groups
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """x (…, w) normed, in the type of ``x``; with ``gate`` (…, w), x · silu(gate) is."""
         return recomputed(self._normed, x, gate, self.weight)
 
     def _normed(self, x: Tensor, gate: Tensor | None, weight: Tensor) -> Tensor:
@@ -100,6 +101,7 @@ class CausalConv1d(nn.Conv1d):
         super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, L, c) → (b, L, c)."""
         return causal_conv(x, self.weight, self.bias)
 
 
@@ -123,6 +125,7 @@ class MambaMixer(nn.Module):
             )
 
     def forward(self, u: Tensor) -> Tensor:
+        """u (b, L, w) → (b, L, w); the scan runs in float32."""
         x, gate = self.in_proj(u).chunk(2, dim=-1)
         x = recomputed(lambda *inputs: silu(causal_conv(*inputs)), x, self.conv1d.weight, self.conv1d.bias)
         rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
@@ -164,6 +167,7 @@ class Mamba2Mixer(nn.Module):
         )
 
     def forward(self, u: Tensor) -> Tensor:
+        """u (b, L, w) → (b, L, w); the scan runs in float32."""
         gate, mixed, delta = self.in_proj(u).split(self.sizes, dim=-1)
         mixed = recomputed(lambda *inputs: silu(causal_conv(*inputs)), mixed, self.conv1d.weight, self.conv1d.bias)
         x, B, C = mixed.split(self.parts, dim=-1)

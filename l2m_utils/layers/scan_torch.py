@@ -54,6 +54,7 @@ class TorchScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The scan, tile by tile; keeps the inputs and the state in front of each tile."""
         y = x.new_empty(x.shape)  # contiguous in the caller's order, whatever x is a view of
         x, delta, B, C, out = (values.transpose(0, 1) for values in (x, delta, B, C, y))
         rates = A.t().contiguous()
@@ -74,6 +75,7 @@ class TorchScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, y_grad: Tensor, state_grad: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of all six inputs: the states of a tile are computed again from the one in front of it, last tile first."""
         x, delta, rates, B, C, starts = ctx.saved_tensors
         y_grad = y_grad.transpose(0, 1)
         later = state_grad.transpose(1, 2).contiguous().clone()  # what tokens after the tile say about its last state

@@ -136,6 +136,7 @@ class TritonScan(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """The scan in one kernel; keeps the inputs and the state in front of each tile."""
         x, delta, A, B, C, state = (values.contiguous() for values in (x, delta, A, B, C, state))
         batch, length, channels = x.shape
         entries = A.shape[1]
@@ -154,6 +155,7 @@ class TritonScan(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, y_grad: Tensor, last_grad: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of all six inputs: the states of a tile are computed again from the one in front of it, last tile first."""
         x, delta, A, B, C, starts = ctx.saved_tensors
         y_grad, last_grad = y_grad.contiguous(), last_grad.contiguous()
         batch, length, channels = x.shape

@@ -73,6 +73,7 @@ class ChunkedDuality(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs and last state; keeps the inputs and the state in front of each chunk."""
         heads = x.shape[4:]
         y = torch.empty_like(x, memory_format=torch.contiguous_format)
         starts = state.new_empty(x.shape[0], x.shape[1], *state.shape[1:])
@@ -93,6 +94,7 @@ class ChunkedDuality(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx, y_grad: Tensor, later: Tensor) -> tuple[Tensor, ...]:
+        """Gradients of all six inputs, the last chunk first; what a chunk needs of the way forward is computed again."""
         x, delta, A, B, C, starts = ctx.saved_tensors
         heads = x.shape[4:]
         x_grad, delta_grad, B_grad, C_grad = (

@@ -40,6 +40,7 @@ class ContinuousModel(nn.Module):
         self.copies, self.positions, self.state_at = copies, positions, state_at
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Means and log deviations, (b, L, c) each; raises ``ValueError`` for another number of copies and for more tokens than it was made for."""
         if values.ndim != 3 or values.shape[2] != self.copies:
             raise ValueError(f"values have shape {tuple(values.shape)}; expected (b, L, {self.copies})")
         if values.shape[1] > self.positions:
@@ -101,6 +102,7 @@ class DigitPositions(nn.Module):
         self.register_buffer("digits", torch.stack([place // 4**k % 4 for k in range(digits)]), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w), for L up to the number of positions."""
         index = self.digits[:, : x.shape[1]]
         return x + sum(table[digit] for table, digit in zip(self.tables, index, strict=True))
 
@@ -114,6 +116,7 @@ class Attention(nn.Module):
         self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w)."""
         q, k, v = self.qkv(x).unflatten(-1, (3, self.heads, -1)).permute(2, 0, 3, 1, 4)
         length = x.shape[1]
         if 0 < self.window < length:
@@ -136,6 +139,7 @@ class SmallMamba2(nn.Module):
         self.D, self.bias = nn.Parameter(torch.ones(heads)), nn.Parameter(_time_steps(heads, 1e-3, 0.1, 1e-4))
 
     def forward(self, u: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w)."""
         x, gate, B, C, delta = self.project(u).split(self.sizes, dim=-1)
         x, B, C = x.unflatten(-1, (self.heads, HEAD)), B[:, :, None], C[:, :, None]
         y, _ = ssd(x, softplus(delta + self.bias), -torch.exp(self.A_log), B, C, self.D, chunk=32)
@@ -153,6 +157,7 @@ class SmallMamba(nn.Module):
         self.D, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(_time_steps(channels, 1e-3, 0.1, 1e-4))
 
     def forward(self, u: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w)."""
         x, gate, B, C, delta = self.project(u).split(self.sizes, dim=-1)
         y, _ = selective_scan(x, softplus(delta + self.bias), -torch.exp(self.A_log), B, C, self.D)
         return self.out(y * silu(gate))

@@ -95,6 +95,7 @@ class ShortConvolution(nn.Module):
         nn.init.zeros_(self.conv1d.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """(b, L, w) → (b, L, w)."""
         return x + self.conv1d(x)
 
 

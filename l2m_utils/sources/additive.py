@@ -55,6 +55,7 @@ class AdditiveChain(Source):
 
     @property
     def law(self) -> Law:
+        """A memory of J tokens: everything is settled within it."""
         return Law(f"exponential beyond {self.memory}", "constant", f"the last {self.memory} tokens")
 
     def _p_one(self) -> np.ndarray:
@@ -92,6 +93,7 @@ class AdditiveChain(Source):
         return np.where(fresh, 0, j + 1), np.where(fresh, 2 * rng.integers(2, size=j.shape) - 1, copied)
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Each token copies an earlier one or is a coin, so copies are followed back to their coin: exactly stationary, int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         tokens = np.empty((n, length), dtype=np.int64)
         waiting = np.arange(n)
@@ -108,6 +110,7 @@ class AdditiveChain(Source):
         return tokens
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_<t) in nats, (n, length); before J tokens are seen, the stationary law of the unseen past is summed over. Needs J <= 16."""
         tokens = check_tokens(tokens, 2)
         law, p_one = self._stationary(), self._p_one()
         logp = np.empty(tokens.shape)
@@ -140,6 +143,7 @@ class AdditiveChain(Source):
         return block + (length - short) * (self.conditional_entropy(self.memory) if length > short else 0.0)
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """H(X_1…X_split) + H of the rest − H of the block, in nats; constant once both parts hold J tokens. Needs J <= 16."""
         length, split = check_split(length, split)
         return max(self.block_entropy(split) + self.block_entropy(length - split) - self.block_entropy(length), 0.0)
 
@@ -157,6 +161,7 @@ class AdditiveChain(Source):
         return values[: count + 1]
 
     def two_point_mi(self, distance: int) -> float:
+        """MI in nats of two fair bits with the correlation C(d) of :meth:`correlations`; any J."""
         return float(binary_information(self.correlations(check_distance(distance))[distance]))
 
 

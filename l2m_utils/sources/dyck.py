@@ -55,6 +55,7 @@ class DyckWords(Source):
 
     @property
     def law(self) -> Law:
+        """A stack: its depth grows like √L, and each of its brackets has a kind; with one kind only the height is left."""
         if self.kinds == 1:
             return Law("zero in long words", "0.5 log L", "the height: 0.5 log L nats")
         return Law("d^-3 at odd d, zero at even d", "L^0.5", "the stack: L^0.5", 0.5)
@@ -74,6 +75,7 @@ class DyckWords(Source):
         return np.exp(log_paths(split, h) + log_paths(length - split, h) - log_paths(length, 0))
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """H(height) + E[height] log k in nats: at the split the stack is all that the two parts share."""
         p = self.height_distribution(length, split)
         return float(-xlogx(p).sum() + np.arange(len(p)) @ p * np.log(self.kinds))
 

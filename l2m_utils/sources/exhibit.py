@@ -43,6 +43,7 @@ class Exhibit:
 
     @property
     def law(self) -> Law:
+        """The law of the source."""
         return self.source.law
 
 

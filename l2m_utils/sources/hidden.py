@@ -64,11 +64,13 @@ class HiddenMarkov(Source):
 
     @property
     def law(self) -> Law:
+        """Bounded by the entropy of the hidden state; the decay of two tokens by the second eigenvalue of its chain."""
         rate = np.sort(np.abs(np.linalg.eigvals(self.transition)))[-2] if self.states > 1 else 0.0
         decay = f"at most {rate:.3g}^(2d)" if rate < 1 - 1e-12 else "need not vanish"
         return Law(decay, f"constant, at most {self.state_entropy:.3g} nats", f"a belief over {self.states} states")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Emissions along a path of the hidden chain that starts in ``initial``; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         moves, emits = self.transition.cumsum(1), self.emission.cumsum(1)
         tokens = np.empty((length, n), dtype=np.int64)
@@ -79,6 +81,7 @@ class HiddenMarkov(Source):
         return np.ascontiguousarray(tokens.T)
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_<t) in nats, (n, length), by the forward recursion of the belief over states."""
         tokens = check_tokens(tokens, self.alphabet)
         logp = np.full(tokens.shape, -np.inf)
         belief = np.tile(self.initial, (len(tokens), 1))
@@ -112,10 +115,12 @@ class HiddenMarkov(Source):
         return self.block_entropy(order + 1) - self.block_entropy(order)
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """H(X_1…X_split) + H of the rest − H of the block, in nats; ``ValueError`` where :meth:`block_entropy` has too many strings to sum."""
         length, split = check_split(length, split)
         return max(self.block_entropy(split) + self.block_entropy(length - split) - self.block_entropy(length), 0.0)
 
     def two_point_mi(self, distance: int) -> float:
+        """MI in nats of the joint table E^T diag(π) T^d E of two tokens; any distance."""
         steps = np.linalg.matrix_power(self.transition, check_distance(distance))
         hidden = self.initial[:, None] * steps
         return mutual_information(self.emission.T @ hidden @ self.emission)

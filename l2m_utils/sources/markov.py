@@ -77,11 +77,13 @@ class MarkovChain(Source):
 
     @property
     def law(self) -> Law:
+        """|λ₂|^{2d} between two tokens, a constant between two parts: the last token tells everything."""
         rate = self.second_eigenvalue
         decay = f"{rate:.3g}^(2d)" if rate < 1 - 1e-12 else "does not vanish"
         return Law(decay, "constant", f"one token: log {self.alphabet} nats")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Paths that start in ``initial``; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         cdf = self.transition.cumsum(1)
         u = rng.random((length, n))
@@ -92,6 +94,7 @@ class MarkovChain(Source):
         return np.ascontiguousarray(tokens.T)
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_{t-1}) in nats, (n, length); -inf from the first impossible token on."""
         tokens = check_tokens(tokens, self.alphabet)
         p = np.empty(tokens.shape)
         p[:, 0] = self.initial[tokens[:, 0]]
@@ -106,10 +109,12 @@ class MarkovChain(Source):
         return entropy(self.initial) if order == 0 else float(self.initial @ rows)
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """I(X_split ; X_{split+1}) in nats: by the Markov property the two tokens at the split carry it all."""
         check_split(length, split)
         return self.two_point_mi(1)
 
     def two_point_mi(self, distance: int) -> float:
+        """MI in nats of the joint table diag(π) P^d."""
         steps = np.linalg.matrix_power(self.transition, check_distance(distance))
         return mutual_information(self.initial[:, None] * steps)
 
@@ -128,11 +133,13 @@ class IdenticalTokens(MarkovChain):
 
     @property
     def law(self) -> Law:
+        """Every token tells every other one: log M nats at any distance and any length."""
         return Law(
             f"constant, log {self.alphabet}", f"constant, log {self.alphabet}", f"one token: log {self.alphabet} nats"
         )
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """One uniform token a row, repeated; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         return np.repeat(rng.integers(self.alphabet, size=(n, 1)), length, axis=1)
 
@@ -150,16 +157,20 @@ class Independent(MarkovChain):
 
     @property
     def law(self) -> Law:
+        """No information at any distance or length."""
         return Law("zero", "zero", "nothing")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Independent draws from ``p``; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         return inverse_cdf(self.initial.cumsum(), rng.random((n, length)))
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """Zero."""
         check_split(length, split)
         return 0.0
 
     def two_point_mi(self, distance: int) -> float:
+        """Zero."""
         check_distance(distance)
         return 0.0

@@ -37,14 +37,17 @@ class BernoulliMixture(Source):
 
     @property
     def law(self) -> Law:
+        """Two tokens share the bias at any distance; two parts learn it at the rate ½ log L."""
         return Law("constant", "0.5 log L", "two counts: about log L nats")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """A bias from Beta(a, b) for each row, then independent coins; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         bias = rng.beta(self.a, self.b, size=(n, 1))
         return (rng.random((n, length)) < bias).astype(np.int64)
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_<t) in nats, (n, length), by the rule of succession: (a + ones) / (a + b + tokens seen)."""
         tokens = check_tokens(tokens, 2)
         ones = tokens.cumsum(1) - tokens  # ones before each position
         seen = np.arange(tokens.shape[1])
@@ -69,10 +72,12 @@ class BernoulliMixture(Source):
         return float(-(weight * (p * np.log(p) + (1 - p) * np.log1p(-p))).sum())
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """H(X_1…X_split) + H of the rest − H of the block, in nats."""
         length, split = check_split(length, split)
         return self.block_entropy(split) + self.block_entropy(length - split) - self.block_entropy(length)
 
     def two_point_mi(self, distance: int) -> float:
+        """MI in nats of two coins of one bias, from the first two moments of Beta(a, b); the same at every distance."""
         check_distance(distance)
         total = self.a + self.b
         both = self.a * (self.a + 1) / (total * (total + 1))

@@ -34,6 +34,7 @@ class RandomPolynomial(Source):
 
     @property
     def law(self) -> Law:
+        """Any r tokens at different points determine all others, and fewer say nothing about another one."""
         if self.order == 1:  # a constant polynomial: all tokens identical
             return Law("constant", "constant", f"one token: log {self.alphabet} nats")
         return Law(
@@ -43,6 +44,7 @@ class RandomPolynomial(Source):
         )
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """Uniform coefficients for each row, evaluated at t mod p; int64 (n, length)."""
         n, length = check_whole("n", n, 1), check_whole("length", length, 1)
         coefficients = rng.integers(self.alphabet, size=(n, self.order))
         at = np.arange(length) % self.alphabet
@@ -52,6 +54,7 @@ class RandomPolynomial(Source):
         return tokens
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """-log p for the first r tokens, then 0 nats where the polynomial goes on and -inf from where it does not, (n, length)."""
         tokens = check_tokens(tokens, self.alphabet)
         logp = np.full(tokens.shape, -np.log(self.alphabet))
         for t in range(self.order, tokens.shape[1]):
@@ -76,10 +79,12 @@ class RandomPolynomial(Source):
         return min(check_whole("length", length, 0), self.order) * float(np.log(self.alphabet))
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """(min(ℓ, r) + min(L − ℓ, r) − min(L, r)) log p in nats."""
         length, split = check_split(length, split)
         return self.block_entropy(split) + self.block_entropy(length - split) - self.block_entropy(length)
 
     def two_point_mi(self, distance: int) -> float:
+        """Zero nats, or log p where both tokens are the value at one point of the field."""
         distance = check_distance(distance)
         same_point = distance % self.alphabet == 0 or self.order == 1
         return float(np.log(self.alphabet)) if same_point else 0.0

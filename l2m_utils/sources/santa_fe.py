@@ -66,6 +66,7 @@ class SantaFe(Source):
 
     @property
     def law(self) -> Law:
+        """L^{1/zipf} facts are met in a block; flips let old ones go stale."""
         beta = 1 / self.zipf
         if self.facts is not None:
             bipartite, exponent, state = f"L^{beta:.3g}, then constant", 0.0, f"{self.facts} bits"
@@ -148,6 +149,7 @@ class SantaFe(Source):
         return self.fact_entropy() + LOG2 - known
 
     def bipartite_mi(self, length: int, split: int) -> float:
+        """In nats: log 2 for each fact that both parts mention; with flips, the sum over lags of what the mentions before and after the split share."""
         length, split = check_split(length, split)
         if self.flip == 0:
             p, weights = self._knowledge(length)
@@ -163,6 +165,7 @@ class SantaFe(Source):
         return total
 
     def two_point_mi(self, distance: int) -> float:
+        """Σ_k p_k² times what the bit keeps over ``distance``, in nats: both tokens must speak of one fact."""
         distance = check_distance(distance)
         p, weights = self._knowledge(1)
         with np.errstate(invalid="ignore"):
@@ -233,6 +236,7 @@ class SantaFe(Source):
         return -np.expm1(gap * self._persistence(self.probability(fact))) / 2
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_<t) in nats, (n, length): log p_k of the fact, plus the log-probability of its bit given its last mention; -inf from a contradiction on."""
         tokens = check_tokens(tokens, self.alphabet)
         order, grouped = _group(tokens >> 1)  # fact numbers from 0
         fact, bit = grouped + 1, np.take_along_axis(tokens, order, axis=1) & 1

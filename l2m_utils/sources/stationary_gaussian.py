@@ -91,6 +91,7 @@ class StationaryGaussian:
         return float(0.5 * (log_v[: length - split].sum() - log_v[split:].sum()))
 
     def two_point_mi(self, distance: int) -> float:
+        """-½ log(1 - r(d)²) in nats."""
         r = self.autocorrelation(check_distance(distance))[-1]
         return float(-0.5 * np.log1p(-r * r))
 

@@ -69,6 +69,7 @@ class TreeSource(Source):
 
     @property
     def law(self) -> Law:
+        """d^-α between two tokens, since the way between leaves is logarithmic in their distance; a constant at the aligned split."""
         return Law(
             f"d^-{self.two_point_exponent:.3g}",
             "constant (aligned), at most log L",
@@ -88,6 +89,7 @@ class TreeSource(Source):
         return k
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
+        """The channel from the root down, level by level; int64 (n, length), ``length`` a power of q."""
         n, depth = check_whole("n", n, 1), self.depth(length)
         cdf = self.transition.cumsum(1)
         level = inverse_cdf(self.initial.cumsum(), rng.random((n, 1)))
@@ -97,6 +99,7 @@ class TreeSource(Source):
         return level.astype(np.int64)
 
     def logprobs(self, tokens: np.ndarray) -> np.ndarray:
+        """log p(x_t | x_<t) in nats, (n, length), by messages up and down the branch of each new leaf."""
         tokens = check_tokens(tokens, self.alphabet)
         n, length = tokens.shape
         depth, q, T = self.depth(length), self.branching, self.transition

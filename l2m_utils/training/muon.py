@@ -66,6 +66,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
+        """Update every parameter that has a gradient; matrices of one shape are orthogonalised together."""
         for group in self.param_groups:
             rate, by_shape = group["lr"], defaultdict(list)
             for parameter in group["params"]:
