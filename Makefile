@@ -6,7 +6,9 @@ TIER ?= laptop
 CORPUS ?= python-docs
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 VENV := .venv
+LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python
+PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 BUILD := $(RUN) -m l2m_utils.book
 OPTIONS = --tier '$(TIER)' --corpus '$(CORPUS)' --jobs $(JOBS)
 
@@ -17,13 +19,17 @@ help: ## this list
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $(TIER))  CORPUS=name or path (now $(CORPUS))  JOBS=n (now $(JOBS))  PYTHON=python3.11 or later"
 
-# The stamp is made last: an interrupted installation is done again.
-$(VENV)/.installed: requirements.lock pyproject.toml
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "error: $(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12 …" >&2; exit 1; }
+# The stamp is made last: an interrupted installation is done again. The lock comes first and whole (every package in it is
+# pinned and hashed, so nothing is resolved); torch after it, with its dependencies, which the lock already satisfies: what torch
+# adds on top is what this machine needs (NVIDIA's libraries where there is CUDA), and nothing locked moves.
+$(VENV)/.installed: requirements.lock requirements-torch.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11, 5))' || { echo "error: $(PYTHON) is $$($(PYTHON) --version 2>&1), expected Python 3.11.5 or later; name a newer one: make PYTHON=python3.12 …" >&2; exit 1; }
 	@echo "setting up $(VENV) from requirements.lock"
 	@test -x $(RUN) || $(PYTHON) -m venv $(VENV)
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.lock
-	@$(RUN) -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(PIP) --require-hashes --no-deps -r requirements.lock
+	@$(PIP) -r requirements-torch.txt
+	@$(PIP) --no-deps --no-build-isolation -e .
+	@$(RUN) -m pip check --disable-pip-version-check
 	@touch $@
 
 setup: $(VENV)/.installed ## make the virtual environment from the lock
@@ -55,11 +61,13 @@ lab: setup ## JupyterLab on the notebooks
 serve: setup ## the built book on http://127.0.0.1:8000
 	@$(RUN) -m l2m_utils.book.serve $(OPTIONS)
 
-lock: ## renew requirements.lock from pyproject.toml in a fresh environment
-	@rm -rf _build/lock && $(PYTHON) -m venv _build/lock
-	@_build/lock/bin/pip install --quiet --disable-pip-version-check 'torch==2.13.0' '.[book,test]'
-	@(sed -n '/^#/p' requirements.lock 2>/dev/null; _build/lock/bin/pip freeze --exclude l2m-book --all --exclude pip --exclude wheel | sed -E 's/\+cpu$$//') > requirements.new
-	@mv requirements.new requirements.lock && rm -rf _build/lock build *.egg-info
+# One resolution for all Pythons and systems that the project supports. Pins that still fit pyproject.toml stay as they are;
+# `make lock UPGRADE=--upgrade` renews them all. torch is left out, and with it what only torch needs: requirements-torch.txt.
+lock: setup ## bring requirements.lock in line with pyproject.toml (UPGRADE=--upgrade: newest releases)
+	@sed -E 's/[^a-z].*//' requirements-torch.txt > requirements.excluded
+	@UV_PYTHON_DOWNLOADS=never UV_CUSTOM_COMPILE_COMMAND='make lock' $(RUN) -m uv pip compile --quiet --no-config --universal --python-version 3.11.5 \
+	    --generate-hashes --no-annotate --excludes requirements.excluded $(UPGRADE) $(LOCKED:%=--extra %) pyproject.toml -o requirements.lock; \
+	    status=$$?; rm -f requirements.excluded; exit $$status
 
 clean: ## remove builds and caches (not the virtual environment)
 	@rm -rf _build .snakemake .cache .pytest_cache .hypothesis

@@ -310,31 +310,3 @@ def test_exercises_have_solutions_and_labels_of_one_form():
                 f"{path.name}: {label} has no solution"
             )
     assert len(labels) == len(set(labels)), "exercise labels are unique in the book"
-
-
-def test_environment_pyproject_and_lock_agree():
-    import tomllib
-
-    from packaging.requirements import Requirement
-
-    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
-    lock = {}
-    for line in (PROJECT / "requirements.lock").read_text().splitlines():
-        if line and not line.startswith("#"):
-            requirement = Requirement(line)
-            (pin,) = requirement.specifier
-            assert pin.operator == "==", line
-            lock[requirement.name.lower().replace("_", "-")] = pin.version
-    wanted = (
-        project["dependencies"] + project["optional-dependencies"]["book"] + project["optional-dependencies"]["test"]
-    )
-    for text in wanted:
-        requirement = Requirement(text)
-        assert requirement.specifier.contains(lock[requirement.name.lower()]), (
-            f"{text} against the lock's {lock[requirement.name.lower()]}"
-        )
-    assert lock["torch"] == "2.13.0"
-    environment = yaml.safe_load((PROJECT / "environment.yml").read_text())
-    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["-r requirements.lock"]
-    assert f"python{project['requires-python']}" in environment["dependencies"]
