@@ -12,7 +12,7 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 BUILD := $(RUN) -m l2m_utils.book
 OPTIONS = --tier '$(TIER)' --corpus '$(CORPUS)' --jobs $(JOBS)
 
-.PHONY: help setup book smoke test bench publish reproduce status lab serve lock clean
+.PHONY: help setup book smoke test check coverage links bench publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -42,6 +42,20 @@ smoke: setup ## the same at tier smoke: minutes, for checking that everything ru
 
 test: setup ## the test suite, at most five minutes
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
+
+check: setup ## format, lint, floor plan, spelling, and that lock, workflows and pyproject.toml agree; about a minute
+	@$(RUN) -m ruff format --check --quiet .
+	@$(RUN) -m ruff check --quiet .
+	@$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
+	@$(VENV)/bin/codespell
+	@$(RUN) -m pytest tests/test_project.py tests/test_hosting.py
+
+coverage: setup ## which lines no test runs: a table, and pages in _build/coverage/html
+	@mkdir -p _build/coverage
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=html
+
+links: smoke ## ask for every outside link of the book (needs the network)
+	@$(VENV)/bin/jupyter-book build _build/smoke-python-docs/source --path-output _build/links --builder linkcheck --keep-going --quiet
 
 bench: setup ## measure the ratios of benchmarks/ and write benchmarks/report.json
 	@$(RUN) -m benchmarks

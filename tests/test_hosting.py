@@ -1,0 +1,158 @@
+"""What a public host reads (workflows, forms, hooks) is well formed, and its shell steps do what they say."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from importlib.metadata import distribution
+from pathlib import Path
+
+import pytest
+import yaml
+from jsonschema.validators import validator_for
+from ruamel.yaml import YAML
+
+from l2m_utils.book.plan import build_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TOOLS = Path(sys.executable).parent
+SCHEMAS = {
+    "vendor.github-workflows": WORKFLOWS,
+    "custom.github-workflows-require-timeout": WORKFLOWS,
+    "vendor.github-issue-forms": sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("[!c]*.yml")),
+    "vendor.github-issue-config": [ROOT / ".github" / "ISSUE_TEMPLATE" / "config.yml"],
+    "vendor.citation-file-format": [ROOT / "CITATION.cff"],
+}
+
+
+def fits(schema: str, *files: Path) -> bool:
+    """Whether files fit a schema that check-jsonschema carries, read here as it reads it (its start takes seconds)."""
+    kind, name = schema.split(".", 1)
+    carried = distribution("check-jsonschema").locate_file(f"check_jsonschema/builtin_schemas/{kind}/{name}.json")
+    rules = json.loads(Path(str(carried)).read_text())
+    judge = validator_for(rules)(rules)
+    # YAML 1.2, as the host reads it: in YAML 1.1 the key `on` is the truth value.
+    return all(judge.is_valid(YAML(typ="safe", pure=True).load(path)) for path in files)
+
+
+def workflow(name: str) -> dict:
+    return yaml.safe_load((ROOT / ".github" / "workflows" / f"{name}.yml").read_text())
+
+
+def steps(name: str) -> list[dict]:
+    return [step for job in workflow(name)["jobs"].values() for step in job["steps"]]
+
+
+def command_of(name: str, step: str) -> str:
+    (found,) = (one["run"] for one in steps(name) if one.get("name") == step)
+    return found
+
+
+@pytest.mark.parametrize("schema", SCHEMAS)
+def test_files_fit_their_schema(schema):
+    assert SCHEMAS[schema]
+    assert fits(schema, *SCHEMAS[schema])
+
+
+def test_a_wrong_workflow_is_refused(tmp_path):
+    wrong = tmp_path / "ci.yml"
+    wrong.write_text((ROOT / ".github/workflows/ci.yml").read_text().replace("runs-on:", "runs_on:"))
+    assert not fits("vendor.github-workflows", wrong)
+
+
+def test_workflows_are_the_four_that_are_named_and_ask_for_few_rights():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "links", "pages", "weekly"]
+    for path in WORKFLOWS:
+        rights = workflow(path.stem)["permissions"]
+        assert rights.pop("contents") == "read"
+        assert rights == ({"issues": "write"} if path.stem == "weekly" else {})
+        assert workflow(path.stem)["defaults"]["run"]["shell"] == "bash"  # with pipefail, which `| tee` needs
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.stem)
+def test_shell_steps_parse_and_call_what_exists(path):
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for step in steps(path.stem):
+        if "run" in step:
+            assert "${{" not in step["run"], "a value goes in by `env`, never into the text of a command"
+            assert subprocess.run(["bash", "-n"], input=step["run"], text=True).returncode == 0
+            assert set(re.findall(r"\bmake ([a-z]+)", step["run"])) <= targets
+
+
+def test_ci_runs_every_python_of_the_lock():
+    matrix = workflow("ci")["jobs"]["run"]["strategy"]["matrix"]["python"]
+    oldest = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["requires-python"].removeprefix(">=")
+    assert matrix == ["3.11", "3.12", "3.13"] and oldest.startswith(matrix[0])
+    assert command_of("ci", "Check, test and build") == ".ci/run" and os.access(ROOT / ".ci" / "run", os.X_OK)
+
+
+def test_the_site_that_is_published_is_the_one_that_make_book_builds():
+    (path,) = (step["with"]["path"] for step in steps("pages") if "upload-pages" in step.get("uses", ""))
+    assert ROOT / path == build_folder("laptop", "python-docs") / "html"
+    source = (build_folder("smoke", "python-docs") / "source").relative_to(ROOT)
+    assert f"build {source} --path-output _build/links " in (ROOT / "Makefile").read_text()
+
+
+def programs(folder: Path, **scripts: str) -> dict[str, str]:
+    """An environment whose PATH has the given scripts and the few commands that a step needs, nothing else."""
+    folder.mkdir()
+    for name, text in scripts.items():
+        (folder / name).write_text(f"#!{shutil.which('bash')}\n{text}\n")
+        (folder / name).chmod(0o755)
+    for name in ("bash", "cat", "dirname", "grep", "tail", "tee"):
+        (folder / name).symlink_to(shutil.which(name))
+    return {"PATH": str(folder), "GITHUB_SHA": "abc", "RUN_URL": "the run"}
+
+
+def shell(command: str, folder: Path, environment: dict[str, str]) -> subprocess.CompletedProcess:
+    """Run a step as the host does: ``bash -eo pipefail``."""
+    line = [shutil.which("bash"), "-eo", "pipefail", "-c", command]
+    return subprocess.run(line, cwd=folder, env=environment, capture_output=True, text=True)
+
+
+@pytest.mark.parametrize(
+    ("said", "open_issue", "asked"),
+    [
+        ("error: 3 record(s) changed by more than their interval (table above)", "", "Weekly run: 3 record(s) changed"),
+        ("error: the book did not build cleanly", "", "Weekly run: the run ended with an error"),
+        ("error: 1 record(s) changed by more than their interval", "17", "issue comment 17"),
+    ],
+)
+def test_weekly_run_opens_an_issue_or_adds_to_the_open_one(tmp_path, said, open_issue, asked):
+    gh = f'echo "$*" >> calls.txt; [ "$1 $2" != "issue list" ] || echo {open_issue or "-n"}'
+    environment = programs(tmp_path / "bin", make=f'echo "{said}"; exit 2', gh=gh)
+    first = shell(command_of("weekly", "Compute from nothing and compare"), tmp_path, environment)
+    assert first.returncode == 2, "tee hides the failure"
+    second = shell(command_of("weekly", "Open an issue, or add to the open one"), tmp_path, environment)
+    assert second.returncode == 0, second.stderr
+    calls = (tmp_path / "calls.txt").read_text()
+    assert asked in calls and ("issue create" in calls) == (not open_issue)
+    assert said in (tmp_path / "report.md").read_text()
+
+
+def test_ci_run_asks_habits_then_tests_then_the_book_and_fails_without_a_browser(tmp_path):
+    run = f"bash {ROOT / '.ci' / 'run'}"
+    calls = tmp_path / "calls.txt"
+    plain = {"id": "echo 1000", "make": f'echo "$*" >> {calls}'}
+    without = shell(run, tmp_path, programs(tmp_path / "without", **plain))
+    assert without.returncode == 1 and "no Chromium" in without.stderr and not calls.exists()
+    done = shell(run, tmp_path, programs(tmp_path / "with", chromium="", **plain))
+    assert done.returncode == 0 and calls.read_text().split() == ["check", "test", "smoke"]
+    installing = plain | {"id": "echo 0", "apt-get": f'[ "$1" = update ] || echo "$@" >> {calls}'}
+    again = shell(run, tmp_path, programs(tmp_path / "root", **installing))
+    assert again.returncode == 1 and calls.read_text().splitlines()[-1].endswith("chromium")
+
+
+def test_hooks_call_locked_tools():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    assert [one["repo"] for one in hooks] == ["local"]
+    for hook in hooks[0]["hooks"]:
+        tool = hook["entry"].split()[0]
+        assert hook["language"] == "system"
+        assert tool == "bash" or (tool.startswith(".venv/bin/") and (TOOLS / Path(tool).name).exists())
+    command = [TOOLS / "pre-commit", "validate-config", ROOT / ".pre-commit-config.yaml"]
+    assert subprocess.run(command).returncode == 0
