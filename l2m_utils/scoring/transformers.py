@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from l2m_utils.memory import out_of_memory
 from l2m_utils.scoring.base import (
     NO_LIMIT,
     ScoringError,
@@ -144,10 +145,8 @@ class TransformersScorer:
                 .cpu()
                 .numpy()
             )
-        except (torch.OutOfMemoryError, MemoryError):
-            return None
-        except RuntimeError as error:  # the CPU allocator raises a plain RuntimeError
-            if "can't allocate memory" not in str(error) and "out of memory" not in str(error):
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
                 raise
             return None
 

@@ -226,9 +226,12 @@ def test_a_head_that_is_no_linear_layer_is_refused():
     [
         torch.OutOfMemoryError("CUDA out of memory"),
         RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes"),
+        RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 1 bytes"),
+        MemoryError(),
     ],
 )
 def test_batch_is_halved_when_memory_runs_out(monkeypatch, error):
+    sequences, expected = pool("gpt2")
     scorer = TransformersScorer(tiny("gpt2"), batch_tokens=48)
     forward, sizes = scorer._backbone.forward, []
 
@@ -239,7 +242,6 @@ def test_batch_is_halved_when_memory_runs_out(monkeypatch, error):
         return forward(input_ids=input_ids, **options)
 
     monkeypatch.setattr(scorer._backbone, "forward", tight)
-    sequences, expected = pool("gpt2")
     with pytest.warns(RuntimeWarning, match="out of memory on . sequences") as seen:
         scores = scorer.score(sequences)
     assert str(seen[0].message) == "out of memory on 3 sequences of 12 tokens: the batch is now 18 tokens"
