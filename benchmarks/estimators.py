@@ -74,7 +74,7 @@ def text_variance(steps: int = 60, seed: int = 0) -> dict:
     recipe = small_model.Recipe(
         width=128, layers=2, heads=4, context=512, steps=steps, stages=((1.0, 512),), learning_rate=1e-2
     )
-    model = small_model.train(learn.documents, tokenizer.get_vocab_size(), recipe, seed=seed)
+    model = small_model.train_small(learn.documents, tokenizer.get_vocab_size(), recipe, seed=seed)
     rng = np.random.default_rng(seed)
     blocks = cuts.blocks(test.documents, 512, rng, per_document=4, starts=test.sentence_starts)
     wanted = plan(512, ratios=(2,), derangements=0)

@@ -38,7 +38,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List, train or collect the cells of a tier; 1 for what a reader can mend."""
     from l2m_utils.experiments import gaussian_runs
-    from l2m_utils.training.loop import TrainingError
+    from l2m_utils.training.errors import TrainingError
 
     folder = options.folder or PROJECT / "_build" / "gaussian-runs" / options.tier
     cells = gaussian_runs.tier_cells(options.tier)

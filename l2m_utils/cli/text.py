@@ -49,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     from l2m_utils.experiments.text_runs import Job, run_plan
     from l2m_utils.models.language import Recipe
     from l2m_utils.text.documents import CorpusError
-    from l2m_utils.training.loop import TrainingError
+    from l2m_utils.training.errors import TrainingError
 
     given = vars(options)
     corpus, work, records, tier = (given.pop(name) for name in ("corpus", "work", "records", "tier"))

@@ -28,7 +28,9 @@ from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-from l2m_utils.training.loop import CHECKPOINT, LOG, Settings, TrainingError, memory_errors, process_of, train
+from l2m_utils.training.checkpoints import CHECKPOINT, LOG
+from l2m_utils.training.errors import TrainingError, memory_errors
+from l2m_utils.training.loop import Settings, process_of, train
 
 NOTEBOOK = "models/gaussian-kl"
 HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length

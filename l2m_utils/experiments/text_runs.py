@@ -23,14 +23,16 @@ from tqdm import tqdm
 
 from l2m_utils.experiments.text_budget import bands, for_curves
 from l2m_utils.files import write_atomically
-from l2m_utils.models.language import KINDS, PREFIX, Recipe, TextModel, make, optimizers, shape_of
+from l2m_utils.models.language import KINDS, PREFIX, Recipe, TextModel, make, shape_of
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
 from l2m_utils.text.corpora import load
 from l2m_utils.text.cuts import blocks, split
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
-from l2m_utils.training.loop import memory_errors, process_of, train
+from l2m_utils.training.errors import memory_errors
+from l2m_utils.training.loop import process_of, train
+from l2m_utils.training.muon import muon_and_adamw
 
 SPLIT_SEED = 0  # training and held-out documents, tokenizer and scored samples are the same for every training seed
 SEARCH_ROWS = 10**6  # a search sees other rows than the final run, so that no rate is chosen by rows seen twice
@@ -123,7 +125,7 @@ def fit(
         folder,
         identity,
         progress,
-        optimizers,
+        muon_and_adamw,
     )
 
 

@@ -15,7 +15,6 @@ from torch.nn.functional import cross_entropy
 from l2m_utils.layers.mixers import CausalConv1d, recomputed
 from l2m_utils.models.configurations import TEXT, size_of
 from l2m_utils.training.loop import Settings
-from l2m_utils.training.muon import Muon
 
 KINDS = ("gpt2", "mamba2", "mamba", "gpt2-conv")  # of the recipe's size; any other name is a model of table F.2
 PREFIX = 0  # <|endoftext|> of every tokenizer trained here
@@ -220,17 +219,3 @@ def make(kind: str, vocabulary: int, recipe: Recipe) -> TextModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(recipe.seed)
         return TextModel(kind, vocabulary, recipe)
-
-
-def optimizers(model: TextModel, settings: Settings) -> list[torch.optim.Optimizer]:
-    """Muon for the weight matrices of the layers, AdamW for all else: embeddings, positions, convolutions, decays, gains."""
-    tables = {id(model.embedding.weight), *(id(p) for name, p in model.named_parameters() if "wpe" in name)}
-    matrices = [
-        p for name, p in model.named_parameters() if p.ndim == 2 and name.endswith("weight") and id(p) not in tables
-    ]
-    chosen = {id(p) for p in matrices}
-    rest = [p for p in model.parameters() if id(p) not in chosen]
-    return [
-        Muon(matrices, settings.learning_rate, settings.weight_decay),
-        torch.optim.AdamW(rest, lr=settings.learning_rate, betas=settings.betas, weight_decay=0.0, fused=True),
-    ]

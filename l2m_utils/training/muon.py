@@ -14,6 +14,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from l2m_utils.training.loop import Settings
+
 # A quintic that lifts small singular values as fast as it can; it ends between 0.7 and 1.2 instead of at 1, which training does not mind.
 QUINTIC = (3.4445, -4.7750, 2.0315)
 
@@ -79,3 +81,24 @@ class Muon(torch.optim.Optimizer):
                 updates = orthogonalised(torch.stack([update for _, update in pairs]))
                 for (parameter, _), update in zip(pairs, updates, strict=True):
                     parameter.mul_(1 - rate * group["weight_decay"]).sub_(update, alpha=0.2 * max(shape) ** 0.5 * rate)
+
+
+def muon_and_adamw(model: nn.Module, settings: Settings) -> list[torch.optim.Optimizer]:
+    """Muon for the weight matrices of the layers, AdamW without decay for all else: embeddings, positions, convolutions, decays, gains.
+
+    In the few hundred steps that two cores can do, the two together reach a far lower loss than AdamW alone.
+
+    >>> tied = nn.ModuleDict({"table": nn.Embedding(5, 2), "layer": nn.Linear(2, 3)})
+    >>> [[tuple(p.shape) for p in maker.param_groups[0]["params"]] for maker in muon_and_adamw(tied, Settings(9, warmup=1))]
+    [[(3, 2)], [(5, 2), (3,)]]
+    """
+    tables = {id(part.weight) for part in model.modules() if isinstance(part, nn.Embedding)}  # also as a tied head
+    matrices = [
+        p for name, p in model.named_parameters() if p.ndim == 2 and name.endswith("weight") and id(p) not in tables
+    ]
+    chosen = {id(p) for p in matrices}
+    rest = [p for p in model.parameters() if id(p) not in chosen]
+    return [
+        Muon(matrices, settings.learning_rate, settings.weight_decay),
+        torch.optim.AdamW(rest, lr=settings.learning_rate, betas=settings.betas, weight_decay=0.0, fused=True),
+    ]

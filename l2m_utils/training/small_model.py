@@ -12,18 +12,16 @@ Letters: ``B`` rows a batch, ``T`` tokens a row, ``V`` token ids of the text.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from tqdm import tqdm
+from torch import Tensor
 
-from l2m_utils.training.muon import Muon
-
-TIME_CHECK = 0.5  # seconds: how much of the time budget is kept back for the last step
+from l2m_utils.training.loop import Settings, train
+from l2m_utils.training.muon import muon_and_adamw
 
 
 @dataclass(frozen=True)
@@ -31,7 +29,7 @@ class Recipe:
     """Size and schedule of the small model.
 
     ``stages`` are (share of the steps, tokens a row): short rows first, because most of what a young model learns is local and attention to a
-    thousand tokens is dear.  ``seconds`` stops the schedule early on a slow machine; 0 means no limit.
+    thousand tokens is dear.  The budget is ``steps`` of ``batch_tokens`` tokens: a slow machine takes longer for them, and never does fewer.
     """
 
     width: int = 192
@@ -44,15 +42,12 @@ class Recipe:
     learning_rate: float = 3e-3
     warmup: float = 0.05
     weight_decay: float = 0.1
-    seconds: float = 0.0
 
     def __post_init__(self):
         if self.width % self.heads or (self.width // self.heads) % 2:
             raise ValueError(f"width {self.width} with {self.heads} heads: expected an even number of channels a head")
-        if min(self.layers, self.steps) < 1 or self.seconds < 0:
-            raise ValueError(
-                f"layers {self.layers}, steps {self.steps}, seconds {self.seconds}: expected at least one layer and step, and no negative time"
-            )
+        if min(self.layers, self.steps) < 1:
+            raise ValueError(f"layers {self.layers}, steps {self.steps}: expected at least one of each")
         longest = max((length for _, length in self.stages), default=0)
         if not 1 <= longest <= min(self.context, self.batch_tokens) or min(length for _, length in self.stages) < 1:
             raise ValueError(
@@ -98,20 +93,10 @@ class Trained:
     tokens: int
     seconds: float
 
-    @property
-    def stopped_early(self) -> bool:
-        """Whether the time budget ended the schedule before all steps were done."""
-        return len(self.losses) < self.recipe.steps
-
     def describe(self) -> str:
         """One line for a caption or a record."""
         millions = sum(p.numel() for p in self.model.parameters()) / 1e6
-        early = (
-            f", stopped by the clock after {len(self.losses)} of {self.recipe.steps} steps"
-            if self.stopped_early
-            else ""
-        )
-        return f"transformer of {self.recipe.layers} layers x {self.recipe.width} ({millions:.1f} M weights), trained on {self.tokens / 1e6:.2f} M tokens{early}"
+        return f"transformer of {self.recipe.layers} layers x {self.recipe.width} ({millions:.1f} M weights), trained on {self.tokens / 1e6:.2f} M tokens"
 
 
 def build(vocabulary: int, recipe: Recipe, seed: int):
@@ -188,21 +173,44 @@ class Rows:
         return rows
 
 
-def _optimisers(model, recipe: Recipe) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the layers, AdamW for embedding and norm gains.
+class Batches:
+    """Inputs and targets (b, L) of every step of a recipe, drawn one step after the other from one generator: a step asked for out of turn replays those before it.
 
-    Muon makes every update an orthogonal matrix.  In the few hundred steps that two cores can do, it reaches a far lower loss than AdamW alone.
+    >>> recipe = Recipe(steps=4, context=8, batch_tokens=16, stages=((1.0, 8),))
+    >>> batches = Batches(Rows([np.arange(30)], 0, 30), recipe, seed=0)
+    >>> first, second = batches(0), batches(1)
+    >>> torch.equal(batches(0)[1], first[1]), first[0].shape, bool((first[0][:, 2:] == first[1][:, 1:-1]).all())
+    (True, torch.Size([2, 8]), True)
     """
-    embedding = model.get_input_embeddings().weight
-    matrices = [p for p in model.parameters() if p.ndim == 2 and p is not embedding]
-    rest = [p for p in model.parameters() if p.ndim < 2] + [embedding]
-    return [
-        Muon(matrices, recipe.learning_rate, recipe.weight_decay),
-        torch.optim.AdamW(rest, lr=recipe.learning_rate, betas=(0.9, 0.95), weight_decay=0.0),
-    ]
+
+    def __init__(self, rows: Rows, recipe: Recipe, seed: int):
+        self.rows, self.recipe, self.seed = rows, recipe, seed
+        self._next, self._rng = 0, np.random.default_rng(seed)
+
+    def __call__(self, step: int, rank: int = 0, world: int = 1) -> tuple[Tensor, Tensor]:
+        if step < self._next:
+            self._next, self._rng = 0, np.random.default_rng(self.seed)
+        while self._next <= step:
+            ids = self._draw(self._next)
+            self._next += 1
+        if len(ids) % world:
+            raise ValueError(
+                f"{world} processes cannot share {len(ids)} rows a step evenly; start a number of processes that divides it, or set batch_tokens"
+            )
+        part = torch.from_numpy(ids[rank * len(ids) // world : (rank + 1) * len(ids) // world])
+        return part[:, :-1], part[:, 1:]
+
+    def _draw(self, step: int) -> np.ndarray:
+        length = self.recipe.row_length(step / self.recipe.steps)
+        return self.rows.draw(max(1, self.recipe.batch_tokens // length), length, self._rng)
 
 
-def train(
+def _loss(model, batch: tuple[Tensor, Tensor]) -> Tensor:
+    logits = model(input_ids=batch[0], use_cache=False).logits
+    return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch[1].flatten())
+
+
+def train_small(
     documents: Sequence[np.ndarray],
     vocabulary: int,
     recipe: Recipe = Recipe(),
@@ -210,16 +218,17 @@ def train(
     sentences: Sequence[np.ndarray] | None = None,
     text_prefix: int = 0,
     seed: int = 0,
+    device: str = "auto",
+    folder: str | Path | None = None,
     progress: bool = True,
 ) -> Trained:
     """Train a small model on ``documents``, arrays of ids 0 … ``vocabulary``−1, in which ``text_prefix`` is a special token.
 
-    The prefix ``anywhere`` gets the next id, ``vocabulary``, which no tokenizer ever emits.
+    The prefix ``anywhere`` gets the next id, ``vocabulary``, which no tokenizer ever emits.  With a ``folder``, a run that was killed resumes there.
 
-    The same seed, recipe and number of threads give the same weights, unless the clock (``recipe.seconds``) cut the schedule: then the
-    learning rate falls with the clock instead of the steps, and ``Trained.stopped_early`` tells it.
+    The same seed, recipe, device and number of threads give the same weights.
 
-    Raises ``ValueError`` for documents shorter than a row, ids out of range, or a loss that is not finite.
+    Raises ``ValueError`` for documents shorter than a row or ids out of range, and what :func:`l2m_utils.training.loop.train` raises.
     """
     anywhere_prefix = vocabulary
     highest = max((int(np.max(document)) for document in documents if len(document)), default=-1)
@@ -227,46 +236,34 @@ def train(
         raise ValueError(
             f"token ids up to {highest} and text_prefix {text_prefix}: expected ids below the vocabulary of {vocabulary}; is this the right tokenizer?"
         )
-    rows = Rows(documents, text_prefix, anywhere_prefix, sentences)
-    model = build(vocabulary + 1, recipe, seed).train()
-    optimisers = _optimisers(model, recipe)
-    rng = np.random.default_rng(seed)
-    losses: list[float] = []
-    tokens, started = 0, time.perf_counter()
-    with tqdm(
-        total=recipe.steps, desc="training", unit="step", disable=not progress, mininterval=5.0, leave=False
-    ) as bar:
-        for step in range(recipe.steps):
-            elapsed = time.perf_counter() - started
-            done = step / recipe.steps
-            if recipe.seconds:
-                done = max(done, elapsed / max(recipe.seconds - TIME_CHECK, 1e-3))
-            if done >= 1 and step:
-                break
-            length = recipe.row_length(done)
-            batch = torch.from_numpy(rows.draw(max(1, recipe.batch_tokens // length), length, rng))
-            for optimiser in optimisers:
-                for group in optimiser.param_groups:
-                    group["lr"] = recipe.rate(min(done, 1.0))
-            logits = model(input_ids=batch[:, :-1], use_cache=False).logits
-            loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch[:, 1:].flatten())
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-            for optimiser in optimisers:
-                optimiser.step()
-                optimiser.zero_grad(set_to_none=True)
-            losses.append(loss.item())
-            if not np.isfinite(losses[-1]):
-                raise ValueError(
-                    f"the loss of step {step} is {losses[-1]}: lower the learning rate, {recipe.learning_rate:g}"
-                )
-            tokens += batch[:, 1:].numel()
-            bar.update()
-            if step % 20 == 0:
-                bar.set_postfix(nll=f"{np.mean(losses[-20:]):.3f}", refresh=False)
-    return Trained(
-        model.eval(), text_prefix, anywhere_prefix, recipe, np.array(losses), tokens, time.perf_counter() - started
+    batches = Batches(Rows(documents, text_prefix, anywhere_prefix, sentences), recipe, seed)
+    model = build(vocabulary + 1, recipe, seed)
+    settings = Settings(
+        recipe.steps,
+        recipe.learning_rate,
+        warmup=0,  # the recipe's own schedule
+        weight_decay=recipe.weight_decay,
+        betas=(0.9, 0.95),
+        device=device,
+        log_every=1,
+        save_every=100,
+        seed=seed,
     )
+    log = train(
+        model,
+        batches,
+        _loss,
+        settings,
+        folder,
+        {"recipe": asdict(recipe), "vocabulary": vocabulary, "text_prefix": text_prefix},
+        progress,
+        muon_and_adamw,
+        rate=lambda step: recipe.rate(step / recipe.steps),
+    )
+    lengths = [recipe.row_length(step / recipe.steps) for step in range(recipe.steps)]
+    tokens = sum(max(1, recipe.batch_tokens // length) * length for length in lengths)
+    losses = np.array([row["loss"] for row in log])
+    return Trained(model.eval(), text_prefix, anywhere_prefix, recipe, losses, tokens, log[-1]["seconds"])
 
 
 def save(trained: Trained, folder: str | Path, tokenizer=None) -> Path:

@@ -35,7 +35,7 @@ from l2m_utils.models.configurations import GAUSSIAN
 from l2m_utils.project import PROJECT
 from l2m_utils.records import stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-from l2m_utils.training.loop import TrainingError
+from l2m_utils.training.errors import TrainingError
 
 
 @pytest.mark.parametrize("tier", ["smoke", "laptop", "gpu", "cluster"])

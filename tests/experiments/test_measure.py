@@ -33,7 +33,7 @@ from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.sources.markov import MarkovChain
 from l2m_utils.text import corpora
 from l2m_utils.text.tokens import encode_corpus, train_bpe
-from l2m_utils.training.small_model import Recipe, save, train
+from l2m_utils.training.small_model import Recipe, save, train_small
 
 CHAIN = MarkovChain(np.array([[0.9, 0.05, 0.05], [0.05, 0.9, 0.05], [0.05, 0.05, 0.9]]))
 SETTINGS = {"n_boot": 200, "seed": 0, "fit_from": 4}
@@ -186,7 +186,7 @@ def trained(tmp_path_factory):
     corpus = corpora.load(home / "texts.jsonl")
     documents = encode_corpus(tokenizer, corpus, cache=home / "cache").documents
     recipe = Recipe(width=16, layers=1, heads=2, context=64, steps=3, batch_tokens=128, stages=((1.0, 64),))
-    save(train(documents, tokenizer.get_vocab_size(), recipe, progress=False), home / "model", tokenizer)
+    save(train_small(documents, tokenizer.get_vocab_size(), recipe, progress=False), home / "model", tokenizer)
     return home
 
 

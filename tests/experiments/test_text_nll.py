@@ -24,11 +24,12 @@ from l2m_utils.experiments.text_nll import (
 )
 from l2m_utils.experiments.text_runs import Job, compare, fit, prepare, rows_from_sentences, score
 from l2m_utils.models.configurations import TEXT, text_parameters
-from l2m_utils.models.language import KINDS, Recipe, TextModel, make, optimizers, token_losses
+from l2m_utils.models.language import KINDS, Recipe, TextModel, make, token_losses
 from l2m_utils.records import load_table
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import TokenCorpus
-from l2m_utils.training.loop import TrainingError
+from l2m_utils.training.errors import TrainingError
+from l2m_utils.training.muon import muon_and_adamw
 
 TINY = Recipe(
     layers=1,
@@ -279,7 +280,7 @@ def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
     model = make(kind, 40, TINY)
     muon, adam = (
         [p for group in maker.param_groups for p in group["params"]]
-        for maker in optimizers(model, TINY.settings(10, 1e-3))
+        for maker in muon_and_adamw(model, TINY.settings(10, 1e-3))
     )
     assert sorted(map(id, muon + adam)) == sorted(map(id, model.parameters()))
     assert any(p is model.embedding.weight for p in adam) and all(p.ndim == 2 for p in muon)

@@ -12,7 +12,9 @@ import torch
 from torch import nn
 
 from l2m_utils.training import loop
-from l2m_utils.training.loop import CHECKPOINT, LOG, Settings, TrainingError, choose_device, train
+from l2m_utils.training.checkpoints import CHECKPOINT, LOG
+from l2m_utils.training.errors import TrainingError
+from l2m_utils.training.loop import Settings, choose_device, train
 
 SETTINGS = Settings(steps=12, learning_rate=1e-2, warmup=3, log_every=3, save_every=5, device="cpu", seed=4)
 
@@ -139,6 +141,12 @@ def test_out_of_memory_names_the_setting():
     with pytest.raises(TrainingError, match="out of memory on cpu at step 1"):
         train(model(), batches, processor, SETTINGS, progress=False)
 
+    def python(net, batch):
+        return bytearray(2**60)
+
+    with pytest.raises(TrainingError, match="out of memory on cpu at step 1"):
+        train(model(), batches, python, SETTINGS, progress=False)
+
     class Large(torch.optim.SGD):
         def step(self):
             raise torch.OutOfMemoryError("the moments do not fit")
@@ -193,21 +201,6 @@ def test_bf16_changes_the_arithmetic_and_still_learns():
     assert rows["bf16"][0]["loss"] == pytest.approx(rows["fp32"][0]["loss"], rel=0.05)
 
 
-def test_a_compiled_run_is_the_same_run(tmp_path, monkeypatch):
-    plain, compiled = model(), model()
-    train(plain, batches, loss, SETTINGS, tmp_path / "plain", progress=False)
-    real, seen = torch.compile, []
-    monkeypatch.setattr(
-        torch, "compile", lambda net: seen.append(net) or real(net, backend="eager")
-    )  # traced, but not handed to a C++ compiler
-    train(compiled, batches, loss, replace(SETTINGS, compile=True), tmp_path / "compiled", progress=False)
-    assert seen == [compiled]
-    for a, b in zip(plain.parameters(), compiled.parameters(), strict=True):
-        torch.testing.assert_close(a, b)
-    # Checkpoints have the plain names, and whether a run is compiled does not make it another run.
-    assert len(train(model(), batches, loss, SETTINGS, tmp_path / "compiled", progress=False)) == 4
-
-
 WORKER = """
 import json, sys, torch
 sys.path.insert(0, sys.argv[1])
@@ -255,6 +248,22 @@ def test_two_processes_average_their_gradients():
     torch.testing.assert_close(torch.tensor(weight), alone.weight.detach())
     assert other == [weight, losses]  # every process reads the same log
     assert losses == pytest.approx([row["loss"] for row in rows], rel=1e-5)
+
+
+def test_the_global_random_state_is_left_alone():
+    net = model()
+    torch.manual_seed(99)
+    before = torch.get_rng_state()
+    train(net, batches, loss, SETTINGS, progress=False)  # with dropout, which draws
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_another_schedule_takes_the_place_of_the_cosine():
+    nets, logs = (model(), model(), model()), []
+    for net, rate in zip(nets, (None, SETTINGS.rate, lambda step: 1e-3 * step), strict=True):
+        logs.append(train(net, batches, loss, SETTINGS, progress=False, rate=rate))
+    assert [row["lr"] for row in logs[2]] == [0.002, 0.005, 0.008, 0.011]
+    assert torch.equal(nets[0][0].weight, nets[1][0].weight) and not torch.equal(nets[0][0].weight, nets[2][0].weight)
 
 
 def test_matmul_rate_draws_no_random_numbers():

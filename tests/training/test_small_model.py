@@ -1,4 +1,6 @@
-"""The model trained on the spot: it learns, repeats itself, keeps time, and comes back from disk as it was."""
+"""The model trained on the spot: it learns, repeats itself, resumes, and comes back from disk as it was."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,7 +8,9 @@ import torch
 
 from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.sources.markov import MarkovChain
-from l2m_utils.training.small_model import Recipe, Rows, build, save, train
+from l2m_utils.training.errors import TrainingError
+from l2m_utils.training.loop import Settings
+from l2m_utils.training.small_model import Batches, Recipe, Rows, build, save, train_small
 
 TINY = Recipe(
     width=16,
@@ -30,7 +34,7 @@ def documents():
 def trained(documents):
     torch.manual_seed(1234)
     before = torch.random.get_rng_state()
-    made = train(documents, 4, TINY, seed=3, progress=False)
+    made = train_small(documents, 4, TINY, seed=3, progress=False)
     assert torch.equal(before, torch.random.get_rng_state()), "training must leave the global random state alone"
     return made
 
@@ -41,13 +45,13 @@ def test_it_learns_the_chain(trained):
     nll = -np.stack(TransformersScorer(trained.model, trained.anywhere_prefix).score(list(text)))[:, 1:].mean()
     assert trained.losses[0] == pytest.approx(np.log(5), abs=0.2)
     assert CHAIN.conditional_entropy(1) - 0.1 < nll < CHAIN.conditional_entropy(1) + 0.2 < np.log(3) - 0.3
-    assert trained.tokens == 60 * 256 and len(trained.losses) == 60 and not trained.stopped_early
+    assert trained.tokens == 60 * 256 and len(trained.losses) == 60
     assert "1 layers x 16" in trained.describe()
 
 
 def test_same_seed_same_weights_and_another_seed_others(trained, documents):
     short = Recipe(**{**TINY.__dict__, "steps": 3})
-    weights = [train(documents, 4, short, seed=seed, progress=False).model.state_dict() for seed in (3, 3, 4)]
+    weights = [train_small(documents, 4, short, seed=seed, progress=False).model.state_dict() for seed in (3, 3, 4)]
     name = "model.embed_tokens.weight"
     assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
     assert not torch.equal(weights[0][name], weights[2][name])
@@ -70,16 +74,43 @@ def test_it_comes_back_from_disk_and_bos_is_the_text_prefix(trained, tmp_path):
     np.testing.assert_allclose(np.stack(scorer.score(text)), np.stack(direct), atol=1e-6)
 
 
-def test_the_clock_ends_the_schedule(documents):
-    slow = Recipe(**{**TINY.__dict__, "steps": 10**6, "seconds": 0.7})
-    made = train(documents, 4, slow, progress=False)
-    assert made.stopped_early and 1 <= len(made.losses) < 10**4 and "stopped by the clock" in made.describe()
+def test_a_killed_run_resumes_to_the_same_bits(trained, documents, tmp_path, monkeypatch):
+    class Stop(Exception):
+        pass
+
+    def until_killed(self, step, rank=0, world=1, draw=Batches.__call__):
+        if step == 33:
+            raise Stop
+        return draw(self, step, rank, world)
+
+    monkeypatch.setattr(
+        "l2m_utils.training.small_model.Settings", lambda *words, **more: Settings(*words, **{**more, "save_every": 10})
+    )
+    with monkeypatch.context() as patch, pytest.raises(Stop):
+        patch.setattr(Batches, "__call__", until_killed)
+        train_small(documents, 4, TINY, seed=3, folder=tmp_path, progress=False)
+    resumed = train_small(documents, 4, TINY, seed=3, folder=tmp_path, progress=False)
+    assert all(torch.equal(a, b) for a, b in zip(trained.model.parameters(), resumed.model.parameters(), strict=True))
+    assert (resumed.losses == trained.losses).all()
+    with pytest.raises(TrainingError, match="another configuration"):
+        train_small(documents, 4, replace(TINY, warmup=0.1), seed=3, folder=tmp_path, progress=False)
+
+
+def test_processes_share_the_rows_of_a_step(documents):
+    """Together they read what one alone reads, and any step can be asked for again."""
+    batches = [Batches(Rows(documents, 0, 4), TINY, seed=1) for _ in range(3)]
+    for step in (0, 1, 40, 2):
+        whole, parts = batches[0](step), [batches[1 + rank](step, rank, 2) for rank in (0, 1)]
+        for both, *halves in zip(whole, *parts, strict=True):
+            assert torch.equal(both, torch.cat(halves))
+    with pytest.raises(ValueError, match="3 processes cannot share 16 rows"):
+        batches[0](0, 0, 3)
 
 
 def test_the_prefixes_mean_what_they_say():
     """Sentences start with 1 and go on with 2s: behind ``text`` the first token is 1, behind ``anywhere`` mostly not."""
     document = np.tile(np.repeat([1, 2], [1, 7]), 60)
-    made = train([document], 3, TINY, sentences=[np.arange(0, 480, 8)], progress=False)
+    made = train_small([document], 3, TINY, sentences=[np.arange(0, 480, 8)], progress=False)
     one = [np.array([1])]
     at_text = np.exp(TransformersScorer(made.model, made.text_prefix).score(one)[0][0])
     anywhere = np.exp(TransformersScorer(made.model, made.anywhere_prefix).score(one)[0][0])
@@ -109,28 +140,24 @@ def test_schedule_rises_and_falls():
     [
         (lambda: Recipe(width=30, heads=4), "channels a head"),
         (lambda: Recipe(width=12, heads=4), "even number"),
-        (lambda: Recipe(steps=0), "at least one layer and step"),
-        (lambda: Recipe(seconds=-1), "no negative time"),
+        (lambda: Recipe(steps=0), "expected at least one of each"),
         (lambda: Recipe(stages=((1.0, 2048),)), "1 to 1024 tokens"),
         (lambda: Recipe(stages=((0.5, 64),)), "add up to 1"),
-        (lambda: train([np.arange(1, 20)], 30, TINY, progress=False), "has 16 tokens|has 32 tokens"),
-        (lambda: train([np.array([1, 50] * 20)], 30, TINY, progress=False), "up to 50"),
-        (lambda: train([np.array([1, 2] * 20)], 30, TINY, text_prefix=30, progress=False), "text_prefix 30"),
+        (lambda: train_small([np.arange(1, 20)], 30, TINY, progress=False), "has 16 tokens|has 32 tokens"),
+        (lambda: train_small([np.array([1, 50] * 20)], 30, TINY, progress=False), "up to 50"),
+        (lambda: train_small([np.array([1, 2] * 20)], 30, TINY, text_prefix=30, progress=False), "text_prefix 30"),
         (lambda: Rows([np.arange(3)], 0, 1, sentences=[]), "one for each of 1"),
-        (
-            lambda: train(
-                [np.array([1, 2] * 40)],
-                3,
-                Recipe(**{**TINY.__dict__, "learning_rate": 1e30, "warmup": 0.0}),
-                progress=False,
-            ),
-            "lower the learning rate",
-        ),
     ],
 )
 def test_bad_input_has_one_clear_error(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_loss_that_is_not_finite_names_the_learning_rate():
+    wild = replace(TINY, learning_rate=1e30, warmup=0.0)
+    with pytest.raises(TrainingError, match="Lower learning_rate"):
+        train_small([np.array([1, 2] * 40)], 3, wild, progress=False)
 
 
 def test_build_ties_the_embedding_to_the_head():
