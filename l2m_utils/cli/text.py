@@ -21,7 +21,7 @@ def _job(text: str):
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The text, the folders, the plan and the recipe; what is not given is left to ``Recipe``."""
+    """The text, the folders, the plan and the recipe; what is not given is left to ``TextRecipe``."""
     parser.add_argument("--corpus", default="python-docs")
     parser.add_argument("--work", type=Path, required=True, help="folder for checkpoints; the run resumes there")
     parser.add_argument("--records", type=Path, required=True, help="records folder, results/<tier>-<corpus>")
@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
     )
     recipe = parser.add_argument_group(
-        "the recipe", "what is not given is as in the Recipe of the book", argument_default=argparse.SUPPRESS
+        "the recipe", "what is not given is as in the TextRecipe of the book", argument_default=argparse.SUPPRESS
     )
     sizes = ("context", "width", "layers", "vocabulary", "batch", "document-bytes", "samples-per-document", "search")
     for name in sizes:
@@ -46,18 +46,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Train, score and store; 1 for what a reader can mend."""
+    from l2m_utils.experiments.text_recipe import TextRecipe
     from l2m_utils.experiments.text_runs import Job, run_plan
-    from l2m_utils.models.language import Recipe
-    from l2m_utils.text.documents import CorpusError
+        from l2m_utils.text.documents import CorpusError
     from l2m_utils.training.errors import TrainingError
 
     given = vars(options)
     corpus, work, records, tier = (given.pop(name) for name in ("corpus", "work", "records", "tier"))
-    plan = given.pop("plan") or [Job(Recipe.steps)]
+    plan = given.pop("plan") or [Job(TextRecipe.steps)]
     if "rates" in given:
         given["rates"] = tuple(given["rates"])
     try:
-        run_plan(corpus, Recipe(**given), plan, work, records, tier)
+        run_plan(corpus, TextRecipe(**given), plan, work, records, tier)
     except (CorpusError, TrainingError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1

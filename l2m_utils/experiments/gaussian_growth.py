@@ -11,51 +11,16 @@ import pandas as pd
 from scipy import stats
 
 from l2m_utils.models.configurations import GAUSSIAN
-from l2m_utils.models.continuous import SMALL_LAYERS, SMALL_WIDTH, WINDOW
+from l2m_utils.models.continuous import architecture
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-from l2m_utils.state.kinds import Architecture, Growth, StateError, Term
 
 FIXED = ("mamba", "mamba2")  # kinds whose state does not depend on the length
-
-
-def architecture(model: str, state: int = 0) -> Architecture:
-    """The history state of a model of the experiment, in the terms of the atlas; all copies together.
-
-    ``model`` is a name of table F.1 or a kind of small model, whose recurrent state has ``state`` numbers.  Raises
-    :class:`StateError` for another name, and for a recurrent model with a state of size 0.
-
-    >>> architecture("window").formula, architecture("hybrid", 16).at(128).elements
-    ('2 × 128 × min(L, 15)', 16400)
-    """
-    attention = Term("attention", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("tokens"))
-    if model in GAUSSIAN:
-        size = GAUSSIAN[model]
-        if size.kind == "gpt2":
-            return Architecture(model, (Term("attention", size.layers, 2 * size.width, Growth("tokens")),))
-        return Architecture(model, (Term("recurrent", 1, size.state_numbers, Growth("state")),))
-    if model == "transformer":
-        return Architecture(model, (attention,))
-    if model == "window":
-        return Architecture(
-            model, (Term("sliding window", SMALL_LAYERS, 2 * SMALL_WIDTH, Growth("window", WINDOW - 1)),)
-        )
-    if model not in (*FIXED, "hybrid"):
-        raise StateError(
-            f"model {model!r}: expected transformer, window, hybrid, mamba, mamba2 or one of {', '.join(GAUSSIAN)}"
-        )
-    if state < 1:
-        raise StateError(f"{model}: a recurrent state of {state} numbers remembers nothing; expected at least 1")
-    recurrent = Term("recurrent", 1, state, Growth("state"))
-    return Architecture(
-        model,
-        (recurrent, Term("attention", 1, 2 * SMALL_WIDTH, Growth("tokens"))) if model == "hybrid" else (recurrent,),
-    )
 
 
 def with_series(runs: pd.DataFrame) -> pd.DataFrame:
     """``runs`` with ``kind`` (transformer, window, hybrid, mamba, mamba2), ``series`` (what a curve is called) and ``numbers``.
 
-    ``numbers`` is the history state at the half, in numbers a copy, counted by :func:`architecture`.
+    ``numbers`` is the history state at the half, in numbers a copy, counted by :func:`l2m_utils.models.continuous.architecture`.
 
     >>> row = {"model": "mamba2", "state": 8, "copies": 4, "length": 64}
     >>> with_series(pd.DataFrame([row]))[["kind", "series", "numbers"]].values.tolist()

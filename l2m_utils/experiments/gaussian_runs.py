@@ -23,7 +23,7 @@ from tqdm import tqdm
 
 from l2m_utils.files import write_json
 from l2m_utils.models.configurations import GAUSSIAN
-from l2m_utils.models.continuous import ContinuousModel, published_model, small_model
+from l2m_utils.models.continuous import ContinuousModel, architecture, published_model, small_model
 from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
@@ -156,8 +156,10 @@ def smoke_cells() -> list[Cell]:
 
 def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
     """Cells of table F.1 in the paper's setting: 64 copies, 4 sequences a step, peak 5e-5; lengths a model was not trained at are left out."""
+    counted = {m: architecture(m) for m in models}
+    state = {m: found.at(max(lengths)).elements if found.bounded else 0 for m, found in counted.items()}
     return [
-        Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=GAUSSIAN[m].state_numbers or 0)
+        Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=state[m])
         for n in lengths
         for m in models
         if n in GAUSSIAN[m].lengths

@@ -22,8 +22,9 @@ import torch
 from tqdm import tqdm
 
 from l2m_utils.experiments.text_budget import bands, for_curves
+from l2m_utils.experiments.text_recipe import TEXT_KINDS, TextRecipe
 from l2m_utils.files import write_atomically
-from l2m_utils.models.language import KINDS, PREFIX, Recipe, TextModel, make, shape_of
+from l2m_utils.models.language import PREFIX, TextModel, make
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
 from l2m_utils.text.corpora import load
@@ -48,7 +49,7 @@ def shorten(corpus: Corpus, document_bytes: int) -> Corpus:
     return replace(corpus, documents=cut, note=f"{corpus.note}; the first {document_bytes / 1e3:g} kB of each document")
 
 
-def prepare(corpus: Corpus, recipe: Recipe) -> tuple[TokenCorpus, TokenCorpus]:
+def prepare(corpus: Corpus, recipe: TextRecipe) -> tuple[TokenCorpus, TokenCorpus]:
     """Training and held-out tokens, split by document; the tokenizer sees training documents only."""
     learn, held = (shorten(part, recipe.document_bytes) for part in split(corpus, recipe.held_out, SPLIT_SEED))
     tokenizer = train_bpe((d.text[:20_000] for d in learn), recipe.vocabulary)
@@ -58,14 +59,14 @@ def prepare(corpus: Corpus, recipe: Recipe) -> tuple[TokenCorpus, TokenCorpus]:
 Draw = Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]]
 
 
-def rows_from_sentences(learn: TokenCorpus, recipe: Recipe) -> Draw:
+def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> Draw:
     """A function (step, rows, tokens) → ids (rows, tokens + 1) and the position of each row's first token (rows, 1), the same for the same step and seed.
 
     A row is the prefix and then ``tokens`` tokens from a random sentence start.  A row shorter than the context lies anywhere in it, so that every
     learned position is trained from the first step on.  Raises :class:`CorpusError` when no sentence leaves room for the tokens asked for.
 
     >>> corpus = TokenCorpus("toy", np.arange(1, 9, dtype=np.int32), np.array([0, 8]), np.array([0, 4]), 9, "")
-    >>> ids, start = rows_from_sentences(corpus, Recipe(context=5))(0, 2, 3)
+    >>> ids, start = rows_from_sentences(corpus, TextRecipe(context=5))(0, 2, 3)
     >>> ids.shape, start.shape, int(start.max()) <= 2
     (torch.Size([2, 4]), torch.Size([2, 1]), True)
     """
@@ -94,7 +95,7 @@ def rows_from_sentences(learn: TokenCorpus, recipe: Recipe) -> Draw:
 def fit(
     model: TextModel,
     draw: Draw,
-    recipe: Recipe,
+    recipe: TextRecipe,
     rate: float,
     steps: int,
     folder: Path | None = None,
@@ -129,7 +130,7 @@ def fit(
     )
 
 
-def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = True) -> pd.DataFrame:
+def score(model: TextModel, held: TokenCorpus, recipe: TextRecipe, progress: bool = True) -> pd.DataFrame:
     """Summed losses in nats by held-out document and position: columns document, position, nll_sum, near_sum, samples.
 
     ``near_sum`` is the loss of the same tokens when the model is shown only a recent part of the context: with w an eighth
@@ -147,7 +148,7 @@ def score(model: TextModel, held: TokenCorpus, recipe: Recipe, progress: bool = 
     model.eval()
     with torch.no_grad():
         for batch in tqdm(
-            rows.split(4), desc=f"scoring {model.kind}", leave=False, disable=not progress or len(rows) < 64
+            rows.split(4), desc=f"scoring {model.shape.family}", leave=False, disable=not progress or len(rows) < 64
         ):
             batch = batch.to(device)
             with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):
@@ -180,7 +181,7 @@ class Job:
     """One entry of a plan: ``steps`` of training for each of ``kinds``, once for each of ``seeds``."""
 
     steps: int
-    kinds: tuple[str, ...] = KINDS[:2]
+    kinds: tuple[str, ...] = TEXT_KINDS[:2]
     seeds: tuple[int, ...] = (0,)
 
     @classmethod
@@ -196,14 +197,19 @@ class Job:
             raise ValueError(f"{text!r}: expected steps, models and seeds, such as 500:gpt2,mamba2:0,1")
         try:
             for name in names:
-                shape_of(name, Recipe())
+                TextRecipe().shape(name)
         except ValueError as error:
             raise ValueError(f"{text!r}: {error}") from error
         return cls(int(steps), names, tuple(map(int, numbers)))
 
 
 def compare(
-    corpus: Corpus, recipe: Recipe, plan: Sequence[Job], work: Path | None = None, progress: bool = True, finished=None
+    corpus: Corpus,
+    recipe: TextRecipe,
+    plan: Sequence[Job],
+    work: Path | None = None,
+    progress: bool = True,
+    finished=None,
 ):
     """Train and score every model of a plan: (losses by position, training runs) as two tables; resumes in the folder ``work``.
 
@@ -221,9 +227,9 @@ def compare(
     tables, runs, best = [pd.DataFrame()], [pd.DataFrame()], {}
 
     def trained(
-        kind: str, this: Recipe, rate: float, steps: int, purpose: str, folder: Path | None
+        kind: str, this: TextRecipe, rate: float, steps: int, purpose: str, folder: Path | None
     ) -> tuple[TextModel, dict]:
-        model = make(kind, learn.vocabulary_size, this)
+        model = make(this.shape(kind), learn.vocabulary_size, this.seed)
         identity = {**common, "kind": kind, "purpose": purpose, "seed": this.seed}
         scratch = folder / f"{purpose}-{rate:g}" if folder is not None else None
         log = fit(
@@ -298,14 +304,14 @@ def compare(
     return pd.concat(tables[1:] or tables, ignore_index=True), pd.concat(runs[1:] or runs, ignore_index=True)
 
 
-def run_plan(corpus: str, recipe: Recipe, plan: Sequence[Job], work: Path, records: Path, tier: str) -> None:
+def run_plan(corpus: str, recipe: TextRecipe, plan: Sequence[Job], work: Path, records: Path, tier: str) -> None:
     """Train, score and store a plan: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all, after every model.
 
     ``corpus`` is a name as for :func:`~l2m_utils.text.corpora.load`; checkpoints and finished models lie in ``work``, the tables in ``records`` under
     ``tier``.  Raises what :func:`compare` and :func:`~l2m_utils.text.corpora.load` raise.
     """
     text = load(corpus)
-    record = Recorder("models/text-nll", tier, text.name, Recipe.seed, records)
+    record = Recorder("models/text-nll", tier, text.name, TextRecipe.seed, records)
 
     def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
         record.table("losses", for_curves(losses))

@@ -53,7 +53,7 @@ class RMSNorm(nn.Module):
         return weight * grouped.flatten(-2).to(x.dtype)
 
 
-def _time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
+def time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
     """Inverse softplus of time steps drawn log-uniformly in [low, high]: the initial Δ bias of both papers."""
     steps = torch.exp(
         torch.rand(count) * (torch.tensor(high).log() - torch.tensor(low).log()) + torch.tensor(low).log()
@@ -121,7 +121,7 @@ class MambaMixer(nn.Module):
         self.D = nn.Parameter(torch.ones(inner))
         with torch.no_grad():
             self.dt_proj.bias.copy_(
-                _time_steps(inner, config.time_step_min, config.time_step_max, config.time_step_floor)
+                time_steps(inner, config.time_step_min, config.time_step_max, config.time_step_floor)
             )
 
     def forward(self, u: Tensor) -> Tensor:
@@ -163,7 +163,7 @@ class Mamba2Mixer(nn.Module):
         self.A_log = nn.Parameter(torch.arange(1, self.heads + 1, dtype=torch.float32).log())
         self.D = nn.Parameter(torch.ones(self.heads))
         self.dt_bias = nn.Parameter(
-            _time_steps(self.heads, config.time_step_min, config.time_step_max, config.time_step_floor)
+            time_steps(self.heads, config.time_step_min, config.time_step_max, config.time_step_floor)
         )
 
     def forward(self, u: Tensor) -> Tensor:

@@ -1,15 +1,45 @@
-"""The model sizes of tables F.1 (Gaussian data) and F.2 (books) of the paper, by name.
+"""The networks by their shape: one configuration and one count of history state and weights for all that build or describe them.
 
-The paper gives layers, width and lengths.  What it leaves open is filled in with the defaults that the named
-models have everywhere else: 64-wide attention heads (GPT-2), 16 state entries a channel and a convolution of 4
-tokens (Mamba), 128 entries and 64-wide heads (Mamba-2), an inner width of twice the hidden one.
+The model sizes of tables F.1 (Gaussian data) and F.2 (books) of the paper stand here by name.  The paper gives layers, width and
+lengths.  What it leaves open is filled in with the defaults that the named models have everywhere else: 64-wide attention heads (GPT-2),
+16 state entries a channel and a convolution of 4 tokens (Mamba), 128 entries and 64-wide heads (Mamba-2), an inner width of twice the hidden one.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-VOCABULARY = 50280  # the GPT-NeoX-20B tokenizer, padded to a multiple of 8 as the published Mamba weights are
+from l2m_utils.state.kinds import Architecture, Growth, Term
+from l2m_utils.state.transformers_configs import architecture_of
+
+NEOX_VOCABULARY = 50280  # the GPT-NeoX-20B tokenizer, padded to a multiple of 8 as the published Mamba weights are
+LAYER_FAMILIES = ("gpt2", "gpt2-conv", "mamba", "mamba2")
+KERNEL = 4  # tokens of every short convolution
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A network to build: family of its layers, blocks, hidden width, and the longest input in tokens.
+
+    ``head`` is the number of channels a head of attention and of Mamba-2, ``entries`` that of state entries a channel; ``chunk`` is how many tokens the chunked
+    scan takes at once, which is a matter of speed.  ``gpt2-conv`` is a GPT-2 with a short convolution in front of every attention.
+    """
+
+    family: str
+    layers: int
+    width: int
+    context: int
+    head: int = 64
+    entries: int = 16
+    chunk: int = 256
+
+    def __post_init__(self):
+        if self.family not in LAYER_FAMILIES:
+            raise ValueError(f"family {self.family!r}: expected one of {', '.join(LAYER_FAMILIES)}")
+        if min(self.layers, self.width, self.context, self.head, self.entries) < 1:
+            raise ValueError(f"{self}: expected at least 1 of each")
+        if self.width % self.head:
+            raise ValueError(f"width {self.width} with heads of {self.head} channels: expected a multiple of them")
 
 
 @dataclass(frozen=True)
@@ -21,27 +51,9 @@ class Size:
     width: int
     lengths: tuple[int, ...]
 
-    @property
-    def state_numbers(self) -> int | None:
-        """Numbers in the recurrent state, convolution included; ``None`` for GPT-2, whose state grows.
-
-        >>> GAUSSIAN["mamba-130m"].state_numbers  # 24 layers × 1,536 channels × (16 entries + 3 tokens)
-        700416
-        """
-        if self.kind == "gpt2":
-            return None
-        inner = 2 * self.width
-        if self.kind == "mamba":
-            return self.layers * inner * (16 + 3)
-        return self.layers * (inner * 128 + (inner + 2 * 128) * 3)
-
-    def state_at(self, tokens: int) -> int:
-        """Numbers in the history state after ``tokens`` tokens: keys and values for GPT-2.
-
-        >>> GAUSSIAN["gpt2"].state_at(512)
-        9437184
-        """
-        return self.state_numbers or 2 * self.layers * self.width * tokens
+    def shape(self, context: int) -> Shape:
+        """The network of this size for inputs of up to ``context`` tokens."""
+        return Shape(self.kind, self.layers, self.width, context, entries=128 if self.kind == "mamba2" else 16)
 
 
 _SHORT, _LONG = (256, 1024, 4096), (64, 256, 1024, 4096, 16384)
@@ -83,25 +95,25 @@ def size_of(name: str, table: dict[str, Size]) -> Size:
     return table[name]
 
 
-def trunk_config(size: Size, positions: int, vocabulary: int = 1):
-    """The transformers configuration of a size for sequences of up to ``positions`` tokens.
+def configuration(shape: Shape, vocabulary: int = 1):
+    """The transformers configuration of a shape; what it says of ``gpt2-conv`` is its GPT-2.
 
-    ``vocabulary`` is 1 for continuous tokens, which bypass the embedding.  No dropout: the Gaussian data never repeat.
+    ``vocabulary`` is 1 for continuous tokens, which bypass the embedding.  No dropout: the Gaussian data never repeat, and books hardly.
 
-    >>> trunk_config(GAUSSIAN["mamba-50m"], 64).num_hidden_layers
+    >>> configuration(GAUSSIAN["mamba-50m"].shape(64)).num_hidden_layers
     12
     """
     from transformers import GPT2Config, Mamba2Config, MambaConfig
 
-    if positions < 1 or vocabulary < 1:
-        raise ValueError(f"positions {positions}, vocabulary {vocabulary}: expected at least 1 of each")
-    if size.kind == "gpt2":
+    if vocabulary < 1:
+        raise ValueError(f"vocabulary {vocabulary}: expected at least 1")
+    if shape.family.startswith("gpt2"):
         return GPT2Config(
             vocab_size=vocabulary,
-            n_positions=positions,
-            n_embd=size.width,
-            n_layer=size.layers,
-            n_head=size.width // 64,
+            n_positions=shape.context,
+            n_embd=shape.width,
+            n_layer=shape.layers,
+            n_head=shape.width // shape.head,
             resid_pdrop=0.0,
             embd_pdrop=0.0,
             attn_pdrop=0.0,
@@ -110,47 +122,51 @@ def trunk_config(size: Size, positions: int, vocabulary: int = 1):
         )
     common = {
         "vocab_size": vocabulary,
-        "hidden_size": size.width,
-        "num_hidden_layers": size.layers,
+        "hidden_size": shape.width,
+        "num_hidden_layers": shape.layers,
+        "state_size": shape.entries,
         "expand": 2,
-        "conv_kernel": 4,
+        "conv_kernel": KERNEL,
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": None,
     }
-    tokens = {"pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
-    if size.kind == "mamba":
-        return MambaConfig(**common, **tokens, state_size=16)
+    if shape.family == "mamba":
+        return MambaConfig(**common)
     return Mamba2Config(
         **common,
-        **tokens,
-        state_size=128,
-        head_dim=64,
-        num_heads=2 * size.width // 64,
+        head_dim=shape.head,
+        num_heads=2 * shape.width // shape.head,
         n_groups=1,
+        chunk_size=shape.chunk,
         tie_word_embeddings=True,
     )
 
 
-def text_parameters(size: Size, positions: int, vocabulary: int = VOCABULARY) -> int:
-    """Parameters of the language model with tied embeddings, from the architecture's formulas.
+def shape_architecture(shape: Shape, name: str = "") -> Architecture:
+    """The history state of a shape, in the terms of :mod:`l2m_utils.state.kinds`.
 
-    >>> text_parameters(GAUSSIAN["gpt2"], 1024, 50257), text_parameters(TEXT["mamba-130m"], 4096)
+    >>> shape_architecture(GAUSSIAN["mamba-130m"].shape(256)).at(256).elements  # 24 layers × 1,536 channels × (16 entries + 3 tokens)
+    700416
+    >>> shape_architecture(GAUSSIAN["gpt2"].shape(1024)).formula
+    '12 × 1,536 × L'
+    """
+    found = architecture_of(configuration(shape), name or shape.family)
+    if shape.family != "gpt2-conv":
+        return found
+    convolution = Term("convolution", shape.layers, shape.width, Growth("window", KERNEL - 1))
+    return replace(found, terms=(*found.terms, convolution))
+
+
+def parameters(shape: Shape, vocabulary: int = 1) -> int:
+    """Weights of the transformers model of a shape, embeddings (tied to the head) and GPT-2's positions included: it is built without memory and counted.
+
+    >>> parameters(TEXT["gpt2"].shape(1024), 50257), parameters(TEXT["mamba-130m"].shape(4096), NEOX_VOCABULARY)
     (124439808, 129135360)
     """
-    return trunk_parameters(size, positions) + vocabulary * size.width
+    import torch
+    from transformers import AutoModel
 
-
-def trunk_parameters(size: Size, positions: int) -> int:
-    """Parameters of the trunk without token embeddings; GPT-2's position embeddings count.
-
-    >>> trunk_parameters(GAUSSIAN["mamba-50m"], 256)
-    20343296
-    """
-    w, inner = size.width, 2 * size.width
-    if size.kind == "gpt2":
-        return positions * w + size.layers * (12 * w * w + 13 * w) + 2 * w
-    if size.kind == "mamba":
-        rank = -(-w // 16)
-        layer = w + w * 2 * inner + inner * (4 + 1) + inner * (rank + 32) + (rank + 1) * inner + inner * 17 + inner * w
-    else:
-        heads, mixed = inner // 64, inner + 256
-        layer = w + w * (inner + mixed + heads) + mixed * (4 + 1) + 3 * heads + inner + inner * w
-    return size.layers * layer + w
+    with torch.device("meta"):
+        model = AutoModel.from_config(configuration(shape, vocabulary))
+    return sum(p.numel() for p in model.parameters())

@@ -14,12 +14,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention, silu, softplus
 
-from l2m_utils.layers.mixers import _time_steps
+from l2m_utils.layers.mixers import time_steps
 from l2m_utils.layers.selective_scan import selective_scan
 from l2m_utils.layers.ssd import ssd
-from l2m_utils.models.configurations import GAUSSIAN, size_of, trunk_config
+from l2m_utils.models.configurations import GAUSSIAN, configuration, shape_architecture, size_of
+from l2m_utils.state.kinds import Architecture, Growth, StateError, Term
 
-HEAD = 4  # channels of a Mamba-2 head in the small models
+SMALL_HEAD = 4  # channels of a Mamba-2 head in the small models
 
 
 def mlp(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -31,13 +32,15 @@ class ContinuousModel(nn.Module):
     """values (b, L, c) → means and log deviations (b, L, c) of each value given the tokens before it.
 
     An all-zero token goes first and the last one is never read, so position i sees tokens before i only.
-    ``state_at(t)`` is the history state after t tokens, in numbers.
+    ``architecture`` is the history state, as :func:`architecture` counts it.
     """
 
-    def __init__(self, trunk: nn.Module, width: int, copies: int, hidden: int, positions: int, state_at):
+    def __init__(
+        self, trunk: nn.Module, width: int, copies: int, hidden: int, positions: int, architecture: Architecture
+    ):
         super().__init__()
         self.read, self.trunk, self.write = mlp(copies, hidden, width), trunk, mlp(width, hidden, 2 * copies)
-        self.copies, self.positions, self.state_at = copies, positions, state_at
+        self.copies, self.positions, self.architecture = copies, positions, architecture
 
     def forward(self, values: Tensor) -> tuple[Tensor, Tensor]:
         """Means and log deviations, (b, L, c) each; raises ``ValueError`` for another number of copies and for more tokens than it was made for."""
@@ -49,6 +52,39 @@ class ContinuousModel(nn.Module):
             )
         before = torch.cat([torch.zeros_like(values[:, :1]), values[:, :-1]], dim=1)
         return self.write(self.trunk(self.read(before))).float().chunk(2, dim=-1)
+
+    def state_at(self, tokens: int) -> int:
+        """Numbers in the history state after ``tokens`` tokens, all copies together."""
+        return self.architecture.at(tokens).elements
+
+
+def architecture(model: str, state: int = 0) -> Architecture:
+    """The history state of a model by name, in the terms of the atlas, without building it; all copies together.
+
+    ``model`` is a name of table F.1 or one of :data:`SMALL_KINDS`, whose recurrent state has ``state`` numbers.  Raises
+    :class:`StateError` for another name, and for a recurrent model with a state of size 0.
+
+    >>> architecture("window").formula, architecture("hybrid", 16).at(128).elements
+    ('2 × 128 × min(L, 15)', 16400)
+    """
+    if model in GAUSSIAN:
+        size = GAUSSIAN[model]
+        return shape_architecture(size.shape(max(size.lengths)), model)
+    if model not in SMALL_KINDS:
+        raise StateError(f"model {model!r}: expected one of {', '.join((*SMALL_KINDS, *GAUSSIAN))}")
+    keys_and_values = 2 * SMALL_WIDTH
+    if model == "transformer":
+        return Architecture(model, (Term("attention", SMALL_LAYERS, keys_and_values, Growth("tokens")),))
+    if model == "window":  # it stores one token less than it sees: the current one has only just been read
+        return Architecture(
+            model, (Term("sliding window", SMALL_LAYERS, keys_and_values, Growth("window", WINDOW - 1)),)
+        )
+    if state < 1:
+        raise StateError(f"{model}: a recurrent state of {state} numbers remembers nothing; expected at least 1")
+    terms = [Term("recurrent", 1, state, Growth("state"))]
+    if model == "hybrid":
+        terms.append(Term("attention", 1, keys_and_values, Growth("tokens")))
+    return Architecture(model, tuple(terms))
 
 
 class _GPT2Trunk(nn.Module):
@@ -84,8 +120,8 @@ def published_model(name: str, positions: int, copies: int = 64) -> ContinuousMo
     91849856
     """
     size = size_of(name, GAUSSIAN)
-    trunk = (_GPT2Trunk if size.kind == "gpt2" else _StateSpaceTrunk)(trunk_config(size, positions))
-    return ContinuousModel(trunk, size.width, copies, size.width, positions, size.state_at)
+    trunk = (_GPT2Trunk if size.kind == "gpt2" else _StateSpaceTrunk)(configuration(size.shape(positions)))
+    return ContinuousModel(trunk, size.width, copies, size.width, positions, architecture(name))
 
 
 # --- small trunks ----------------------------------------------------------------------------------
@@ -128,20 +164,20 @@ class Attention(nn.Module):
 
 
 class SmallMamba2(nn.Module):
-    """Mamba-2 without convolution and norm: the state is exactly heads × HEAD × entries numbers."""
+    """Mamba-2 without convolution and norm: the state is exactly heads × SMALL_HEAD × entries numbers."""
 
     def __init__(self, width: int, heads: int, entries: int):
         super().__init__()
-        inner = heads * HEAD
+        inner = heads * SMALL_HEAD
         self.heads, self.sizes = heads, (inner, inner, entries, entries, heads)
         self.project, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(inner, width)
         self.A_log = nn.Parameter(torch.arange(1, heads + 1, dtype=torch.float32).log())
-        self.D, self.bias = nn.Parameter(torch.ones(heads)), nn.Parameter(_time_steps(heads, 1e-3, 0.1, 1e-4))
+        self.D, self.bias = nn.Parameter(torch.ones(heads)), nn.Parameter(time_steps(heads, 1e-3, 0.1, 1e-4))
 
     def forward(self, u: Tensor) -> Tensor:
         """(b, L, w) → (b, L, w)."""
         x, gate, B, C, delta = self.project(u).split(self.sizes, dim=-1)
-        x, B, C = x.unflatten(-1, (self.heads, HEAD)), B[:, :, None], C[:, :, None]
+        x, B, C = x.unflatten(-1, (self.heads, SMALL_HEAD)), B[:, :, None], C[:, :, None]
         y, _ = ssd(x, softplus(delta + self.bias), -torch.exp(self.A_log), B, C, self.D, chunk=32)
         return self.out(y.flatten(-2) * silu(gate))
 
@@ -154,7 +190,7 @@ class SmallMamba(nn.Module):
         self.sizes = (channels, channels, entries, entries, channels)
         self.project, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(channels, width)
         self.A_log = nn.Parameter(torch.arange(1, entries + 1, dtype=torch.float32).log().expand(channels, -1).clone())
-        self.D, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(_time_steps(channels, 1e-3, 0.1, 1e-4))
+        self.D, self.bias = nn.Parameter(torch.ones(channels)), nn.Parameter(time_steps(channels, 1e-3, 0.1, 1e-4))
 
     def forward(self, u: Tensor) -> Tensor:
         """(b, L, w) → (b, L, w)."""
@@ -180,27 +216,22 @@ _MAMBA2 = {4: (1, 1), 8: (2, 1), 12: (3, 1), 16: (2, 2), 24: (3, 2), 32: (4, 2),
 SMALL_KINDS = ("transformer", "mamba2", "mamba", "window", "hybrid")
 
 
-def _mixers(kind: str, state: int) -> tuple[list[nn.Module], list]:
-    """Mixers of a small model, one a block, and for each the numbers it stores after t tokens."""
+def _mixers(kind: str, state: int) -> list[nn.Module]:
+    """Mixers of a small model, one a block."""
     w, heads = SMALL_WIDTH, SMALL_HEADS
     if kind not in SMALL_KINDS:
         raise ValueError(f"kind {kind!r}: expected one of {', '.join(SMALL_KINDS)}")
     if kind in ("transformer", "window"):
-        window = WINDOW if kind == "window" else 0
-        # A window of W tokens stores W − 1 of them: the current one has only just been read.
-        stored = (lambda t: 2 * w * min(t, window - 1)) if window else (lambda t: 2 * w * t)
-        return [Attention(w, heads, window) for _ in range(SMALL_LAYERS)], [stored] * SMALL_LAYERS
+        return [Attention(w, heads, WINDOW if kind == "window" else 0) for _ in range(SMALL_LAYERS)]
     if kind == "mamba":
         channels = max(1, state // 4)
         if state < 1 or state > 3 and state % 4:
             raise ValueError(f"state of {state} numbers: a small Mamba has 1, 2, 3 or a multiple of 4")
-        return [SmallMamba(w, channels, state // channels)], [lambda t: state]
+        return [SmallMamba(w, channels, state // channels)]
     if state not in _MAMBA2:
         raise ValueError(f"state of {state} numbers: a small Mamba-2 has one of {', '.join(map(str, _MAMBA2))}")
     recurrent = SmallMamba2(w, *_MAMBA2[state])
-    if kind == "mamba2":
-        return [recurrent], [lambda t: state]
-    return [recurrent, Attention(w, heads)], [lambda t: state, lambda t: 2 * w * t]
+    return [recurrent] if kind == "mamba2" else [recurrent, Attention(w, heads)]
 
 
 def small_model(kind: str, positions: int, copies: int = 4, state: int = 16) -> ContinuousModel:
@@ -215,10 +246,9 @@ def small_model(kind: str, positions: int, copies: int = 4, state: int = 16) -> 
     >>> small_model("transformer", 64).state_at(32)  # 2 layers × keys and values × 64 × 32 tokens
     8192
     """
-    mixers, stored = _mixers(kind, state)
-    w = SMALL_WIDTH
+    mixers, w = _mixers(kind, state), SMALL_WIDTH
     blocks = [DigitPositions(positions, w), _Residual(w, mlp(w, SMALL_HIDDEN, w))]
     for mixer in mixers:
         blocks += [_Residual(w, mixer), _Residual(w, mlp(w, SMALL_HIDDEN, w))]
     trunk = nn.Sequential(*blocks, nn.LayerNorm(w))
-    return ContinuousModel(trunk, w, copies, SMALL_HIDDEN, positions, lambda t: sum(count(t) for count in stored))
+    return ContinuousModel(trunk, w, copies, SMALL_HIDDEN, positions, architecture(kind, state))

@@ -22,16 +22,17 @@ from l2m_utils.experiments.text_nll import (
     smoothing_matrix,
     sums_and_counts,
 )
+from l2m_utils.experiments.text_recipe import TEXT_KINDS, TextRecipe
 from l2m_utils.experiments.text_runs import Job, compare, fit, prepare, rows_from_sentences, score
-from l2m_utils.models.configurations import TEXT, text_parameters
-from l2m_utils.models.language import KINDS, Recipe, TextModel, make, token_losses
+from l2m_utils.models.configurations import TEXT, parameters, shape_architecture
+from l2m_utils.models.language import TextModel, make, token_losses
 from l2m_utils.records import load_table
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import TokenCorpus
 from l2m_utils.training.errors import TrainingError
 from l2m_utils.training.muon import muon_and_adamw
 
-TINY = Recipe(
+TINY = TextRecipe(
     layers=1,
     width=32,
     context=24,
@@ -126,9 +127,9 @@ def corpus():
     return Corpus("toy", [Document(str(i), text) for i, text in enumerate(texts)], "")
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_models_are_causal_and_losses_are_those_of_a_distribution(kind):
-    model = make(kind, 40, TINY).eval()
+    model = make(TINY.shape(kind), 40, TINY.seed).eval()
     ids = torch.randint(1, 40, (2, 13), generator=torch.Generator().manual_seed(0))
     changed = ids.clone()
     changed[:, 9] = (changed[:, 9] + 1) % 40
@@ -163,8 +164,8 @@ def test_rows_start_at_sentences_behind_the_prefix_and_lie_anywhere_in_the_conte
 def test_positions_move_a_gpt2_and_not_a_state_space_model():
     ids = torch.randint(1, 40, (2, 9), generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
-        for kind in KINDS:
-            model = make(kind, 40, TINY).eval()
+        for kind in TEXT_KINDS:
+            model = make(TINY.shape(kind), 40, TINY.seed).eval()
             plain, first, later = model(ids), model(ids, torch.tensor([[0], [0]])), model(ids, torch.tensor([[0], [5]]))
             assert torch.allclose(plain, first, atol=1e-6) and torch.allclose(plain[0], later[0], atol=1e-6)
             assert torch.allclose(plain[1], later[1], atol=1e-6) != kind.startswith("gpt2")
@@ -189,7 +190,7 @@ def test_losses_in_pieces_are_the_losses_and_so_are_their_gradients(monkeypatch)
 
 def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("l2m_utils.text.tokens.CACHE", tmp_path / "cache")
-    seen, plan = [], [Job(3, KINDS[:1], (1,)), Job(4, KINDS[:2])]
+    seen, plan = [], [Job(3, TEXT_KINDS[:1], (1,)), Job(4, TEXT_KINDS[:2])]
     losses, runs = compare(
         corpus, TINY, plan, tmp_path / "work", progress=False, finished=lambda a, b: seen.append(a["model"].nunique())
     )
@@ -226,7 +227,7 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
     assert len(found.mean) == TINY.context
     # An untrained model is scored at about log V at every position, on the same samples.
     _, held = prepare(corpus, replace(TINY, seed=5))
-    table = score(make("gpt2", held.vocabulary_size, TINY), held, TINY)
+    table = score(make(TINY.shape("gpt2"), held.vocabulary_size, TINY.seed), held, TINY)
     assert (table["nll_sum"] / table["samples"]).mean() == pytest.approx(np.log(held.vocabulary_size), abs=0.3)
     assert (table["samples"].to_numpy() == one["samples"].to_numpy()).all()
 
@@ -237,11 +238,11 @@ def counted_rows(step, rows, tokens):
     )
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_a_killed_run_ends_where_a_straight_one_does(kind, tmp_path, monkeypatch):
-    real = Recipe.settings
-    monkeypatch.setattr(Recipe, "settings", lambda *words: replace(real(*words), save_every=2))
-    straight, killed = (make(kind, 40, TINY) for _ in range(2))
+    real = TextRecipe.settings
+    monkeypatch.setattr(TextRecipe, "settings", lambda *words: replace(real(*words), save_every=2))
+    straight, killed = (make(TINY.shape(kind), 40, TINY.seed) for _ in range(2))
     log = fit(straight, counted_rows, TINY, 1e-2, 6, tmp_path / "a", progress=False)
 
     def kill(step, rows, tokens):
@@ -251,7 +252,7 @@ def test_a_killed_run_ends_where_a_straight_one_does(kind, tmp_path, monkeypatch
 
     with pytest.raises(KeyboardInterrupt):
         fit(killed, kill, TINY, 1e-2, 6, tmp_path / "b", progress=False)
-    resumed = make(kind, 40, replace(TINY, seed=3))  # other weights: everything comes from the checkpoint
+    resumed = make(TINY.shape(kind), 40, 3)  # other weights: everything comes from the checkpoint
     again = fit(resumed, counted_rows, TINY, 1e-2, 6, tmp_path / "b", progress=False)
     assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), resumed.parameters(), strict=True))
     assert [row["loss"] for row in log] == [row["loss"] for row in again] and log[-1]["step"] == 6
@@ -266,7 +267,7 @@ def test_processes_share_the_rows_of_a_step_or_say_that_they_cannot(monkeypatch)
         taken["batches"] = batches
 
     monkeypatch.setattr("l2m_utils.experiments.text_runs.train", catch)
-    fit(make("gpt2", 40, TINY), counted_rows, TINY, 1e-2, 6, progress=False)
+    fit(make(TINY.shape("gpt2"), 40, TINY.seed), counted_rows, TINY, 1e-2, 6, progress=False)
     whole, parts = taken["batches"](5, 0, 1), [taken["batches"](5, rank, 2) for rank in (0, 1)]
     assert torch.equal(whole[0], torch.cat([part[0] for part in parts])) and torch.equal(
         whole[1], torch.cat([part[1] for part in parts])
@@ -275,9 +276,9 @@ def test_processes_share_the_rows_of_a_step_or_say_that_they_cannot(monkeypatch)
         taken["batches"](5, 0, 3)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", TEXT_KINDS)
 def test_every_weight_has_one_optimizer_and_matrices_have_muon(kind):
-    model = make(kind, 40, TINY)
+    model = make(TINY.shape(kind), 40, TINY.seed)
     muon, adam = (
         [p for group in maker.param_groups for p in group["params"]]
         for maker in muon_and_adamw(model, TINY.settings(10, 1e-3))
@@ -297,7 +298,7 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
     tokens = np.random.default_rng(0).integers(1, 40, 200).astype(np.int32)
     held = TokenCorpus("toy", tokens, np.array([0, 200]), np.array([7]), 40, "")
     recipe = replace(TINY, samples_per_document=1)
-    model = make("gpt2", 40, recipe)
+    model = make(recipe.shape("gpt2"), 40, recipe.seed)
     table = score(model, held, recipe, progress=False).set_index("position")
     window = recipe.context // 8  # 3: positions 7 to 9 see the tokens from position 4 on
     assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[
@@ -317,7 +318,7 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
 def test_plans_are_read_and_refused():
     assert (
         Job.read("12:mamba") == Job(12, ("mamba",), (0,))
-        and Job.read("7") == Job(7, KINDS[:2], (0,))
+        and Job.read("7") == Job(7, TEXT_KINDS[:2], (0,))
         and Job.read("7::1,2").seeds == (1, 2)
     )
     assert Job.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
@@ -331,9 +332,9 @@ def test_plans_are_read_and_refused():
 @pytest.mark.parametrize("name", TEXT)
 def test_models_of_table_f2_are_built_with_their_weights(name):
     with torch.device("meta"):
-        model = TextModel(name, 50280, Recipe(context=8192, width=768, layers=12))
-    assert sum(p.numel() for p in model.parameters()) == text_parameters(TEXT[name], 8192)
-    assert model.state_at(8192) == TEXT[name].state_at(8192)
+        model = TextModel(TextRecipe(context=8192, width=768, layers=12).shape(name), 50280)
+    assert sum(p.numel() for p in model.parameters()) == parameters(TEXT[name].shape(8192), 50280)
+    assert model.architecture == shape_architecture(TEXT[name].shape(8192))
 
 
 def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
@@ -366,7 +367,10 @@ def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
 
 
 def test_a_short_convolution_starts_as_the_identity_and_makes_attention_see_neighbours():
-    plain, convolved = make("gpt2", 40, TINY).eval(), make("gpt2-conv", 40, TINY).eval()
+    plain, convolved = (
+        make(TINY.shape("gpt2"), 40, TINY.seed).eval(),
+        make(TINY.shape("gpt2-conv"), 40, TINY.seed).eval(),
+    )
     convolved.load_state_dict(
         {name.replace("c_attn.", "c_attn.1."): value for name, value in plain.state_dict().items()}, strict=False
     )

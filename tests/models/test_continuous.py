@@ -7,13 +7,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.layers.selective_scan import selective_scan_loop
-from l2m_utils.models.configurations import GAUSSIAN, TEXT, size_of, text_parameters, trunk_config, trunk_parameters
+from l2m_utils.models.configurations import (
+    GAUSSIAN,
+    TEXT,
+    Shape,
+    configuration,
+    parameters,
+    shape_architecture,
+    size_of,
+)
 from l2m_utils.models.continuous import (
     SMALL_KINDS,
     WINDOW,
     DigitPositions,
     SmallMamba,
     SmallMamba2,
+    architecture,
     published_model,
     small_model,
 )
@@ -31,7 +40,44 @@ PUBLISHED = {  # parameters of the released weights of these names, whose vocabu
 
 @pytest.mark.parametrize("name, vocabulary", PUBLISHED)
 def test_parameter_counts_of_table_f2_are_those_of_the_released_weights(name, vocabulary):
-    assert text_parameters(TEXT[name], 1024, vocabulary) == PUBLISHED[name, vocabulary]
+    assert parameters(TEXT[name].shape(1024), vocabulary) == PUBLISHED[name, vocabulary]
+
+
+def weights_by_formula(shape: Shape) -> int:
+    """Weights of the layers and GPT-2's position embeddings, from the published descriptions; no token embeddings."""
+    w, inner = shape.width, 2 * shape.width
+    if shape.family == "gpt2":
+        return shape.context * w + shape.layers * (12 * w * w + 13 * w) + 2 * w
+    if shape.family == "mamba":
+        rank = -(-w // 16)
+        layer = w + w * 2 * inner + inner * (4 + 1) + inner * (rank + 32) + (rank + 1) * inner + inner * 17 + inner * w
+    else:
+        heads, mixed = inner // 64, inner + 256
+        layer = w + w * (inner + mixed + heads) + mixed * (4 + 1) + 3 * heads + inner + inner * w
+    return shape.layers * layer + w
+
+
+@pytest.mark.parametrize("name", GAUSSIAN)
+def test_counted_weights_are_those_of_the_formulas(name):
+    shape = GAUSSIAN[name].shape(GAUSSIAN[name].lengths[0])
+    assert parameters(shape, 77) == weights_by_formula(shape) + 77 * shape.width
+
+
+def numbers_by_formula(shape: Shape, tokens: int) -> int:
+    """The history state, from the published descriptions."""
+    inner = 2 * shape.width
+    if shape.family == "gpt2":
+        return 2 * shape.layers * shape.width * tokens
+    mixed = inner + 2 * shape.entries * (shape.family == "mamba2")
+    return shape.layers * (inner * shape.entries + mixed * 3)
+
+
+@pytest.mark.parametrize("name", GAUSSIAN)
+def test_counted_states_are_those_of_the_formulas(name):
+    shape = GAUSSIAN[name].shape(256)
+    found = shape_architecture(shape)
+    assert [found.at(n).elements for n in (3, 256)] == [numbers_by_formula(shape, n) for n in (3, 256)]
+    assert architecture(name).at(128).elements == numbers_by_formula(shape, 128)
 
 
 @pytest.mark.parametrize("name", GAUSSIAN)
@@ -41,7 +87,9 @@ def test_models_of_table_f1_have_the_counted_parameters(name):
         model = published_model(name, length)
     w = size.width
     ends = (64 * w + w) + (w * w + w) + (w * w + w) + (128 * w + 128)  # two linear layers in, two out
-    assert sum(p.numel() for p in model.parameters() if p.requires_grad) == trunk_parameters(size, length) + ends
+    assert (
+        sum(p.numel() for p in model.parameters() if p.requires_grad) == weights_by_formula(size.shape(length)) + ends
+    )
 
 
 def test_states_of_the_sizes_are_those_that_transformers_allocates():
@@ -51,7 +99,7 @@ def test_states_of_the_sizes_are_those_that_transformers_allocates():
     for name, family in (("mamba-50m", MambaModel), ("mamba2-130m", Mamba2Model), ("gpt2", GPT2Model)):
         size = GAUSSIAN[name]
         one = type(size)(size.kind, 1, size.width, size.lengths)
-        config = trunk_config(one, 8)
+        config, counted = configuration(one.shape(8)), shape_architecture(one.shape(8)).at(8).elements
         model = family(config).eval()
         with torch.no_grad():
             if size.kind == "gpt2":
@@ -59,7 +107,7 @@ def test_states_of_the_sizes_are_those_that_transformers_allocates():
                     inputs_embeds=torch.zeros(1, 8, size.width), past_key_values=DynamicCache(config=config)
                 ).past_key_values
                 held = sum(layer.keys.numel() + layer.values.numel() for layer in cache.layers)
-                assert held == one.state_at(8)
+                assert held == counted
             else:
                 cache = model(inputs_embeds=torch.zeros(1, 8, size.width), use_cache=True).cache_params
                 layer = cache.layers[0]
@@ -68,7 +116,7 @@ def test_states_of_the_sizes_are_those_that_transformers_allocates():
                     for states in (layer.recurrent_states, layer.conv_states)
                 )
                 held = recurrent + buffers * (config.conv_kernel - 1) // config.conv_kernel
-                assert held == one.state_numbers
+                assert held == counted
 
 
 @pytest.mark.parametrize("kind", SMALL_KINDS)
@@ -159,7 +207,13 @@ def test_bad_requests_say_what_to_do():
     with pytest.raises(ValueError, match="expected one of gpt2"):
         size_of("gpt3", GAUSSIAN)
     with pytest.raises(ValueError, match="at least 1"):
-        trunk_config(GAUSSIAN["gpt2"], 0)
+        GAUSSIAN["gpt2"].shape(0)
+    with pytest.raises(ValueError, match="vocabulary 0"):
+        configuration(GAUSSIAN["gpt2"].shape(8), 0)
+    with pytest.raises(ValueError, match="expected one of gpt2, gpt2-conv"):
+        Shape("lstm", 1, 64, 8)
+    with pytest.raises(ValueError, match="expected a multiple"):
+        Shape("gpt2", 1, 48, 8, head=32)
     with pytest.raises(ValueError, match="at least one entry|n ≥ 1"):
         SmallMamba2(8, 2, 0)(torch.zeros(1, 4, 8))
 
