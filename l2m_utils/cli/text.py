@@ -34,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="budgets, each trained from scratch, such as 450:gpt2,mamba2:0,1",
     )
     recipe = parser.add_argument_group(
-        "the recipe", "what is not given is as in the TextRecipe of the book", argument_default=argparse.SUPPRESS
+        "the recipe", "what is not given is as in the chapter on loss by position", argument_default=argparse.SUPPRESS
     )
     sizes = ("context", "width", "layers", "vocabulary", "batch", "document-bytes", "samples-per-document", "search")
     for name in sizes:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace) -> int:
     """Train, score and store; 1 for what a reader can mend."""
     from l2m_utils.experiments.text_recipe import TextRecipe
     from l2m_utils.experiments.text_runs import Job, run_plan
-        from l2m_utils.text.documents import CorpusError
+    from l2m_utils.text.documents import CorpusError
     from l2m_utils.training.errors import TrainingError
 
     given = vars(options)
