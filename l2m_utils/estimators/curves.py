@@ -45,20 +45,10 @@ class Curve:
         return text
 
 
-def curve(
-    contributions: Contributions,
-    *,
-    n_boot: int,
-    seed: int,
-    name: str = "",
-    ratio: int = 2,
-    fit_from: int = 0,
-    weighting: str = "full",
-) -> Curve:
-    """Estimates of ``contributions`` with 95 % intervals, and A·L^β fitted from L = ``fit_from`` on.
+def curve(contributions: Contributions, *, n_boot: int, seed: int | np.random.Generator, **options) -> Curve:
+    """Estimates of ``contributions`` with 95 % intervals over documents, and A·L^β through them; ``options`` as for :func:`fit_curve`.
 
-    The same ``seed`` draws the same documents for every estimator, so curves can be compared replicate by replicate.  Lengths at which the
-    estimate or one of its replicates is not positive are left out of the fit and listed; if fewer than three are left, the fit is made on the linear scale.
+    The same ``seed`` draws the same documents for every estimator, so curves can be compared replicate by replicate.
 
     Raises ``ValueError`` for fewer than two documents or fewer than three lengths.
 
@@ -68,7 +58,33 @@ def curve(
     >>> round(made.parameter("exponent")[0], 3), made.left_out
     (0.5, ())
     """
-    replicates = contributions.replicates(n_boot, np.random.default_rng(seed))
+    return fit_curve(contributions, contributions.replicates(n_boot, np.random.default_rng(seed)), **options)
+
+
+def fit_curve(
+    contributions: Contributions,
+    replicates: np.ndarray,
+    *,
+    name: str = "",
+    ratio: int = 2,
+    fit_from: int = 0,
+    weighting: str = "full",
+    every_length: bool = False,
+) -> Curve:
+    """Estimates of ``contributions`` with 95 % intervals from ``replicates`` (n_boot, k), and A·L^β fitted from L = ``fit_from`` on.
+
+    Lengths at which the estimate or one of its replicates is not positive are left out of the fit and listed; if fewer than three are left, the fit
+    is made on the linear scale.  ``every_length=True`` leaves none out and takes the linear scale as soon as one is not positive: then corpora
+    that are compared with each other are fitted over the same range.
+
+    Raises ``ValueError`` for fewer than three lengths.
+
+    >>> lengths, rng = np.array([4, 8, 16, 32]), np.random.default_rng(0)
+    >>> parts = Contributions("x", lengths, np.array([-0.1, 1, 2, 4]) * rng.normal(1, 0.1, (200, 1)), np.arange(200))
+    >>> drawn = parts.replicates(100, rng)
+    >>> fit_curve(parts, drawn).left_out, fit_curve(parts, drawn, every_length=True).fit.scale
+    ((4,), 'linear')
+    """
     estimates, lengths, documents = contributions.estimates, contributions.lengths, len(contributions.counts)
     low, high = bootstrap.interval(replicates, n_documents=documents)
     wanted = lengths >= fit_from
@@ -78,7 +94,7 @@ def curve(
         )
     positive = (estimates > 0) & (replicates > 0).all(axis=0)
     usable = wanted & positive
-    on_log_scale = usable.sum() >= 3
+    on_log_scale = usable.sum() >= (wanted.sum() if every_length else 3)
     chosen = usable if on_log_scale else wanted
     fit = power_law(
         lengths[chosen],
