@@ -26,7 +26,7 @@ def evaluations() -> list[dict]:
     published = published_evaluations(2048)
     return [
         _row(
-            "token evaluations a pair, published plots",
+            "token evaluations a pair, splits of the released script",
             plan(1024).evaluations,
             published,
             "tokens",

@@ -9,17 +9,17 @@ import argparse
 import os
 import sys
 
-from l2m_utils.state.condition import PUBLISHED
+from l2m_utils.state.condition import PUBLISHED_LAW
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, if only one, and the law that text is held to obey."""
     parser.add_argument("config", nargs="?", help="a folder with config.json, or a hub name: print this model alone")
     parser.add_argument(
-        "--beta", type=float, default=PUBLISHED.exponent, help="exponent of the law of text (default %(default)s)"
+        "--beta", type=float, default=PUBLISHED_LAW.exponent, help="exponent of the law of text (default %(default)s)"
     )
     parser.add_argument(
-        "--prefactor", type=float, default=PUBLISHED.prefactor, help="its prefactor in nats (default %(default)s)"
+        "--prefactor", type=float, default=PUBLISHED_LAW.prefactor, help="its prefactor in nats (default %(default)s)"
     )
     parser.add_argument("--bits", type=float, default=16, help="bits that one number can hold (default %(default)s)")
     parser.add_argument("--no-verify", action="store_true", help="do not run the tiny models (half a minute)")

@@ -12,10 +12,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from l2m_utils import paper
 from l2m_utils.estimators.evaluations import Plan, plan, published_evaluations
 from l2m_utils.scoring.stored import StoredScorer
-
-PUBLISHED_LENGTH = 2048  # tokens of a block in the published protocol
 
 
 @dataclass(frozen=True)
@@ -80,11 +79,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def protocol(pairs: int, measured: Speed, max_length: int = PUBLISHED_LENGTH) -> pd.DataFrame:
+def protocol(pairs: int, measured: Speed, max_length: int = paper.BLOCK_TOKENS) -> pd.DataFrame:
     """Tokens and hours of the whole published protocol for ``pairs`` sample pairs at the ``measured`` speed, by scheme.
 
-    Columns ``scheme``, ``tokens a pair``, ``tokens``, ``hours``: the published scheme, ours for the same lengths, and ours up to half of them,
-    where the published plots end.  The speed is taken as it was measured: longer sequences than those are slower on most hardware.
+    Columns ``scheme``, ``tokens a pair``, ``tokens``, ``hours``: the published scheme, ours for the same lengths (the fair comparison), and ours up to half of
+    them, where the splits of the released script end.  The speed is taken as it was measured: longer sequences than those are slower on most hardware.
 
     >>> protocol(1000, Speed(1000, 1.0, "", ""))["tokens a pair"].tolist()
     [40983, 12274, 6130]

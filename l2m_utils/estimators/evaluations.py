@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
+from l2m_utils import paper
 from l2m_utils.estimators.contributions import check_ratio, check_splits, derangements
 
 
@@ -35,7 +36,7 @@ def powers_of_two(max_length: int, smallest: int = 2) -> tuple[int, ...]:
     return tuple(splits)
 
 
-def published_evaluations(max_length: int = 2048, splits: Sequence[int] | None = None) -> int:
+def published_evaluations(max_length: int = paper.BLOCK_TOKENS, splits: Sequence[int] | None = None) -> int:
     """Token evaluations a sample pair of the authors' scheme: whole blocks with their prefix, at every split.
 
     One pass over X and Y, and for each split a pass over Y = everything after it and one over X′ and Y.
@@ -99,7 +100,7 @@ def plan(
 
     Raises ``ValueError`` for a ratio below 2, splits out of order or range, or a block too short for any of them.
 
-    >>> plan(1024).evaluations, plan(2048).evaluations      # the published plots end at L = 1024
+    >>> plan(1024).evaluations, plan(2048).evaluations      # figure 2b ends at L = 2048, the released script at 1024
     (6130, 12274)
     >>> plan(2048, ratios=(2,), derangements=0).evaluations
     4094

@@ -21,9 +21,8 @@ from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 from tqdm import tqdm
 
+from l2m_utils import paper
 from l2m_utils.information.entropy import grassberger, grassberger_digamma
-
-PUBLISHED_WEIGHT = 0.8  # the paper's 4/5 for the n-gram entropy, 1/5 for the model
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,7 @@ def starts(tokens: ArrayLike, splits: Sequence[int], order: int) -> np.ndarray:
 
 
 def ngram_correction(
-    tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = PUBLISHED_WEIGHT
+    tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = paper.NGRAM_WEIGHT
 ) -> FirstTokens:
     """The paper's n-gram correction, at each block's own first tokens; ``tokens`` (n, L) are the scored blocks."""
     return FirstTokens(table.order, -table.surprisal(starts(tokens, splits, table.order)), weight)
@@ -141,7 +140,7 @@ def published_correction(tokens: ArrayLike, splits: Sequence[int], order: int = 
         raise ValueError(f"tokens: got shape {tokens.shape}, expected (blocks, tokens)")
     inside = [split for split in splits if split + order <= tokens.shape[1]]
     table = NgramTable(list(starts(tokens, inside, order).reshape(-1, order)), order, int(tokens.max()) + 1)
-    return FirstTokens(order, np.full((len(tokens), len(splits)), -table.entropy), PUBLISHED_WEIGHT)
+    return FirstTokens(order, np.full((len(tokens), len(splits)), -table.entropy), paper.NGRAM_WEIGHT)
 
 
 def mixture_marginal(

@@ -20,6 +20,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
+from l2m_utils import paper
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.curves import Curve, curve, table
@@ -27,8 +28,7 @@ from l2m_utils.estimators.evaluations import Evaluations, Plan
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
 from l2m_utils.records import Recorder
 
-# Published fits A·L^β at ℓ = L/2 for PG19 with LLaMA 3.1 405B (arXiv 2503.04725, figure 2b and section F.I), by key.
-PUBLISHED = {"2-gram": (2.27, 0.76), "vclub": (3.26, 0.71)}
+PAPER_LAWS = {"2-gram": paper.DIRECT, "vclub": paper.VCLUB}  # what the paper fits to a curve, by key
 ORDERS = (1, 2)
 FIRST_TOKENS = (
     "uncorrected",
@@ -118,7 +118,7 @@ def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.Da
     for key, made in curves.items():
         value, interval = made.parameter("exponent")
         run.value(record_name(key), value, unit="", interval=interval, model=model, note=made.note)
-        if key in PUBLISHED:
+        if key in PAPER_LAWS:
             value, interval = made.parameter("prefactor")
             run.value(
                 record_name(key).replace("beta", "prefactor"),
@@ -134,7 +134,7 @@ def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.Da
 def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
     """Our exponents and prefactors with their intervals beside the published ones, one row a curve that has a published fit."""
     rows = []
-    for key, (prefactor, exponent) in PUBLISHED.items():
+    for key, printed in PAPER_LAWS.items():
         if key in curves:
             made = curves[key]
             row = {
@@ -142,7 +142,7 @@ def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
                 "fitted over L": f"{made.fit.lengths[0]:g} to {made.fit.lengths[-1]:g}",
                 "documents": made.documents,
             }
-            for name, theirs in (("exponent", exponent), ("prefactor", prefactor)):
+            for name, theirs in (("exponent", printed.exponent), ("prefactor", printed.prefactor)):
                 value, (low, high) = made.parameter(name)
                 row |= {name: value, f"{name} low": low, f"{name} high": high, f"{name}, published": theirs}
             rows.append(row)

@@ -7,10 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from l2m_utils import paper
 from l2m_utils.plots import colours
-
-# Published exponent and prefactor of the direct estimate, PG19 with LLaMA 3.1 405B (arXiv 2503.04725, figure 2b).
-PAPER_EXPONENT, PAPER_PREFACTOR = 0.76, 2.27
 
 
 def _tokens(axes, count: int, y: float, split: int, first, second) -> None:
@@ -37,7 +35,7 @@ def required_and_available(
     >>> required_and_available(np.array([1024.0]), (64,))["fixed-64"]
     array([64.])
     """
-    curves = {"text": PAPER_PREFACTOR * lengths**PAPER_EXPONENT, "growing": nats_per_entry * lengths}
+    curves = {"text": paper.DIRECT.nats(lengths), "growing": nats_per_entry * lengths}
     for state in states:
         curves[f"fixed-{state}"] = np.full_like(lengths, nats_per_entry * state)
     return curves
@@ -49,7 +47,7 @@ def crossing_length(state: int, nats_per_entry: float = 1.0) -> float:
     >>> round(crossing_length(256))
     502
     """
-    return float((nats_per_entry * state / PAPER_PREFACTOR) ** (1 / PAPER_EXPONENT))
+    return float((nats_per_entry * state / paper.DIRECT.prefactor) ** (1 / paper.DIRECT.exponent))
 
 
 def draw_concept():
@@ -84,7 +82,7 @@ def draw_concept():
 
     lengths = np.logspace(4, 20, 60, base=2)
     curves = required_and_available(lengths, (256, 16384))
-    right.plot(lengths, curves["text"], color="0.15", lw=2.4, label=r"asked by text, $2.27\,L^{0.76}$")
+    right.plot(lengths, curves["text"], color="0.15", lw=2.4, label=f"asked by text, {paper.DIRECT.formula}")
     right.plot(lengths, curves["growing"], color=blue, lw=1.8, ls="--", label="state grows with L (attention)")
     for state, colour in ((256, red), (16384, orange)):
         right.plot(

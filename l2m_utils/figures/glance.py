@@ -5,11 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from l2m_utils import paper
 from l2m_utils.plots import colours, loglog_axes
 from l2m_utils.sources.gaussian import HierarchicalGaussian
-
-# Published fits for PG19, direct estimate with LLaMA 3.1 405B and two-point (arXiv 2503.04725, figures 2b and 2c).
-PAPER_BIPARTITE, PAPER_TWO_POINT = (2.27, 0.76), (1.10, -0.91)
 
 
 def gaussian_mi(lengths: np.ndarray, family: str) -> np.ndarray:
@@ -48,9 +46,7 @@ def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
     left.plot(lengths, gaussian_mi(lengths, "sub-volume"), "^", ms=5, color=green, label="Gaussian, sub-volume (exact)")
     left.plot(lengths, gaussian_mi(lengths, "logarithmic"), "v", ms=5, color=red, label="Gaussian, logarithmic (exact)")
     span = 2.0 ** np.arange(2, 17)
-    left.plot(
-        span, PAPER_BIPARTITE[0] * span ** PAPER_BIPARTITE[1], "k--", lw=1, label="published, books, 405 B parameters"
-    )
+    left.plot(span, paper.DIRECT.nats(span), "k--", lw=1, label="published, books, 405 B parameters")
     loglog_axes(left, "length L (tokens)", "bipartite mutual information (nats)")
     left.legend(fontsize=7.5, loc="upper left")
     left.set_ylim(0.1, None)
@@ -61,7 +57,7 @@ def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
         two_point.distance[net > 0], net[net > 0], "o-", ms=4, lw=1, color=blue, label=f"{corpus}, plateau removed"
     )
     span = np.asarray(two_point.distance, dtype=float)
-    right.plot(span, PAPER_TWO_POINT[0] * span ** PAPER_TWO_POINT[1], "k--", lw=1, label="published, books")
+    right.plot(span, paper.TWO_POINT.nats(span), "k--", lw=1, label="published, books")
     loglog_axes(right, "distance d (tokens)", "two-point mutual information (nats)")
     right.legend(fontsize=7.5)
     return figure

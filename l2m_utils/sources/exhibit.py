@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from l2m_utils import paper
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 from l2m_utils.sources.base import Law, check_whole
 from l2m_utils.sources.dyck import DyckWords
@@ -25,8 +26,6 @@ from l2m_utils.sources.polynomial import RandomPolynomial
 from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.sources.stationary_gaussian import LongMemoryGaussian
 from l2m_utils.sources.trees import TreeSource
-
-BETA, ALPHA = 0.76, 0.91  # the exponents published for PG19, given to one Santa Fe source with slow flips
 
 
 @dataclass(frozen=True)
@@ -53,8 +52,10 @@ def _plain(name: str, source: Any, longest: int = 2**40, farthest: int = 2**40) 
     )
 
 
-def slow_santa_fe(beta: float = BETA, alpha: float = ALPHA, flip: float = 0.02) -> SantaFe:
-    """Santa Fe source with I^BP ~ L^β and I^TP ~ d^-α: flip rates φ_k ∝ p_k^θ, θ = (2 - β)/α > 1.
+def slow_santa_fe(
+    beta: float = paper.DIRECT.exponent, alpha: float = -paper.TWO_POINT.exponent, flip: float = 0.02
+) -> SantaFe:
+    """Santa Fe source with I^BP ~ L^β and I^TP ~ d^-α: flip rates φ_k ∝ p_k^θ, θ = (2 - β)/α > 1; by default the exponents published for PG19.
 
     >>> slow_santa_fe().law.two_point, slow_santa_fe().law.bipartite
     ('d^-0.91', 'L^0.76')

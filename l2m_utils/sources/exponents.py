@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from l2m_utils import paper
 from l2m_utils.sources.dyck import DyckWords
-from l2m_utils.sources.exhibit import ALPHA, BETA, slow_santa_fe
+from l2m_utils.sources.exhibit import slow_santa_fe
 from l2m_utils.sources.gaussian import EXPONENT, HierarchicalGaussian
 from l2m_utils.sources.markov import MarkovChain
 from l2m_utils.sources.mixture import BernoulliMixture
@@ -47,8 +48,8 @@ def exponent_table() -> pd.DataFrame:
     for zipf in (1.25, 1.5, 2.0):
         slope(f"Santa Fe, a = {zipf:g}", beta, half(SantaFe(zipf)), 2**24, 1 / zipf)
     slow = slow_santa_fe()
-    slope("Santa Fe, slow flips", beta, half(slow), 2**26, BETA)
-    slope("Santa Fe, slow flips", power, slow.two_point_mi, 2**28, -ALPHA)
+    slope("Santa Fe, slow flips", beta, half(slow), 2**26, paper.DIRECT.exponent)
+    slope("Santa Fe, slow flips", power, slow.two_point_mi, 2**28, paper.TWO_POINT.exponent)
     tree = TreeSource.binary(0.9)
     slope("tree, λ = 0.9", power, tree.two_point_mi, 2**20, -tree.two_point_exponent)
     chain = MarkovChain.binary(0.1)

@@ -7,7 +7,7 @@ import math
 import pandas as pd
 
 from l2m_utils.state.catalogue import MODELS, models
-from l2m_utils.state.condition import MEMORY_LENGTHS, PUBLISHED, TextLaw, growth_exponent, l2m_condition
+from l2m_utils.state.condition import MEMORY_LENGTHS, PUBLISHED_LAW, TextLaw, growth_exponent, l2m_condition
 from l2m_utils.state.kinds import Architecture
 from l2m_utils.state.published import published
 from l2m_utils.state.transformers_configs import READERS
@@ -46,7 +46,7 @@ def kinds_counted() -> int:
     return len(READERS) + len(published())
 
 
-def atlas(law: TextLaw = PUBLISHED, bits_per_entry: float = 16) -> pd.DataFrame:
+def atlas(law: TextLaw = PUBLISHED_LAW, bits_per_entry: float = 16) -> pd.DataFrame:
     """The atlas as a data frame, one row an architecture.
 
     Columns: ``architecture``, ``family``, ``model_type``, ``source``, ``state_4k`` … (elements), ``exponent`` (counted slope

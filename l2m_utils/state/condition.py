@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+from l2m_utils import paper
 from l2m_utils.state.kinds import Architecture, StateError
 from l2m_utils.state.transformers_configs import architecture_of
 
@@ -28,7 +29,7 @@ class TextLaw:
     ``interval`` bounds the exponent (``None`` when its source gives none); the prefactor of a bound is such that all
     laws agree at ``pivot`` tokens, because a fit's prefactor and exponent move together.
 
-    >>> PUBLISHED.nats(1024)     # 2.27 · 1024^0.76
+    >>> PUBLISHED_LAW.nats(1024)     # 2.27 · 1024^0.76
     440.4...
     """
 
@@ -55,7 +56,9 @@ class TextLaw:
         return tuple(TextLaw(e, self.nats(self.pivot) / self.pivot**e, self.source) for e in self.interval)
 
 
-PUBLISHED = TextLaw(0.76, 2.27, "PG19, LLaMA 3.1 405B, direct estimate, as published")
+PUBLISHED_LAW = TextLaw(
+    paper.DIRECT.exponent, paper.DIRECT.prefactor, "PG19, LLaMA 3.1 405B, direct estimate, as published"
+)
 
 
 @dataclass(frozen=True)
@@ -108,8 +111,8 @@ class Verdict:
 
 def l2m_condition(
     config: Any,
-    beta: float = PUBLISHED.exponent,
-    prefactor: float = PUBLISHED.prefactor,
+    beta: float = PUBLISHED_LAW.exponent,
+    prefactor: float = PUBLISHED_LAW.prefactor,
     *,
     law: TextLaw | None = None,
     bits_per_entry: float = 16,
@@ -166,7 +169,7 @@ def _reach(verdict: Verdict) -> float:
 def series_factor(law: TextLaw, ratio: float) -> float:
     """By how much dim z must grow when the length grows by ``ratio``, in a series that just meets the condition (theorem 5.6).
 
-    >>> round(series_factor(PUBLISHED, 10), 2)
+    >>> round(series_factor(PUBLISHED_LAW, 10), 2)
     5.75
     """
     if not ratio > 0:

@@ -81,8 +81,8 @@ def compare_designs(
     Columns ``design``, ``full``, ``reach`` (tokens), ``cost`` (mean elements), ``state_at_end`` (elements at the longest length),
     ``front``.
 
-    >>> from l2m_utils.state.condition import PUBLISHED
-    >>> table = compare_designs(PUBLISHED, 0.1, np.geomspace(1e3, 1e6, 9))
+    >>> from l2m_utils.state.condition import PUBLISHED_LAW
+    >>> table = compare_designs(PUBLISHED_LAW, 0.1, np.geomspace(1e3, 1e6, 9))
     >>> bool(table[table.front].reach.is_monotonic_increasing), bool(np.isinf(table[table.full > 0].reach).all())
     (True, True)
     """
@@ -108,8 +108,8 @@ def compare_designs(
 def least_state(law: TextLaw, bits_per_entry: float, length: int, vocabulary: int = 128_000) -> float:
     """The number of entries that the cap of theorem 5.2 asks for at ``length`` tokens: (A·L^β − log M) / (bits·log 2).
 
-    >>> from l2m_utils.state.condition import PUBLISHED
-    >>> round(least_state(PUBLISHED, 16, 10**6))
+    >>> from l2m_utils.state.condition import PUBLISHED_LAW
+    >>> round(least_state(PUBLISHED_LAW, 16, 10**6))
     7431
     """
     return max(law.nats(length) - math.log(vocabulary), 0.0) / (bits_per_entry * math.log(2))
@@ -120,8 +120,8 @@ def width_for_log_state(law: TextLaw, bits_per_entry: float, length: int) -> flo
 
     It grows like L^β / log L: a wider memory for every longer text, a series and not one model.
 
-    >>> from l2m_utils.state.condition import PUBLISHED
-    >>> round(width_for_log_state(PUBLISHED, 16, 10**6))
+    >>> from l2m_utils.state.condition import PUBLISHED_LAW
+    >>> round(width_for_log_state(PUBLISHED_LAW, 16, 10**6))
     391
     """
     return least_state(law, bits_per_entry, length) / (length // 2).bit_length()

@@ -23,8 +23,8 @@ def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 1
     """What the script draws: for each architecture its name, family, formula and dim z at the middle of each length.
 
     >>> from l2m_utils.state.catalogue import model
-    >>> from l2m_utils.state.condition import PUBLISHED
-    >>> data = payload([model("GPT-2 small")], PUBLISHED)
+    >>> from l2m_utils.state.condition import PUBLISHED_LAW
+    >>> data = payload([model("GPT-2 small")], PUBLISHED_LAW)
     >>> data["models"][0]["z"][0], data["lengths"][0]          # 12 × 1536 × 128
     (2359296, 256)
     """

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from l2m_utils import paper
 from l2m_utils.state.kinds import Architecture, Growth, Term
 
 TOKENS, STATE = Growth("tokens"), Growth("state")
@@ -102,7 +103,7 @@ def published() -> list[Published]:
     >>> {row.architecture.name: row.architecture.growth for row in published()}["Log-linear attention"]
     'log L'
     """
-    n, d, h, k = LAYERS, WIDTH, HEADS, HEAD
+    n, d, h, k, beta = LAYERS, WIDTH, HEADS, HEAD, paper.DIRECT.exponent
     return [
         _row("LSTM", "hochreiter1997", "hidden and cell vector a layer", Term("recurrent", n, 2 * d, STATE)),
         _row("GRU", "cho2014", "hidden vector a layer", Term("recurrent", n, d, STATE)),
@@ -148,5 +149,10 @@ def published() -> list[Published]:
             "128 memory tokens",
             Term("memory", 1, d, Growth("window", 128)),
         ),
-        _row("A state of L^0.76", "chen2025l2m", "⌈L^0.76⌉ vectors a layer (not built)", *power_state(n, d, 0.76)),
+        _row(
+            f"A state of L^{beta:g}",
+            "chen2025l2m",
+            f"⌈L^{beta:g}⌉ vectors a layer (not built)",
+            *power_state(n, d, beta),
+        ),
     ]

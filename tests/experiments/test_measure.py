@@ -18,7 +18,7 @@ from l2m_utils.estimators.evaluations import evaluate, plan, published_evaluatio
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
 from l2m_utils.experiments import measure
 from l2m_utils.experiments.bipartite_curves import (
-    PUBLISHED,
+    PAPER_LAWS,
     beside_published,
     bipartite_curves,
     check_fit,
@@ -134,7 +134,7 @@ def test_records_of_the_curves(chain_scores, tmp_path):
         len(made.lengths) for made in curves.values()
     )
     beside = beside_published(curves).set_index("estimator")
-    assert beside.loc["vCLUB", "exponent, published"] == PUBLISHED["vclub"][1] == 0.71
+    assert beside.loc["vCLUB", "exponent, published"] == PAPER_LAWS["vclub"].exponent == 0.71
     assert beside.loc["direct", "exponent"] == curves["2-gram"].parameter("exponent")[0]
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from l2m_utils.state.atlas import architectures
 from l2m_utils.state.catalogue import config_of, model
-from l2m_utils.state.condition import PUBLISHED, TextLaw, growth_exponent, l2m_condition, series_factor
+from l2m_utils.state.condition import PUBLISHED_LAW, TextLaw, growth_exponent, l2m_condition, series_factor
 from l2m_utils.state.design import Design, compare_designs, least_state, width_for_log_state
 from l2m_utils.state.kinds import Architecture, Growth, StateError, Term
 from l2m_utils.state.published import power_state
@@ -66,7 +66,7 @@ def test_over_provisioning_and_memory_by_hand():
     assert verdict.memory_gib[10_000_000] == pytest.approx(126 * 2048 * 10_000_000 * 2 / 2**30)
     assert set(verdict.memory_gib) == {8192, 131_072, 1_000_000, 10_000_000}
     assert verdict.capacity(1000) == pytest.approx(16 * math.log(2) * 126 * 2048 * 500 + math.log(128_000))
-    assert verdict.entries_needed(10**6) == pytest.approx(least_state(PUBLISHED, 16, 10**6))
+    assert verdict.entries_needed(10**6) == pytest.approx(least_state(PUBLISHED_LAW, 16, 10**6))
 
 
 def test_growth_exponents_are_counted():
@@ -77,7 +77,7 @@ def test_growth_exponents_are_counted():
 def test_million_token_extrapolation():
     # The published fits at 10^6 tokens: vCLUB just under and the direct estimate above the 60,000 nats that the paper names.
     vclub = TextLaw(0.71, 3.26, "vCLUB")
-    assert 55_000 < vclub.nats(10**6) < 60_000 < PUBLISHED.nats(10**6) < 90_000
+    assert 55_000 < vclub.nats(10**6) < 60_000 < PUBLISHED_LAW.nats(10**6) < 90_000
 
 
 def test_laws():
@@ -94,7 +94,7 @@ def test_laws():
         with pytest.raises(StateError):
             TextLaw(**bad, source="bad")
     with pytest.raises(StateError, match="no interval"):
-        PUBLISHED.bounds()
+        PUBLISHED_LAW.bounds()
     with pytest.raises(StateError, match="length ratio"):
         series_factor(law, 0)
     with pytest.raises(StateError, match="bits_per_entry"):
@@ -103,7 +103,7 @@ def test_laws():
 
 def test_designs():
     lengths = np.geomspace(1e3, 1e6, 7)
-    table = compare_designs(PUBLISHED, 0.1, lengths)
+    table = compare_designs(PUBLISHED_LAW, 0.1, lengths)
     front = table[table.front]
     for row in table.itertuples():  # brute force: on the front if nothing is as cheap and reaches as far
         better = (
@@ -123,5 +123,5 @@ def test_designs():
 
 
 def test_what_a_log_linear_memory_would_need():
-    ratio = width_for_log_state(PUBLISHED, 16, 10**8) / width_for_log_state(PUBLISHED, 16, 10**6)
+    ratio = width_for_log_state(PUBLISHED_LAW, 16, 10**8) / width_for_log_state(PUBLISHED_LAW, 16, 10**6)
     assert ratio == pytest.approx(100**0.76 * 19 / 26, rel=0.001)

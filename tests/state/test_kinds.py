@@ -306,21 +306,21 @@ def test_command_prints_the_atlas_and_one_model(tmp_path, capsys):
 
 
 def test_interactive_page_is_whole_and_local():
-    from l2m_utils.state.condition import PUBLISHED
+    from l2m_utils.state.condition import PUBLISHED_LAW
     from l2m_utils.state.interactive import LENGTHS, page, payload
 
     rows = architectures()
     colours = {family(one): "#123456" for one in rows}
-    text = page(rows, PUBLISHED, colours)
+    text = page(rows, PUBLISHED_LAW, colours)
     assert text.count("<script>") == text.count("</script>") == 1
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
     data = json.loads(text.split("l2mAtlas(")[-1].rsplit(");\n</script>", 1)[0])
     assert [m["name"] for m in data["models"]] == [one.name for one in rows]
     assert data["models"][0]["z"] == [HistoryState(rows[0], int(n) // 2).elements for n in LENGTHS]
     with pytest.raises(StateError, match="no colour"):
-        page(rows, PUBLISHED, {})
+        page(rows, PUBLISHED_LAW, {})
     with pytest.raises(StateError, match="at least one"):
-        payload([], PUBLISHED)
+        payload([], PUBLISHED_LAW)
 
 
 def test_interactive_page_in_a_browser(tmp_path):
@@ -329,12 +329,12 @@ def test_interactive_page_in_a_browser(tmp_path):
     if browser is None:
         pytest.skip("no Chromium on this machine")
     sync_api = pytest.importorskip("playwright.sync_api")
-    from l2m_utils.state.condition import PUBLISHED, l2m_condition
+    from l2m_utils.state.condition import PUBLISHED_LAW, l2m_condition
     from l2m_utils.state.interactive import page
 
     rows = architectures()
     (tmp_path / "atlas.html").write_text(
-        '<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED, {family(one): "#123456" for one in rows})
+        '<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED_LAW, {family(one): "#123456" for one in rows})
     )
     with sync_api.sync_playwright() as tool:
         chrome = tool.chromium.launch(
