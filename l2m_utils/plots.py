@@ -59,6 +59,24 @@ def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
     axes.set_ylabel(y_label)
 
 
+def curve_points(axes, x, values, low, high, *, positive: bool = False, **style):
+    """Points ``values`` (k,) at ``x`` with bars from ``low`` to ``high``; ``positive`` leaves out those whose bar reaches zero.
+
+    A bar that reaches zero has no end on a logarithmic axis.  ``style`` goes to matplotlib's ``errorbar``, whose artists are returned.
+
+    >>> import matplotlib.pyplot as plt
+    >>> drawn = curve_points(plt.figure().subplots(), [1, 2], [3, 4], [-1, 2], [5, 5], positive=True, fmt="o")
+    >>> drawn.lines[0].get_xydata().tolist(), drawn.lines[2][0].get_segments()[0].tolist()
+    ([[2.0, 4.0]], [[2.0, 2.0], [2.0, 5.0]])
+    """
+    import numpy as np
+
+    x, values, low, high = (np.asarray(each, dtype=float) for each in (x, values, low, high))
+    shown = low > 0 if positive else np.ones(values.shape, dtype=bool)
+    bars = [(values - low)[shown], (high - values)[shown]]
+    return axes.errorbar(x[shown], values[shown], bars, **style)
+
+
 class Picture:
     """A rendered figure that notebooks display as an image *with* its alt text."""
 

@@ -28,8 +28,8 @@ from l2m_utils.models.language import PREFIX, TextModel, make
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
 from l2m_utils.text.corpora import load
-from l2m_utils.text.cuts import blocks, split
-from l2m_utils.text.documents import Corpus, CorpusError, Document
+from l2m_utils.text.cuts import blocks, shortened, split
+from l2m_utils.text.documents import Corpus, CorpusError
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
 from l2m_utils.training.errors import memory_errors
 from l2m_utils.training.loop import process_of, train
@@ -39,19 +39,11 @@ SPLIT_SEED = 0  # training and held-out documents, tokenizer and scored samples 
 SEARCH_ROWS = 10**6  # a search sees other rows than the final run, so that no rate is chosen by rows seen twice
 
 
-def shorten(corpus: Corpus, document_bytes: int) -> Corpus:
-    """The first ``document_bytes`` bytes of every document, at whole characters: more documents beat longer ones here.
-
-    >>> [d.text for d in shorten(Corpus("x", [Document("a", "One two."), Document("b", "ä")], ""), 3)]
-    ['One', 'ä']
-    """
-    cut = [Document(d.id, d.text.encode()[:document_bytes].decode(errors="ignore")) for d in corpus]
-    return replace(corpus, documents=cut, note=f"{corpus.note}; the first {document_bytes / 1e3:g} kB of each document")
-
-
 def prepare(corpus: Corpus, recipe: TextRecipe) -> tuple[TokenCorpus, TokenCorpus]:
     """Training and held-out tokens, split by document; the tokenizer sees training documents only."""
-    learn, held = (shorten(part, recipe.document_bytes) for part in split(corpus, recipe.held_out, SPLIT_SEED))
+    learn, held = (
+        shortened(part, recipe.document_bytes, "bytes") for part in split(corpus, recipe.held_out, SPLIT_SEED)
+    )
     tokenizer = train_bpe((d.text[:20_000] for d in learn), recipe.vocabulary)
     return encode_corpus(tokenizer, learn), encode_corpus(tokenizer, held)
 

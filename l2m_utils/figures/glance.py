@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from l2m_utils import paper
-from l2m_utils.plots import colours, loglog_axes
+from l2m_utils.plots import colours, curve_points, loglog_axes
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 
 
@@ -29,19 +29,11 @@ def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
 
     blue, orange, green, red = colours(4)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.0))
-    halves = bipartite[(bipartite.ratio == 2) & (bipartite.low > 0)]
+    halves = bipartite[bipartite.ratio == 2]
     for name, marker, colour in (("direct", "o", blue), ("vCLUB", "s", orange)):
         curve = halves[halves.estimator == name]
-        left.errorbar(
-            curve.length,
-            curve.estimate,
-            [curve.estimate - curve.low, curve.high - curve.estimate],
-            fmt=marker + "-",
-            ms=4,
-            lw=1,
-            color=colour,
-            label=f"{corpus}, {name}",
-        )
+        style = {"fmt": marker + "-", "ms": 4, "lw": 1, "color": colour, "label": f"{corpus}, {name}"}
+        curve_points(left, curve.length, curve.estimate, curve.low, curve.high, positive=True, **style)
     lengths = 4 ** np.arange(1, 9)
     left.plot(lengths, gaussian_mi(lengths, "sub-volume"), "^", ms=5, color=green, label="Gaussian, sub-volume (exact)")
     left.plot(lengths, gaussian_mi(lengths, "logarithmic"), "v", ms=5, color=red, label="Gaussian, logarithmic (exact)")
