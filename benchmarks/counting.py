@@ -16,7 +16,7 @@ from collections import Counter
 
 import numpy as np
 
-from l2m_utils.information.counting import count_pairs
+from l2m_utils.information.counting import pair_shards
 
 VOCABULARY = 8192
 DOCUMENT = 100_000
@@ -58,7 +58,7 @@ def run(tokens: int = TOKENS) -> list[dict]:
     seconds = []
     for _ in range(7):
         start = time.process_time()
-        table = count_pairs(ids, offsets, 1, VOCABULARY)
+        (table,) = pair_shards(ids, offsets, 1, VOCABULARY)
         counts = table.counts
         seconds.append(time.process_time() - start)
     left, right = np.divmod(table.symbols, VOCABULARY)

@@ -101,6 +101,22 @@ def by_symbol(keys: np.ndarray, cells: np.ndarray, n_documents: int) -> Table:
     )
 
 
+def sum_by_key(keys: np.ndarray, cells: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct ``keys`` (whole numbers from 0 to ``size`` − 1), ascending, and the sum of the ``cells`` of each.
+
+    >>> [each.tolist() for each in sum_by_key(np.array([7, 2, 7]), np.array([1, 5, 3]), 9)]
+    [[2, 7], [5, 4]]
+    """
+    if size <= 4 * keys.size:  # a dense table is cheaper than sorting
+        dense = np.bincount(keys, weights=cells, minlength=size)
+        keys = np.flatnonzero(dense)
+        return keys, dense[keys].astype(np.int64)
+    order = np.argsort(keys)
+    keys, cells = keys[order], cells[order]
+    first = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    return keys[first], np.add.reduceat(cells, first)
+
+
 def check_documents(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """``ids`` (n,) and ``offsets`` (D + 1,) as arrays; ``ValueError`` unless ids are whole numbers ≥ 0 and offsets rise from 0 to n.
 
@@ -227,50 +243,16 @@ def _ranges(
         low, done = high, int(ends[high - 1])
 
 
-def count_pairs(
-    ids: ArrayLike,
-    offsets: ArrayLike,
-    distance: int,
-    vocabulary_size: int,
-    *,
-    reach: int | None = None,
-    by_document: bool = False,
-    shard: int = SHARD,
-) -> Table:
-    """Count the pairs (W_i, W_{i+d}) within documents: all shards of :func:`pair_shards` as one :class:`Table`.
-
-    The symbol of a pair is left · vocabulary_size + right.
-
-    >>> table = count_pairs([0, 1, 0, 1, 1, 0], [0, 4, 6], 1, 2)
-    >>> [divmod(int(symbol), 2) for symbol in table.symbols], table.counts.tolist()
-    ([(0, 1), (1, 0)], [2, 2])
-    """
-    tables = list(
-        pair_shards(ids, offsets, distance, vocabulary_size, reach=reach, by_document=by_document, shard=shard)
-    )
-    if len(tables) == 1:
-        return tables[0]
-    shifts = np.cumsum([0] + [table.cells.size for table in tables])
-    borders = [table.borders[:-1] + shift for table, shift in zip(tables, shifts, strict=False)]
-    return Table(
-        np.concatenate([table.symbols for table in tables]),
-        np.append(np.concatenate(borders), shifts[-1]),
-        np.concatenate([table.documents for table in tables]),
-        np.concatenate([table.cells for table in tables]),
-        tables[0].n_documents,
-    )
-
-
-def profile(tables: Table | Iterator[Table], weights: ArrayLike | None = None) -> list[Profile]:
+def profiles(tables: Table | Iterator[Table], weights: ArrayLike | None = None) -> list[Profile]:
     """Counts of counts of a table or of its shards, one :class:`Profile` for each row of document ``weights``.
 
     ``weights`` (b, D) are whole numbers; without them there is one profile, of the plain counts.  All that entropy estimators need
-    (``entropy.grassberger(*profile(table)[0])``); of a corpus of any size it is a few thousand numbers.
+    (``entropy.grassberger(*profiles(table)[0])``); of a corpus of any size it is a few thousand numbers.
 
-    >>> profile(count_tokens([3, 3, 4, 5], [0, 4]))[0]
+    >>> profiles(count_tokens([3, 3, 4, 5], [0, 4]))[0]
     Profile(counts=array([1, 2]), multiplicities=array([2, 1]))
     >>> table = count_tokens([3, 3, 4, 5], [0, 2, 4], by_document=True)
-    >>> [p.counts.tolist() for p in profile(table, 1 - np.eye(2, dtype=int))]  # without the first, without the second
+    >>> [p.counts.tolist() for p in profiles(table, 1 - np.eye(2, dtype=int))]  # without the first, without the second
     [[1], [2]]
     """
     shards = [tables] if isinstance(tables, Table) else tables
@@ -283,9 +265,9 @@ def profile(tables: Table | Iterator[Table], weights: ArrayLike | None = None) -
             large = counts >= _DENSE
             low[row] += np.bincount(counts[~large], minlength=_DENSE)
             high[row].append(counts[large])
-    profiles = []
+    found = []
     for row in range(n_rows):
         counts, multiplicities = np.unique(np.concatenate([np.zeros(0, np.int64), *high[row]]), return_counts=True)
         small = np.flatnonzero(low[row, 1:]) + 1
-        profiles.append(Profile(np.concatenate([small, counts]), np.concatenate([low[row, small], multiplicities])))
-    return profiles
+        found.append(Profile(np.concatenate([small, counts]), np.concatenate([low[row, small], multiplicities])))
+    return found

@@ -33,7 +33,7 @@ def _whole(values: ArrayLike, name: str) -> np.ndarray:
     return array
 
 
-def profile(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
+def counts_of_counts(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> tuple[np.ndarray, np.ndarray]:
     """Counts of counts: the distinct positive counts, ascending, and how many symbols have each.
 
     ``counts`` is an array of any shape of how often each symbol was seen (zeros are unseen symbols
@@ -41,7 +41,7 @@ def profile(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> tuple
     ``multiplicities[k]`` symbols.  Raises :class:`CountError` if nothing was counted, or for counts
     that are negative or not whole.
 
-    >>> profile([3, 1, 0, 1, 1])
+    >>> counts_of_counts([3, 1, 0, 1, 1])
     (array([1, 3]), array([3, 1]))
     """
     counts = _whole(counts, "counts")
@@ -77,12 +77,12 @@ def grassberger_digamma(n: ArrayLike) -> np.ndarray:
 def plug_in(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> float:
     """Entropy of the observed frequencies, Ĥ = log N − (1/N) Σ n log n: never above log N, biased down.
 
-    Arguments and errors as in :func:`profile`.
+    Arguments and errors as in :func:`counts_of_counts`.
 
     >>> print(f"{plug_in([2, 2]):.6f}")
     0.693147
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     total = (n * m).sum()
     return float(max(0.0, np.log(total) - (m * xlogy(n, n)).sum() / total))
 
@@ -93,20 +93,20 @@ def miller_madow(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> 
     >>> print(f"{miller_madow([2, 2]):.6f}")
     0.818147
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     return plug_in(n, m) + float((m.sum() - 1) / (2 * (n * m).sum()))
 
 
 def grassberger(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> float:
     """Grassberger's estimator, Ĥ_G = log N − (1/N) Σ n G(n): the one that the paper uses.
 
-    Arguments and errors as in :func:`profile`; :func:`grassberger_digamma` is G.
+    Arguments and errors as in :func:`counts_of_counts`; :func:`grassberger_digamma` is G.
     Source: Grassberger (2003); section B of the paper.
 
     >>> print(f"{grassberger([2, 2]):.6f}")  # log 4 − G(2)
     0.656657
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     total = (n * m).sum()
     return float(np.log(total) - (m * n * grassberger_digamma(n)).sum() / total)
 
@@ -120,7 +120,7 @@ def jackknife(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> flo
     >>> print(f"{jackknife([2, 2]):.6f}")
     0.863046
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     total = int((n * m).sum())
     if total < 2:
         raise CountError("the jackknife needs at least two observations, got 1")
@@ -138,7 +138,7 @@ def coverage(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> floa
     >>> coverage([4, 3, 1, 1, 1])
     0.7
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     return float(1 - m[n == 1].sum() / (n * m).sum())
 
 
@@ -151,7 +151,7 @@ def chao_shen(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> flo
     >>> print(f"{chao_shen([4, 3, 1, 1, 1]):.6f}")
     1.814526
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     total = int((n * m).sum())
     if total == 1:
         return 0.0
@@ -173,10 +173,10 @@ ESTIMATORS = {
 }
 
 
-def compare(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> pd.DataFrame:
+def compare_estimators(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> pd.DataFrame:
     """Every estimator on one sample: columns ``estimator``, ``entropy`` (nats), ``samples``, ``distinct``, ``coverage``.
 
-    >>> print(compare([4, 3, 1, 1, 1]).round(3).to_string(index=False))
+    >>> print(compare_estimators([4, 3, 1, 1, 1]).round(3).to_string(index=False))
        estimator  entropy  samples  distinct  coverage
          plug-in    1.418       10         5       0.7
     Miller–Madow    1.618       10         5       0.7
@@ -184,7 +184,7 @@ def compare(counts: ArrayLike, multiplicities: ArrayLike | None = None) -> pd.Da
        jackknife    1.778       10         5       0.7
      Grassberger    1.906       10         5       0.7
     """
-    n, m = profile(counts, multiplicities)
+    n, m = counts_of_counts(counts, multiplicities)
     return pd.DataFrame(
         {
             "estimator": list(ESTIMATORS),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2m_utils.estimators import two_point
-from l2m_utils.information import entropy
+from l2m_utils.information import entropy, leave_one_out, token_pairs
 from l2m_utils.stats import decay, jackknife
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=2, max_size=5)
@@ -55,7 +55,7 @@ def potts_tree_mi(depth, symbols, keep, distances, reach):
 @settings(max_examples=150, deadline=None)
 def test_equals_counting_with_tuples_and_really_leaving_out(documents, distance, more, shard):
     reach = distance + more
-    tokens, offsets = two_point.flatten(documents)
+    tokens, offsets = token_pairs.flatten(documents)
     expected = brute_force(documents, distance, reach)
     without = [brute_force(documents[:j] + documents[j + 1 :], distance, reach) for j in range(len(documents))]
     if expected is None or None in without:
@@ -70,12 +70,12 @@ def test_equals_counting_with_tuples_and_really_leaving_out(documents, distance,
 
 @given(DOCUMENTS)
 @settings(max_examples=60, deadline=None)
-def test_pair_counts_are_the_counter(documents):
+def test_pairs_are_those_of_the_counter(documents):
     expected = Counter((doc[i], doc[i + 1]) for doc in documents for i in range(len(doc) - 1))
     if not expected:
         return
-    left, right, counts = two_point.pair_counts(two_point.document_pairs(*two_point.flatten(documents), 1))
-    assert dict(zip(zip(left.tolist(), right.tolist()), counts.tolist())) == expected
+    pairs = token_pairs.document_pairs(*token_pairs.flatten(documents), 1)
+    assert Counter(zip(pairs.left.tolist(), pairs.right.tolist())) == expected
 
 
 @given(DOCUMENTS)
@@ -84,7 +84,9 @@ def test_every_estimator_on_the_same_table(documents):
     pairs = [(doc[i], doc[i + 1]) for doc in documents for i in range(len(doc) - 1)]
     if len(pairs) < 2:
         return
-    found = two_point.by_estimator(two_point.document_pairs(*two_point.flatten(documents), 1)).set_index("estimator")
+    found = token_pairs.by_estimator(token_pairs.document_pairs(*token_pairs.flatten(documents), 1)).set_index(
+        "estimator"
+    )
     assert set(found.index) == {"plug-in", "Miller–Madow", "Chao–Shen", "jackknife", "Grassberger"}
     counts = [list(Counter(each).values()) for each in (*zip(*pairs), pairs)]
     for name, estimator in entropy.ESTIMATORS.items():
@@ -98,16 +100,16 @@ def test_every_estimator_on_the_same_table(documents):
 def test_sorting_and_dense_tables_agree():
     rng = np.random.default_rng(3)
     documents = [rng.integers(0, 8, size=400) for _ in range(4)]
-    small = two_point.two_point_mi(*two_point.flatten(documents), [1, 5])
+    small = two_point.two_point_mi(*token_pairs.flatten(documents), [1, 5])
     spread = two_point.two_point_mi(
-        *two_point.flatten([doc * 4001 for doc in documents]), [1, 5]
+        *token_pairs.flatten([doc * 4001 for doc in documents]), [1, 5]
     )  # same text, huge ids
     assert np.allclose(small.mi, spread.mi, atol=1e-12) and np.allclose(small.without, spread.without, atol=1e-12)
 
 
 def test_shards_do_not_change_the_result_and_need_less_memory():
     rng = np.random.default_rng(12)
-    tokens, offsets = two_point.flatten(rng.integers(0, 500, size=(20, 15_000)))
+    tokens, offsets = token_pairs.flatten(rng.integers(0, 500, size=(20, 15_000)))
 
     def peak(shard):
         tracemalloc.start()
@@ -124,9 +126,9 @@ def test_shards_do_not_change_the_result_and_need_less_memory():
 
 def test_large_counts_are_computed_like_small_ones(monkeypatch):
     documents = np.random.default_rng(13).integers(0, 3, size=(4, 300))
-    expected = two_point.two_point_mi(*two_point.flatten(documents), [1])
-    monkeypatch.setattr(two_point, "_LOOKUP", 5)
-    found = two_point.two_point_mi(*two_point.flatten(documents), [1])
+    expected = two_point.two_point_mi(*token_pairs.flatten(documents), [1])
+    monkeypatch.setattr(leave_one_out, "_LOOKUP", 5)
+    found = two_point.two_point_mi(*token_pairs.flatten(documents), [1])
     assert found.mi == pytest.approx(expected.mi, abs=1e-12) and found.without == pytest.approx(
         expected.without, abs=1e-12
     )
@@ -134,7 +136,7 @@ def test_large_counts_are_computed_like_small_ones(monkeypatch):
 
 def test_published_form_takes_its_marginal_from_all_tokens():
     documents = [[0, 1, 1, 2, 0, 1], [2, 2, 1, 0]]
-    curve = two_point.two_point_mi(*two_point.flatten(documents), [2], marginals="tokens")
+    curve = two_point.two_point_mi(*token_pairs.flatten(documents), [2], marginals="tokens")
     pairs = Counter((doc[i], doc[i + 2]) for doc in documents for i in range(len(doc) - 2))
     tokens = Counter(token for doc in documents for token in doc)
     expected = 2 * entropy.grassberger(list(tokens.values())) - entropy.grassberger(list(pairs.values()))
@@ -145,7 +147,7 @@ def test_markov_chain():
     rng = np.random.default_rng(0)
     chain = np.cumsum(rng.random((60, 5000)) < 0.1, axis=1) % 2
     distances = np.array([1, 2, 4, 8])
-    curve = two_point.two_point_mi(*two_point.flatten(chain), distances)
+    curve = two_point.two_point_mi(*token_pairs.flatten(chain), distances)
     exact = np.log(2) - binary_entropy((1 - 0.8**distances) / 2)
     assert (abs(curve.mi - exact) < 4 * curve.standard_error).all()
     assert (curve.standard_error < 0.06 * exact).all()  # so that the line above can fail
@@ -156,9 +158,9 @@ def test_independent_tokens_show_only_bias_and_the_null_measures_it():
     symbols = 100
     p = 1 / np.arange(1, symbols + 1)
     tokens = rng.choice(symbols, size=(50, 300), p=p / p.sum())
-    pairs = two_point.document_pairs(*two_point.flatten(tokens), 3)
-    shown = two_point.mutual_information(pairs)
-    null = two_point.mutual_information(two_point.null_pairs(pairs, rng))
+    pairs = token_pairs.document_pairs(*token_pairs.flatten(tokens), 3)
+    shown = two_point.pair_mi(pairs)
+    null = two_point.pair_mi(token_pairs.null_pairs(pairs, rng))
     assert shown.mi[0] > 0.05  # the truth is 0: this is all bias
     assert abs(shown.mi - null.mi)[0] < 0.025
     p2 = np.outer(p, p) / p.sum() ** 2
@@ -175,10 +177,10 @@ def test_what_documents_share_is_found_within_and_not_across():
     share = np.bincount(language) / n_documents
     joint = sum(share[k] * np.outer(p[k], p[k]) for k in (0, 1))
     exact = (joint * np.log(joint / np.outer(joint.sum(1), joint.sum(0)))).sum()
-    pairs = two_point.document_pairs(*two_point.flatten(documents), 50)
+    pairs = token_pairs.document_pairs(*token_pairs.flatten(documents), 50)
     far, within, across = (
-        two_point.mutual_information(each).mi[0]
-        for each in (pairs, two_point.null_pairs(pairs, rng, "within"), two_point.null_pairs(pairs, rng))
+        two_point.pair_mi(each).mi[0]
+        for each in (pairs, token_pairs.null_pairs(pairs, rng, "within"), token_pairs.null_pairs(pairs, rng))
     )
     assert far == pytest.approx(exact, rel=0.1) and within == pytest.approx(exact, rel=0.1)
     assert abs(across) < exact / 20
@@ -188,9 +190,9 @@ def test_null_pairs_keep_marginals_and_documents():
     rng = np.random.default_rng(4)
     borders = np.cumsum([0, 5, 40, 80, 121])  # the last document has half of all pairs
     documents = [np.arange(a, b) for a, b in zip(borders[:-1], borders[1:])]  # each token occurs once
-    pairs = two_point.document_pairs(*two_point.flatten(documents), 2)
+    pairs = token_pairs.document_pairs(*token_pairs.flatten(documents), 2)
     for kind in ("across", "within"):
-        null = two_point.null_pairs(pairs, rng, kind)
+        null = token_pairs.null_pairs(pairs, rng, kind)
         assert sorted(null.right) == sorted(pairs.right) and (null.left == pairs.left).all()
         assert (null.right != pairs.right).any()
         if kind == "across":
@@ -204,7 +206,7 @@ def test_null_pairs_keep_marginals_and_documents():
 
 def test_mean_over_pairings_is_less_noisy():
     rng = np.random.default_rng(10)
-    pairs = two_point.document_pairs(*two_point.flatten(rng.integers(0, 60, size=(20, 200))), 1)
+    pairs = token_pairs.document_pairs(*token_pairs.flatten(rng.integers(0, 60, size=(20, 200))), 1)
     single = [two_point.null_mi(pairs, rng, repeats=1).mi[0] for _ in range(40)]
     means = [two_point.null_mi(pairs, rng, repeats=9).mi[0] for _ in range(15)]
     assert np.std(means) < 0.6 * np.std(single)
@@ -216,7 +218,7 @@ def test_tree_source_known_curve_and_exponent():
     depth, symbols, keep, reach = 10, 4, 0.9, 128
     distances = 2 ** np.arange(8)
     leaves = potts_tree(rng, 300, depth, symbols, keep)
-    curve = two_point.two_point_mi(*two_point.flatten(leaves), distances, reach=reach)
+    curve = two_point.two_point_mi(*token_pairs.flatten(leaves), distances, reach=reach)
     exact = potts_tree_mi(depth, symbols, keep, distances, reach)
     assert (abs(curve.mi - exact) < 4 * curve.standard_error).all()
     assert (curve.standard_error < 0.15 * exact).all()
@@ -236,7 +238,7 @@ def test_coverage_of_the_interval_of_alpha():
     inside = 0
     for _ in range(runs):
         leaves = potts_tree(rng, 60, depth, symbols, keep)
-        curve = two_point.two_point_mi(*two_point.flatten(leaves), distances, reach=reach)
+        curve = two_point.two_point_mi(*token_pairs.flatten(leaves), distances, reach=reach)
         low, high = decay.fit_decay(distances, curve.mi, curve.without, plateau=0.0).intervals["alpha"]
         inside += low < target < high
     assert 0.89 <= inside / runs <= 0.99, inside / runs  # 95 % nominal; 150 runs have a standard error of 1.8 %
@@ -245,9 +247,9 @@ def test_coverage_of_the_interval_of_alpha():
 def test_drawing_documents_with_replacement_would_bias_an_undersampled_table():
     rng = np.random.default_rng(7)
     documents = [rng.integers(0, 200, size=200) for _ in range(40)]  # independent tokens, N of 8,000 for 40,000 cells
-    curve = two_point.two_point_mi(*two_point.flatten(documents), [1])
+    curve = two_point.two_point_mi(*token_pairs.flatten(documents), [1])
     drawn = [
-        two_point.two_point_mi(*two_point.flatten([documents[j] for j in rng.integers(40, size=40)]), [1]).mi[0]
+        two_point.two_point_mi(*token_pairs.flatten([documents[j] for j in rng.integers(40, size=40)]), [1]).mi[0]
         for _ in range(8)
     ]
     # Doubled documents look like dependence: every bootstrap value is far above the estimate it should scatter around.
@@ -301,25 +303,25 @@ def test_published_rule_is_degenerate_without_a_bound():
 def test_above_plateau_stops_at_the_first_distance_in_the_noise():
     rng = np.random.default_rng(9)
     leaves = potts_tree(rng, 60, 9, 4, 0.6)  # decays fast: the far end is noise
-    tokens, offsets = two_point.flatten(leaves)
+    tokens, offsets = token_pairs.flatten(leaves)
     distances = 2 ** np.arange(8)
     curve = two_point.two_point_mi(tokens, offsets, distances, reach=128)
-    null = two_point.mutual_information(two_point.null_pairs(two_point.document_pairs(tokens, offsets, 128), rng))
+    null = two_point.pair_mi(token_pairs.null_pairs(token_pairs.document_pairs(tokens, offsets, 128), rng))
     good = two_point.above_plateau(curve, null)
     assert good[0] and not good[-1] and (np.diff(good.astype(int)) <= 0).all()
     assert good.sum() <= two_point.above_plateau(curve, null, sigmas=0.0).sum()
 
 
 def test_impossible_input():
-    tokens, offsets = two_point.flatten([[0, 1, 2], [1, 0, 1]])
+    tokens, offsets = token_pairs.flatten([[0, 1, 2], [1, 0, 1]])
     for call, message in [
-        (lambda: two_point.flatten([]), "no documents"),
-        (lambda: two_point.flatten([[0, 1], [0.5, 1.5]]), "document 1 is float64"),
-        (lambda: two_point.flatten([[[0, 1]]]), r"document 0 is int64 of shape \(1, 2\)"),
-        (lambda: two_point.flatten([["a", "b"]]), "document 0 is <U1"),
-        (lambda: two_point.two_point_mi(*two_point.flatten([[], []]), [1]), "all 2 documents are empty"),
+        (lambda: token_pairs.flatten([]), "no documents"),
+        (lambda: token_pairs.flatten([[0, 1], [0.5, 1.5]]), "document 1 is float64"),
+        (lambda: token_pairs.flatten([[[0, 1]]]), r"document 0 is int64 of shape \(1, 2\)"),
+        (lambda: token_pairs.flatten([["a", "b"]]), "document 0 is <U1"),
+        (lambda: two_point.two_point_mi(*token_pairs.flatten([[], []]), [1]), "all 2 documents are empty"),
         (
-            lambda: two_point.two_point_mi(*two_point.flatten([[], []]), [1], marginals="tokens"),
+            lambda: two_point.two_point_mi(*token_pairs.flatten([[], []]), [1], marginals="tokens"),
             "all 2 documents are empty",
         ),
         (lambda: two_point.two_point_mi(tokens, offsets, []), r"distances \[\]: expected"),
@@ -327,29 +329,31 @@ def test_impossible_input():
         (lambda: two_point.two_point_mi(tokens, offsets, [1, 1]), "without duplicates"),
         (lambda: two_point.two_point_mi(tokens, offsets, [0, 1]), "from 1 on"),
         (lambda: two_point.two_point_mi(tokens, offsets, [1.5]), "whole numbers"),
-        (lambda: two_point.document_pairs(tokens, offsets, 3), "longest has 3"),
+        (lambda: token_pairs.document_pairs(tokens, offsets, 3), "longest has 3"),
         (
-            lambda: two_point.long_documents(tokens, offsets, 4),
-            "0 of 2 documents have 4 tokens .the longest has 3.*largest_distance",
+            lambda: token_pairs.long_documents(tokens, offsets, 4),
+            "0 of 2 documents have 4 tokens .the longest has 3.*use smaller distances",
         ),
-        (lambda: two_point.document_pairs(tokens, offsets, 0), "1 ≤ distance"),
-        (lambda: two_point.document_pairs(tokens, offsets, 2, reach=1), "reach"),
-        (lambda: two_point.document_pairs(tokens, [0, 4], 1), "offsets"),
-        (lambda: two_point.document_pairs(tokens - 5, offsets, 1), "negative"),
-        (lambda: two_point.document_pairs(tokens * 0.5, offsets, 1), "whole"),
+        (lambda: token_pairs.document_pairs(tokens, offsets, 0), "1 ≤ distance"),
+        (lambda: token_pairs.document_pairs(tokens, offsets, 2, reach=1), "reach"),
+        (lambda: token_pairs.document_pairs(tokens, [0, 4], 1), "offsets"),
+        (lambda: token_pairs.document_pairs(tokens - 5, offsets, 1), "negative"),
+        (lambda: token_pairs.document_pairs(tokens * 0.5, offsets, 1), "whole"),
         (lambda: two_point.two_point_mi(tokens, [0, 6], [1]), "one document"),
         (lambda: two_point.two_point_mi(tokens, offsets, [1], marginals="both"), "marginals"),
         (
-            lambda: two_point.null_pairs(two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"),
+            lambda: token_pairs.null_pairs(
+                token_pairs.document_pairs(tokens, offsets, 1), np.random.default_rng(0), "x"
+            ),
             "kind",
         ),
         (
-            lambda: two_point.null_pairs(two_point.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)),
+            lambda: token_pairs.null_pairs(token_pairs.document_pairs(tokens, [0, 5, 6], 1), np.random.default_rng(0)),
             "half",
         ),
         (
             lambda: two_point.null_mi(
-                two_point.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0
+                token_pairs.document_pairs(tokens, offsets, 1), np.random.default_rng(0), repeats=0
             ),
             "repeats",
         ),

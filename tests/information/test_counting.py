@@ -18,6 +18,22 @@ def flat(texts):
     return ids, np.cumsum([0] + [len(text) for text in texts])
 
 
+def count_pairs(*arguments, **options):
+    """All shards of pairs as one table."""
+    tables = list(counting.pair_shards(*arguments, **options))
+    if len(tables) == 1:
+        return tables[0]
+    shifts = np.cumsum([0] + [table.cells.size for table in tables])
+    borders = [table.borders[:-1] + shift for table, shift in zip(tables, shifts, strict=False)]
+    return counting.Table(
+        np.concatenate([table.symbols for table in tables]),
+        np.append(np.concatenate(borders), shifts[-1]),
+        np.concatenate([table.documents for table in tables]),
+        np.concatenate([table.cells for table in tables]),
+        tables[0].n_documents,
+    )
+
+
 def pairs_of(text, distance):
     return Counter(zip(text, text[distance:], strict=False))
 
@@ -34,9 +50,9 @@ def test_pairs_equal_a_counter_of_tuples(texts, distance, shard, by_document):
     expected = sum((pairs_of(text, distance) for text in texts), Counter())
     if not expected:
         with pytest.raises(ValueError, match="use a smaller distance"):
-            counting.count_pairs(ids, offsets, distance, 5)
+            count_pairs(ids, offsets, distance, 5)
         return
-    table = counting.count_pairs(ids, offsets, distance, 5, by_document=by_document, shard=shard)
+    table = count_pairs(ids, offsets, distance, 5, by_document=by_document, shard=shard)
     assert as_dict(table) == expected
     assert (np.diff(table.symbols) > 0).all()
     if by_document:
@@ -52,7 +68,7 @@ def test_weights_repeat_documents(texts, data):
         st.lists(st.lists(st.integers(0, 3), min_size=len(texts), max_size=len(texts)), min_size=1, max_size=3)
     )
     table = counting.count_tokens(*flat(texts), by_document=True)
-    profiles = counting.profile(table, weights)
+    profiles = counting.profiles(table, weights)
     for row, found in zip(weights, profiles, strict=True):
         repeated = Counter(token for text, times in zip(texts, row, strict=True) for token in text * times)
         assert dict(zip(*map(np.ndarray.tolist, found), strict=True)) == Counter(repeated.values())
@@ -67,7 +83,7 @@ def test_profile_of_shards_is_that_of_the_whole_also_for_large_counts():
     )
     assert max(expected) > counting._DENSE
     for shard in (100, 10_000, counting.SHARD):
-        (found,) = counting.profile(counting.pair_shards(ids, offsets, 7, 50, shard=shard))
+        (found,) = counting.profiles(counting.pair_shards(ids, offsets, 7, 50, shard=shard))
         assert dict(zip(*map(np.ndarray.tolist, found), strict=True)) == expected
         assert (np.diff(found.counts) > 0).all()
 
@@ -85,19 +101,19 @@ def test_shards_are_disjoint_and_no_larger_than_asked():
 def test_reach_leaves_the_same_left_tokens_at_every_distance():
     texts = [[0, 1, 2, 3, 4, 0], [4, 4, 1], [3, 2, 1, 0]]
     for distance in (1, 2, 3):
-        table = counting.count_pairs(*flat(texts), distance, 5, reach=3)
+        table = count_pairs(*flat(texts), distance, 5, reach=3)
         expected = Counter((text[i], text[i + distance]) for text in texts for i in range(len(text) - 3))
         assert as_dict(table) == expected
     with pytest.raises(ValueError, match="distance 3 and reach 2"):
-        counting.count_pairs(*flat(texts), 3, 5, reach=2)
+        count_pairs(*flat(texts), 3, 5, reach=2)
     with pytest.raises(ValueError, match="more than 6 tokens .the longest has 6"):
-        counting.count_pairs(*flat(texts), 3, 5, reach=6)
+        count_pairs(*flat(texts), 3, 5, reach=6)
 
 
 def test_keys_beyond_32_bits():
     vocabulary = 200_000
     ids = np.array([199_999, 199_999, 0, 199_999, 199_999, 199_998], dtype=np.int32)
-    table = counting.count_pairs(ids, [0, 3, 6], 1, vocabulary, by_document=True)
+    table = count_pairs(ids, [0, 3, 6], 1, vocabulary, by_document=True)
     assert [divmod(int(symbol), vocabulary) for symbol in table.symbols] == [
         (199_999, 0),
         (199_999, 199_998),
@@ -111,7 +127,7 @@ def test_small_shards_need_little_memory():
 
     def peak(shard):
         tracemalloc.start()
-        (found,) = counting.profile(counting.pair_shards(ids, [0, ids.size], 1, 1_000, shard=shard))
+        (found,) = counting.profiles(counting.pair_shards(ids, [0, ids.size], 1, 1_000, shard=shard))
         most = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return most, found.multiplicities.tolist()
@@ -125,9 +141,7 @@ def test_ids_mapped_from_a_file(tmp_path):
     ids = np.random.default_rng(0).integers(7, size=1_000).astype("<i4")
     ids.tofile(tmp_path / "ids.bin")
     mapped = np.memmap(tmp_path / "ids.bin", "<i4", "r")
-    assert (
-        counting.count_pairs(mapped, [0, 1_000], 2, 7).counts == counting.count_pairs(ids, [0, 1_000], 2, 7).counts
-    ).all()
+    assert (count_pairs(mapped, [0, 1_000], 2, 7).counts == count_pairs(ids, [0, 1_000], 2, 7).counts).all()
 
 
 @pytest.mark.parametrize(
@@ -144,7 +158,7 @@ def test_ids_mapped_from_a_file(tmp_path):
 )
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):
-        counting.count_pairs(*arguments)
+        count_pairs(*arguments)
 
 
 @pytest.mark.parametrize("weights", [[1, 2, 3], [0.5, 0.5], [1, -1]])

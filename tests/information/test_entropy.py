@@ -95,7 +95,7 @@ def test_grassberger_bias_far_from_and_deep_in_undersampling():
 @settings(max_examples=150, deadline=None)
 def test_properties_shared_by_all_estimators(counts):
     rng = np.random.default_rng(sum(counts))
-    values, multiplicities = entropy.profile(counts)
+    values, multiplicities = entropy.counts_of_counts(counts)
     assert values.min() > 0 and (values * multiplicities).sum() == sum(counts)
     assert 0 <= entropy.coverage(counts) <= 1
     for estimator in entropy.ESTIMATORS.values():
@@ -140,7 +140,7 @@ def test_coverage_counts_singletons():
     ],
 )
 def test_impossible_counts_are_refused(counts, multiplicities, message):
-    for function in (*entropy.ESTIMATORS.values(), entropy.coverage, entropy.compare):
+    for function in (*entropy.ESTIMATORS.values(), entropy.coverage, entropy.compare_estimators):
         with pytest.raises(entropy.CountError, match=message):
             function(counts, multiplicities)
 
