@@ -122,11 +122,13 @@ def fit(
     )
 
 
-def score(model: TextModel, held: TokenCorpus, recipe: TextRecipe, progress: bool = True) -> pd.DataFrame:
+def score(
+    model: TextModel, held: TokenCorpus, recipe: TextRecipe, progress: bool = True, at_once: int = 4
+) -> pd.DataFrame:
     """Summed losses in nats by held-out document and position: columns document, position, nll_sum, near_sum, samples.
 
     ``near_sum`` is the loss of the same tokens when the model is shown only a recent part of the context: with w an eighth
-    of it, the prefix and the last w to 2w − 1 tokens.  Every model and seed is scored on the same samples.
+    of it, the prefix and the last w to 2w − 1 tokens.  Every model and seed is scored on the same samples, ``at_once`` at a time.
     """
     cut = blocks(
         held.documents,
@@ -140,7 +142,7 @@ def score(model: TextModel, held: TokenCorpus, recipe: TextRecipe, progress: boo
     model.eval()
     with torch.no_grad():
         for batch in tqdm(
-            rows.split(4), desc=f"scoring {model.shape.family}", leave=False, disable=not progress or len(rows) < 64
+            rows.split(at_once), desc=f"scoring {model.shape.family}", leave=False, disable=not progress or len(rows) < 64
         ):
             batch = batch.to(device)
             with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):

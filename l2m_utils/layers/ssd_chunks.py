@@ -42,7 +42,8 @@ def segment_sum(log_decay: Tensor) -> Tensor:
     size = log_decay.shape[-1]
     rows = log_decay[..., :, None].expand(*log_decay.shape, size)
     strict = torch.ones(size, size, dtype=torch.bool, device=log_decay.device).tril(-1)
-    sums = torch.where(strict, rows, 0).cumsum_(-2)
+    zero = rows.new_zeros(())  # a Python number would be copied to the device, which waits for it
+    sums = torch.where(strict, rows, zero).cumsum_(-2)
     return sums.masked_fill_(~(strict | torch.eye(size, dtype=torch.bool, device=log_decay.device)), -torch.inf)
 
 

@@ -135,12 +135,13 @@ class DigitPositions(nn.Module):
         digits = max(1, (positions - 1).bit_length() + 1 >> 1)
         self.tables = nn.Parameter(0.02 * torch.randn(digits, 4, width))
         place = torch.arange(positions)
-        self.register_buffer("digits", torch.stack([place // 4**k % 4 for k in range(digits)]), persistent=False)
+        # One row a position, with a one for each of its digits: a matrix product, and so is its gradient.
+        ones = torch.cat([torch.eye(4)[place // 4**k % 4] for k in range(digits)], dim=1)
+        self.register_buffer("digits", ones, persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """(b, L, w) → (b, L, w), for L up to the number of positions."""
-        index = self.digits[:, : x.shape[1]]
-        return x + sum(table[digit] for table, digit in zip(self.tables, index, strict=True))
+        return x + self.digits[: x.shape[1]] @ self.tables.flatten(0, 1)
 
 
 class Attention(nn.Module):
@@ -168,7 +169,7 @@ class SmallMamba2(nn.Module):
 
     def __init__(self, width: int, heads: int, entries: int):
         super().__init__()
-        inner = heads * SMALL_HEAD
+        inner, self.chunk = heads * SMALL_HEAD, 32
         self.heads, self.sizes = heads, (inner, inner, entries, entries, heads)
         self.project, self.out = nn.Linear(width, sum(self.sizes)), nn.Linear(inner, width)
         self.A_log = nn.Parameter(torch.arange(1, heads + 1, dtype=torch.float32).log())
@@ -178,7 +179,7 @@ class SmallMamba2(nn.Module):
         """(b, L, w) → (b, L, w)."""
         x, gate, B, C, delta = self.project(u).split(self.sizes, dim=-1)
         x, B, C = x.unflatten(-1, (self.heads, SMALL_HEAD)), B[:, :, None], C[:, :, None]
-        y, _ = ssd(x, softplus(delta + self.bias), -torch.exp(self.A_log), B, C, self.D, chunk=32)
+        y, _ = ssd(x, softplus(delta + self.bias), -torch.exp(self.A_log), B, C, self.D, chunk=self.chunk)
         return self.out(y.flatten(-2) * silu(gate))
 
 
@@ -234,11 +235,13 @@ def _mixers(kind: str, state: int) -> list[nn.Module]:
     return [recurrent] if kind == "mamba2" else [recurrent, Attention(w, heads)]
 
 
-def small_model(kind: str, positions: int, copies: int = 4, state: int = 16) -> ContinuousModel:
+def small_model(
+    kind: str, positions: int, copies: int = 4, state: int = 16, hidden: int = SMALL_HIDDEN
+) -> ContinuousModel:
     """A laptop model: ``"transformer"``, ``"window"`` (attention to 16 tokens), ``"mamba2"``, ``"mamba"`` or ``"hybrid"``.
 
-    ``state`` is the number of numbers in the recurrent state (the attention models ignore it).  A hybrid is one
-    Mamba-2 block below one block of full attention.
+    ``state`` is the number of numbers in the recurrent state (the attention models ignore it), ``hidden`` the inner width of
+    the MLPs between the mixers.  A hybrid is one Mamba-2 block below one block of full attention.
 
     >>> model = small_model("mamba2", positions=64, state=16)
     >>> model(torch.zeros(2, 64, 4))[0].shape, model.state_at(32)
@@ -247,8 +250,8 @@ def small_model(kind: str, positions: int, copies: int = 4, state: int = 16) -> 
     8192
     """
     mixers, w = _mixers(kind, state), SMALL_WIDTH
-    blocks = [DigitPositions(positions, w), _Residual(w, mlp(w, SMALL_HIDDEN, w))]
+    blocks = [DigitPositions(positions, w), _Residual(w, mlp(w, hidden, w))]
     for mixer in mixers:
-        blocks += [_Residual(w, mixer), _Residual(w, mlp(w, SMALL_HIDDEN, w))]
+        blocks += [_Residual(w, mixer), _Residual(w, mlp(w, hidden, w))]
     trunk = nn.Sequential(*blocks, nn.LayerNorm(w))
     return ContinuousModel(trunk, w, copies, SMALL_HIDDEN, positions, architecture(kind, state))
