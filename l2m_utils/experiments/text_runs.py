@@ -142,7 +142,10 @@ def score(
     model.eval()
     with torch.no_grad():
         for batch in tqdm(
-            rows.split(at_once), desc=f"scoring {model.shape.family}", leave=False, disable=not progress or len(rows) < 64
+            rows.split(at_once),
+            desc=f"scoring {model.shape.family}",
+            leave=False,
+            disable=not progress or len(rows) < 64,
         ):
             batch = batch.to(device)
             with memory_errors(f"on {device} when scoring samples of shape {tuple(batch.shape)}"):

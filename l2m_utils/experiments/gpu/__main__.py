@@ -8,6 +8,7 @@ use goes to the later ones.  Each leaves ``stage-<name>.zip`` (:mod:`archive`); 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import signal
 import subprocess
@@ -16,8 +17,8 @@ import time
 from pathlib import Path
 
 from l2m_utils.experiments.gpu.archive import read
-from l2m_utils.project import PROJECT, commit
 from l2m_utils.files import write_json
+from l2m_utils.project import PROJECT, commit
 
 # stage → seconds of the whole, what it is
 STAGES = {
@@ -46,7 +47,17 @@ def run_stage(name: str, out: Path, seconds: float, **options) -> None:
 
 def command(name: str, seconds: float, arguments: argparse.Namespace) -> list[str]:
     """The command line that runs one stage alone."""
-    words = [sys.executable, "-m", "l2m_utils.experiments.gpu", "--only", name, "--seconds", f"{seconds:.1f}", "--out", str(arguments.out)]
+    words = [
+        sys.executable,
+        "-m",
+        "l2m_utils.experiments.gpu",
+        "--only",
+        name,
+        "--seconds",
+        f"{seconds:.1f}",
+        "--out",
+        str(arguments.out),
+    ]
     words += ["--data", str(arguments.data), "--commit", arguments.commit]
     return words + (["--rehearse"] if arguments.rehearse else [])
 
@@ -55,16 +66,22 @@ def watched(words: list[str], cap: float, log) -> tuple[int | None, float]:
     """Run ``words`` with its output in ``log`` and kill it, and all that it started, after ``cap`` seconds: (exit status or ``None``, seconds)."""
     start = time.monotonic()
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
-    process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, cwd=PROJECT, env=environment, start_new_session=True)
+    process = subprocess.Popen(
+        words,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        cwd=PROJECT,
+        env=environment,
+        start_new_session=True,
+    )
     try:
         status = process.wait(timeout=max(cap, 1.0))
     except subprocess.TimeoutExpired:
         status = None
     finally:
-        try:
-            os.killpg(process.pid, signal.SIGKILL)  # the group lives on where the stage left children behind
-        except ProcessLookupError:
-            pass
+        with contextlib.suppress(ProcessLookupError):  # the group lives on where the stage left children behind
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     return status, time.monotonic() - start
 
@@ -82,7 +99,14 @@ def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
             log.flush()
             start_of_log = log.tell()
             status, seconds = watched(stage_command(name, max(1.0, cap - LAST_WORDS), arguments), cap, log)
-        row = {"stage": name, "status": status, "killed": status is None, "seconds": round(seconds, 1), "cap": round(cap, 1), "entries": {}}
+        row = {
+            "stage": name,
+            "status": status,
+            "killed": status is None,
+            "seconds": round(seconds, 1),
+            "cap": round(cap, 1),
+            "entries": {},
+        }
         try:
             found = read(arguments.out / f"stage-{name}.zip")
             row["entries"] = {key: len(value) if hasattr(value, "__len__") else 1 for key, value in found.items()}
@@ -91,7 +115,10 @@ def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
             row["failures"] = [f"{type(error).__name__}: {error}"]
         rows.append(row)
         write_json(arguments.out / "summary.json", rows)
-        print(f"  {'killed at its cap' if status is None else f'exit status {status}'} after {seconds:.0f} s; {row['entries']}", flush=True)
+        print(
+            f"  {'killed at its cap' if status is None else f'exit status {status}'} after {seconds:.0f} s; {row['entries']}",
+            flush=True,
+        )
         for failure in row["failures"]:
             print(f"  ! {failure[:300]}", flush=True)
         if status != 0:
@@ -113,11 +140,20 @@ def stages(text: str) -> list[str]:
 
 
 def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.experiments.gpu", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together")
     parser.add_argument("--out", type=Path, required=True, help="folder for the archives")
     parser.add_argument("--stages", type=stages, default=list(STAGES), help="which, in order, such as a,c")
-    parser.add_argument("--data", type=Path, default=PROJECT / ".gpu", help="folder with books.parquet, openings.parquet and the pieces of the model")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=PROJECT / ".gpu",
+        help="folder with books.parquet, openings.parquet and the pieces of the model",
+    )
     parser.add_argument("--commit", default="", help="commit of this tree, where it travels without .git")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU")
     parser.add_argument("--only", help=argparse.SUPPRESS)
@@ -130,7 +166,14 @@ def main(words: list[str] | None = None) -> int:
     arguments.out, arguments.data = arguments.out.resolve(), arguments.data.resolve()
     arguments.commit = arguments.commit or commit()
     if arguments.only:
-        run_stage(arguments.only, arguments.out, arguments.seconds, data=arguments.data, commit=arguments.commit, rehearse=arguments.rehearse)
+        run_stage(
+            arguments.only,
+            arguments.out,
+            arguments.seconds,
+            data=arguments.data,
+            commit=arguments.commit,
+            rehearse=arguments.rehearse,
+        )
         return 0
     rows = run_all(arguments)
     return 0 if all(row["status"] == 0 for row in rows) else 1

@@ -21,8 +21,8 @@ from typing import Any
 
 import pandas as pd
 
-from l2m_utils.project import hardware
 from l2m_utils.files import write_atomically
+from l2m_utils.project import hardware
 
 LARGEST = 16 * 2**20  # bytes of one archive that travel back
 
@@ -109,7 +109,17 @@ class Archive:
 
     def flush(self) -> Path:
         """Write the archive whole; ``ValueError`` if it would be larger than what travels back, and the last one then stays."""
-        self.json("meta", self.about | {"begun": self.begun, "seconds": time.time() - self.begun, "parts": self.parts, "hardware": hardware(), "versions": versions()})
+        self.json(
+            "meta",
+            self.about
+            | {
+                "begun": self.begun,
+                "seconds": time.time() - self.begun,
+                "parts": self.parts,
+                "hardware": hardware(),
+                "versions": versions(),
+            },
+        )
         self.json("failures", self.failures)
         buffer = io.BytesIO()
         with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
@@ -118,7 +128,9 @@ class Archive:
         content = buffer.getvalue()
         if len(content) > LARGEST:
             sizes = ", ".join(f"{name} {len(value):,}" for name, value in self.entries.items())
-            raise ValueError(f"{self.path.name} would have {len(content):,} bytes, at most {LARGEST:,} travel back: keep fewer rows ({sizes})")
+            raise ValueError(
+                f"{self.path.name} would have {len(content):,} bytes, at most {LARGEST:,} travel back: keep fewer rows ({sizes})"
+            )
         return write_atomically(self.path, content)
 
 
@@ -135,7 +147,9 @@ def read(path: Path) -> dict[str, Any]:
                 content = file.read(name)
                 found[stem] = pd.read_parquet(io.BytesIO(content)) if ending == "parquet" else json.loads(content)
     except (OSError, zipfile.BadZipFile, ValueError) as error:
-        raise ValueError(f"{path} is no archive of a stage ({error}); expected a zip file of JSON and Parquet") from error
+        raise ValueError(
+            f"{path} is no archive of a stage ({error}); expected a zip file of JSON and Parquet"
+        ) from error
     return found
 
 

@@ -34,11 +34,15 @@ def surnames(author: str) -> set[str]:
     """
     several = re.search(r"\band\b|&", author) is not None
     first = author.split(",")[0].split()
-    turned = "," in author and not (several and len(first) > 1)  # "Alger, Horatio", not "Alexander Hamilton, James Madison and …"
+    turned = "," in author and not (
+        several and len(first) > 1
+    )  # "Alger, Horatio", not "Alexander Hamilton, James Madison and …"
     parts = [author.split(",")[0]] if turned else re.split(r",|\band\b|&", author)
     found = set()
     for part in parts:
-        words = [word for word in re.sub(r"\(.*?\)", " ", part).split() if not re.fullmatch(r"(Jr|Sr)\.?|Sir|Lady", word)]
+        words = [
+            word for word in re.sub(r"\(.*?\)", " ", part).split() if not re.fullmatch(r"(Jr|Sr)\.?|Sir|Lady", word)
+        ]
         if words:
             found.add(words[-1].strip(".").lower())
     return found or {author.lower()}
@@ -81,7 +85,9 @@ def hold_out(books: pd.DataFrame, share: float = 0.15, seed: int = 0) -> tuple[n
     return np.array(learn), np.array(sorted(held))
 
 
-def _encode(data: str, limit: int | None, characters: int | None, numbers: list[int], tokenizer: str, cache: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+def _encode(
+    data: str, limit: int | None, characters: int | None, numbers: list[int], tokenizer: str, cache: str
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
     if current_process().name != "MainProcess":
         os.environ.setdefault("RAYON_NUM_THREADS", "2")  # the processes share the cores
     books = read_books(Path(data), limit, characters)
@@ -90,7 +96,9 @@ def _encode(data: str, limit: int | None, characters: int | None, numbers: list[
     return np.array(tokens.ids), tokens.offsets, tokens.starts, tokens.vocabulary_size
 
 
-def tokenised(data: Path, vocabulary: int, limit: int | None = None, characters: int | None = None, processes: int = 0) -> tuple[TokenCorpus, TokenCorpus, pd.DataFrame]:
+def tokenised(
+    data: Path, vocabulary: int, limit: int | None = None, characters: int | None = None, processes: int = 0
+) -> tuple[TokenCorpus, TokenCorpus, pd.DataFrame]:
     """Training and held-out tokens, and a table of the held-out books (document, author, title); the tokenizer sees training documents only.
 
     ``processes`` 0 takes as many as there are cores, up to 14; 1 starts none.
@@ -108,17 +116,26 @@ def tokenised(data: Path, vocabulary: int, limit: int | None = None, characters:
             order = sorted(learn, key=lambda i: -len(books.text[i]))
             jobs = [sorted(order[k::processes]) for k in range(processes)] + [list(held)]
             with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-                parts = [job.result() for job in [pool.submit(_encode, *rest, [int(i) for i in job], tokenizer.to_str(), cache) for job in jobs]]
+                parts = [
+                    job.result()
+                    for job in [
+                        pool.submit(_encode, *rest, [int(i) for i in job], tokenizer.to_str(), cache) for job in jobs
+                    ]
+                ]
             shares = parts[:-1]
     joined = _joined([part[:3] for part in shares])
     make = lambda name, arrays: TokenCorpus(name, *arrays, parts[0][3], "")
-    titles = pd.DataFrame({"document": range(len(held)), "author": books.author[held].to_numpy(), "title": books.title[held].to_numpy()})
+    titles = pd.DataFrame(
+        {"document": range(len(held)), "author": books.author[held].to_numpy(), "title": books.title[held].to_numpy()}
+    )
     return make("training", joined), make("held out", parts[-1][:3]), titles
 
 
 def _joined(parts: list[tuple[np.ndarray, np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Ids, offsets and sentence starts of token corpora one behind the other."""
     shifts = np.cumsum([0] + [len(ids) for ids, _, _ in parts])
-    offsets = [np.zeros(1, np.int64)] + [offsets[1:] + shift for (_, offsets, _), shift in zip(parts, shifts, strict=False)]
+    offsets = [np.zeros(1, np.int64)] + [
+        offsets[1:] + shift for (_, offsets, _), shift in zip(parts, shifts, strict=False)
+    ]
     starts = [starts + shift for (_, _, starts), shift in zip(parts, shifts, strict=False)]
     return np.concatenate([ids for ids, _, _ in parts]), np.concatenate(offsets), np.concatenate(starts)

@@ -65,7 +65,9 @@ def in_child(function: Callable, path: Path, seconds: float, refresh: Callable[[
     end = time.monotonic() + seconds
     while True:
         before = len(Rows(path).read())
-        child = get_context("spawn").Process(target=function, args=(path, time.time() + max(0.0, end - time.monotonic())), kwargs=options)
+        child = get_context("spawn").Process(
+            target=function, args=(path, time.time() + max(0.0, end - time.monotonic())), kwargs=options
+        )
         child.start()
         while child.is_alive() and time.monotonic() < end + 1:
             child.join(3.0 if end - time.monotonic() > 3 else 0.5)

@@ -18,7 +18,9 @@ def synchronize(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds_of(step: Callable[[], object], device: torch.device, repeats: int = 10, budget: float = 2.0, warm: int = 2) -> tuple[float, int]:
+def seconds_of(
+    step: Callable[[], object], device: torch.device, repeats: int = 10, budget: float = 2.0, warm: int = 2
+) -> tuple[float, int]:
     """Median seconds of ``step`` and how often it was measured: ``repeats`` times, or fewer (at least once) where that takes longer than ``budget`` seconds.
 
     >>> seconds_of(lambda: time.sleep(0.01), torch.device("cpu"), repeats=3)[1]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,11 +17,11 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from l2m_utils.models.continuous import SMALL_HIDDEN, small_model
+from l2m_utils.experiments.gaussian_runs import HELD_OUT, HELD_OUT_SEED, SEARCH_SEED, thinned
 from l2m_utils.experiments.gpu.archive import Archive
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.gpu.race import Cell, Result, race
-from l2m_utils.experiments.gaussian_runs import HELD_OUT, HELD_OUT_SEED, SEARCH_SEED, thinned
+from l2m_utils.models.continuous import SMALL_HIDDEN, small_model
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 
 COPIES = 4
@@ -57,7 +58,9 @@ def all_flat(rows: list[dict], least: int) -> bool:
     frame = pd.DataFrame(rows)
     last = frame.steps.max()
     current = set(frame[frame.steps == last].cell)
-    return bool(last >= least and all(flat(part.steps, part.kl) for cell, part in frame.groupby("cell") if cell in current))
+    return bool(
+        last >= least and all(flat(part.steps, part.kl) for cell, part in frame.groupby("cell") if cell in current)
+    )
 
 
 def weights(kind: str, hidden: int, state: int = SEARCHED, length: int = 64) -> int:
@@ -83,11 +86,17 @@ def cell(kind: str, state: int, seed: int, rate: float) -> Cell:
 
 def held_out(length: int, tokens: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Held-out values and true means (n, L, c) in float32: for ``HELD_OUT`` tokens those that the laptop's runs are measured on."""
-    source, rng, count = HierarchicalGaussian.from_length(length), np.random.default_rng(HELD_OUT_SEED), max(1, tokens // length)
+    source, rng, count = (
+        HierarchicalGaussian.from_length(length),
+        np.random.default_rng(HELD_OUT_SEED),
+        max(1, tokens // length),
+    )
     part, found = max(1, min(count, 4096 // length)), []
     for first in range(0, count, part):
         found.append(source.batch(min(part, count - first), COPIES, rng)[:2])
-    return tuple(torch.from_numpy(np.concatenate(arrays).astype(np.float32)).to(device) for arrays in zip(*found, strict=True))
+    return tuple(
+        torch.from_numpy(np.concatenate(arrays).astype(np.float32)).to(device) for arrays in zip(*found, strict=True)
+    )
 
 
 def best_rates(rows: list[dict]) -> dict[str, float]:
@@ -100,6 +109,11 @@ def best_rates(rows: list[dict]) -> dict[str, float]:
     return found
 
 
+def never(rows: list[dict], steps: int) -> bool:
+    """A search goes on to its last step."""
+    return False
+
+
 def run(out: Path, seconds: float, data: Path | None = None, commit: str = "unknown", rehearse: bool = False) -> None:
     """Run the stage for at most ``seconds`` and leave ``stage-d.zip`` in ``out``; ``data`` is not used."""
     if not rehearse and not torch.cuda.is_available():
@@ -108,7 +122,16 @@ def run(out: Path, seconds: float, data: Path | None = None, commit: str = "unkn
     lengths, tokens, held_tokens = ((16,), 64, 256) if rehearse else (LENGTHS, TOKENS, 2 * HELD_OUT)
     seeds, others, limit = (2, 1, 12) if rehearse else (SEEDS, MORE_SEEDS, 10**6)
     first = 4 if rehearse else 200
-    archive = Archive(out, "d", commit, rehearsal=rehearse, flat=FLAT, flat_nats=FLAT_NATS, tokens=tokens, hidden=hidden_of_equal_weights())
+    archive = Archive(
+        out,
+        "d",
+        commit,
+        rehearsal=rehearse,
+        flat=FLAT,
+        flat_nats=FLAT_NATS,
+        tokens=tokens,
+        hidden=hidden_of_equal_weights(),
+    )
     torch.backends.cuda.matmul.allow_tf32 = False
     if rehearse:
         torch.set_num_threads(1)
@@ -119,7 +142,11 @@ def run(out: Path, seconds: float, data: Path | None = None, commit: str = "unkn
         for length, source in sources.items()
     ])  # fmt: skip
     kept: dict[str, Result] = {}
-    plan = [("search", k) for k in range(len(lengths))] + [("first", k) for k in range(len(lengths))] + [("others", k) for k in range(len(lengths))]
+    plan = (
+        [("search", k) for k in range(len(lengths))]
+        + [("first", k) for k in range(len(lengths))]
+        + [("others", k) for k in range(len(lengths))]
+    )
     shares = {"search": SEARCH_SHARES, "first": FIRST_SHARES, "others": OTHER_SHARES}
     rates: dict[int, dict[str, float]] = {}
 
@@ -135,18 +162,41 @@ def run(out: Path, seconds: float, data: Path | None = None, commit: str = "unkn
             break
         best = rates.get(length) or next(iter(rates.values()), {"transformer": RATES[1], "mamba2": RATES[1]})
         if role == "search":
-            cells, most = [cell(kind, SEARCHED, SEARCH_SEED, rate) for kind in ("transformer", "mamba2") for rate in RATES], min(limit, SEARCH_STEPS)
+            cells, most = (
+                [cell(kind, SEARCHED, SEARCH_SEED, rate) for kind in ("transformer", "mamba2") for rate in RATES],
+                min(limit, SEARCH_STEPS),
+            )
         elif role == "first":
-            cells, most = [cell(kind, STATES[0], seed, best[kind]) for seed in range(seeds) for kind in ("transformer", "mamba2")], limit
+            cells, most = (
+                [
+                    cell(kind, STATES[0], seed, best[kind])
+                    for seed in range(seeds)
+                    for kind in ("transformer", "mamba2")
+                ],
+                limit,
+            )
         else:
             cells = [cell("mamba2", state, seed, best["mamba2"]) for seed in range(others) for state in STATES[1:]]
-            most = kept[f"first-{length}"].steps if f"first-{length}" in kept else limit  # equal steps, or as many as there is time for
-        cells = [c if c.kind == "mamba2" else Cell(c.kind, 0, c.seed, c.learning_rate, c.hidden, c.copies) for c in cells]
+            most = (
+                kept[f"first-{length}"].steps if f"first-{length}" in kept else limit
+            )  # equal steps, or as many as there is time for
+        cells = [
+            c if c.kind == "mamba2" else Cell(c.kind, 0, c.seed, c.learning_rate, c.hidden, c.copies) for c in cells
+        ]
+        stop = never if role == "search" else (lambda rows, steps: all_flat(rows, 15 * first))
         with archive.part(name):
             result = race(
-                cells, length, max(1, tokens // length), allowed, held[length], device, most_steps=most, first=first, source=sources[length],
-                stop=(lambda rows, steps: False) if role == "search" else (lambda rows, steps: all_flat(rows, 15 * first)), refresh=lambda result: refresh(name, result),
-            )  # fmt: skip
+                cells,
+                sources[length],
+                max(1, tokens // length),
+                allowed,
+                held[length],
+                device,
+                most_steps=most,
+                first=first,
+                stop=stop,
+                refresh=partial(refresh, name),
+            )
             refresh(name, result)
             if role == "search":
                 rates[length] = best_rates(result.rows)
@@ -163,7 +213,10 @@ def store(archive: Archive, kept: dict[str, Result]) -> None:
         for number, kl in result.positions.items():
             place, values = thinned(kl)
             last = [row for row in result.rows if row["cell"] == number][-1]
-            about = {"role": role, **{key: last[key] for key in ("kind", "state", "seed", "length", "learning_rate", "steps")}}
+            about = {
+                "role": role,
+                **{key: last[key] for key in ("kind", "state", "seed", "length", "learning_rate", "steps")},
+            }
             positions.append(pd.DataFrame({**about, "position": place, "kl": np.float32(values)}))
         costs += [{"role": role} | note for note in result.notes if "step_tokens" in note]
         races += [{"role": role} | note for note in result.notes if "step_tokens" not in note]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from l2m_utils.sources.gaussian import HierarchicalGaussian, _UNMIXING, _layer_maps
+from l2m_utils.sources.gaussian import _UNMIXING, HierarchicalGaussian, _layer_maps
 from l2m_utils.sources.gaussian_splits import MIXING
 
 
@@ -26,7 +26,9 @@ class DeviceGaussian:
         self.exact = HierarchicalGaussian.from_length(length, family)
         self.length, self.layers, self.copies, self.device = length, self.exact.layers, self.exact.copies, device
         put = lambda array: torch.from_numpy(np.array(array)).to(device)
-        self.maps = [None] + [tuple(put(array) for array in _layer_maps(layer, self.copies)) for layer in range(1, self.layers + 1)]
+        self.maps = [None] + [
+            tuple(put(array) for array in _layer_maps(layer, self.copies)) for layer in range(1, self.layers + 1)
+        ]
         self.mixing, self.unmixing = put(MIXING), put(_UNMIXING)
         self.std = put(self.exact.deviations()).float()
 
@@ -40,9 +42,14 @@ class DeviceGaussian:
 
     def batch(self, sequences: int, copies: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Stacked values and their exact means (sequences, L, copies) in float32; ``generator`` is one of the device."""
-        noise = torch.randn(sequences * copies, self.length, generator=generator, device=self.device, dtype=torch.float64)
+        noise = torch.randn(
+            sequences * copies, self.length, generator=generator, device=self.device, dtype=torch.float64
+        )
         values = self.values(noise)
-        stacked = (part.view(sequences, copies, self.length).transpose(1, 2).float().contiguous() for part in (values, self.means(values)))
+        stacked = (
+            part.view(sequences, copies, self.length).transpose(1, 2).float().contiguous()
+            for part in (values, self.means(values))
+        )
         return tuple(stacked)
 
     def _forward(self, noise: Tensor, layer: int) -> Tensor:

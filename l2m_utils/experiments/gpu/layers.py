@@ -48,21 +48,33 @@ def parity_part(path: Path, deadline: float, rehearse: bool) -> None:
     device, rows = _device(rehearse), Rows(path)
     side, numbers = (128, 2**16) if rehearse else (8192, 2**28)
     rows.add(item="device", hardware=hardware())
-    ceilings = [("copy", lambda: [{"quantity": "copy", "value": clock.copy_bandwidth(device, numbers), "unit": "byte/s"}])]
+    ceilings = [
+        ("copy", lambda: [{"quantity": "copy", "value": clock.copy_bandwidth(device, numbers), "unit": "byte/s"}])
+    ]
     for precision in ("fp32", "tf32", "bf16", "fp64"):
-        work = lambda precision=precision: [{"quantity": f"matmul {precision}", "value": clock.matmul_rate(device, precision, side), "unit": "flop/s"}]
+        work = lambda precision=precision: [
+            {"quantity": f"matmul {precision}", "value": clock.matmul_rate(device, precision, side), "unit": "flop/s"}
+        ]
         ceilings.append((f"matmul {precision}", work))
 
     def cell_rows(layer: str, backend: str, shape: tuple[int, ...], precision: str):
         found = parity.measure(layer, backend, shape, precision, device)
-        return [{"layer": layer, "backend": backend, "shape": "x".join(map(str, shape)), "precision": precision} | row for row in found]
+        return [
+            {"layer": layer, "backend": backend, "shape": "x".join(map(str, shape)), "precision": precision} | row
+            for row in found
+        ]
 
     cells = parity.cells(("triton", "torch") if _triton(device) else ("torch",), **(TINY if rehearse else {}))
     items = [("/".join(map(str, cell)), lambda cell=cell: cell_rows(*cell)) for cell in cells]
     sizes = {"width": 64, "layers": 1, "sequences": 1, "length": 8} if rehearse else {}
     for kind in ("mamba2", "mamba"):
         about = {"layer": f"{kind} backbone", "backend": "transformers", "shape": "", "precision": "float32"}
-        items.append((f"backbone/{kind}", lambda kind=kind, about=about: [about | row for row in parity.model_rows(kind, device, **sizes)]))
+        items.append(
+            (
+                f"backbone/{kind}",
+                lambda kind=kind, about=about: [about | row for row in parity.model_rows(kind, device, **sizes)],
+            )
+        )
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     each(ceilings + items, rows, deadline)
@@ -73,11 +85,16 @@ def steps_part(path: Path, deadline: float, rehearse: bool, triton_is_right: boo
     from l2m_utils.experiments.gpu import times
 
     device, rows = _device(rehearse), Rows(path)
-    chosen = times.steps(_triton(device) and triton_is_right, **({"lengths": (8, 12), "full": {"width": 64, "layers": 2}} if rehearse else {}))
+    chosen = times.steps(
+        _triton(device) and triton_is_right,
+        **({"lengths": (8, 12), "full": {"width": 64, "layers": 2}} if rehearse else {}),
+    )
     ended: dict[times.Step, str] = {}
 
     def work(step: times.Step) -> list[dict]:
-        about = {key: value for key, value in vars(step).items() if key != "heads"} | {"heads": "x".join(map(str, step.heads))}
+        about = {key: value for key, value in vars(step).items() if key != "heads"} | {
+            "heads": "x".join(map(str, step.heads))
+        }
         if reason := ended.get(step.series()):
             return [about | {"skipped": reason}]
         left = deadline - time.time()
@@ -103,7 +120,14 @@ def alone_part(path: Path, deadline: float, rehearse: bool, triton_is_right: boo
     full = {"width": 64, "layers": 1, "sequences": 1} if rehearse else times.FULL
     items = []
     for kind, more in (("mamba2", {"heads": (64, 128)}), ("mamba", {"backend": "triton" if triton else "torch"})):
-        step = times.Step("ours", kind, 8 if rehearse else 2048 if triton or kind == "mamba2" else 256, precision="tf32", **more, **full)
+        step = times.Step(
+            "ours",
+            kind,
+            8 if rehearse else 2048 if triton or kind == "mamba2" else 256,
+            precision="tf32",
+            **more,
+            **full,
+        )
         items.append((f"profile/{kind}", lambda step=step: times.profile(step, device)))
 
     def add(layer: str, shape: tuple[int, ...], **how) -> None:
@@ -114,7 +138,15 @@ def alone_part(path: Path, deadline: float, rehearse: bool, triton_is_right: boo
     for shape in dualities:
         add("ssd", shape, chunk=64)
     if triton:
-        for numbers, warps in ((256, 1), (256, 2), (512, 2), (128, 1), (512, 4), (1024, 2), (2048, 8)):  # a second or two each to compile
+        for numbers, warps in (
+            (256, 1),
+            (256, 2),
+            (512, 2),
+            (128, 1),
+            (512, 4),
+            (1024, 2),
+            (2048, 8),
+        ):  # a second or two each to compile
             add("scan", scans[1], backend="triton", numbers=numbers, warps=warps)
         for shape in (scans[0], scans[2]):
             add("scan", shape, backend="triton", numbers=256, warps=1)
@@ -148,7 +180,9 @@ def run(out: Path, seconds: float, data: Path | None = None, commit: str = "unkn
                     in_child(function, files[name], allowed, refresh, **options)
             if name == "parity":
                 judged = [row for row in Rows(files[name]).read() if "/triton/" in row["item"]]
-                right = any("passed" in row for row in judged) and all(row["passed"] for row in judged if "passed" in row and row["precision"] == "float32")
+                right = any("passed" in row for row in judged) and all(
+                    row["passed"] for row in judged if "passed" in row and row["precision"] == "float32"
+                )
                 right = right and not any("error" in row and "passed" not in row for row in judged)
             refresh()
 
@@ -158,15 +192,25 @@ def collect(archive: Archive, rows: dict[str, list[dict]]) -> None:
     faults = []
     for part, found in rows.items():
         ended = {row["item"] for row in found if row.get("begun") is False}
-        faults += [{"part": part, "item": row["item"], "error": row["error"]} for row in found if "error" in row and "passed" not in row]
+        faults += [
+            {"part": part, "item": row["item"], "error": row["error"]}
+            for row in found
+            if "error" in row and "passed" not in row
+        ]
         failed = {fault["item"] for fault in faults}
         begun = {row["item"] for row in found if row.get("begun")}
-        faults += [{"part": part, "item": item, "error": "did not end: killed, or still running"} for item in sorted(begun - ended - failed)]
-    plain = {part: [row for row in found if "begun" not in row and not ("error" in row and "passed" not in row)] for part, found in rows.items()}
+        faults += [
+            {"part": part, "item": item, "error": "did not end: killed, or still running"}
+            for item in sorted(begun - ended - failed)
+        ]
+    plain = {
+        part: [row for row in found if "begun" not in row and not ("error" in row and "passed" not in row)]
+        for part, found in rows.items()
+    }
     archive.table("machine", pd.DataFrame([row for row in plain["parity"] if "value" in row]))
     archive.table("parity", pd.DataFrame([row for row in plain["parity"] if "passed" in row]))
     archive.table("steps", pd.DataFrame(plain["steps"]))
     archive.table("layers", pd.DataFrame([row for row in plain["alone"] if "layer" in row]))
     archive.table("profile", pd.DataFrame([row for row in plain["alone"] if "kernel" in row]))
     archive.json("faults", faults)
-    archive.about |= {"device": row["hardware"] for row in rows["parity"] if "hardware" in row}
+    archive.about["device"] = next((row["hardware"] for row in rows["parity"] if "hardware" in row), "")

@@ -15,9 +15,25 @@ from l2m_utils.layers.scan_backends import forced_backend
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 from l2m_utils.layers.ssd import ssd, ssd_loop
 
-SCAN_SHAPES = ((2, 64, 32, 16), (3, 257, 40, 16), (2, 100, 7, 1), (2, 128, 20, 128), (4, 512, 256, 16), (2, 2048, 1536, 16))  # b, L, d, n
-SSD_SHAPES = ((2, 64, 4, 16, 1, 16), (3, 257, 6, 8, 2, 12), (4, 512, 4, 64, 1, 128), (2, 1024, 24, 64, 1, 128))  # b, L, h, p, g, n
-TOLERANCE = {"float32": 1e-4, "float64": 1e-10, "tf32": 1e-2}  # relative; float32 sums of some thousand terms end near 1e-6
+SCAN_SHAPES = (
+    (2, 64, 32, 16),
+    (3, 257, 40, 16),
+    (2, 100, 7, 1),
+    (2, 128, 20, 128),
+    (4, 512, 256, 16),
+    (2, 2048, 1536, 16),
+)  # b, L, d, n
+SSD_SHAPES = (
+    (2, 64, 4, 16, 1, 16),
+    (3, 257, 6, 8, 2, 12),
+    (4, 512, 4, 64, 1, 128),
+    (2, 1024, 24, 64, 1, 128),
+)  # b, L, h, p, g, n
+TOLERANCE = {
+    "float32": 1e-4,
+    "float64": 1e-10,
+    "tf32": 1e-2,
+}  # relative; float32 sums of some thousand terms end near 1e-6
 SCAN_NAMES = ("x", "delta", "A", "B", "C", "D", "state")
 
 
@@ -29,7 +45,15 @@ def scan_inputs(shape: tuple[int, ...], g: torch.Generator, device: torch.device
     """x, delta, A, B, C, D, state of a selective scan in float64, for (b, L, d, n); a generator of the CPU gives the same numbers on every device."""
     b, length, d, n = shape
     draw = lambda *size: _random(size, g, device)
-    return [draw(b, length, d), nn.functional.softplus(draw(b, length, d) - 1), -torch.exp(draw(d, n)), draw(b, length, n), draw(b, length, n), draw(d), draw(b, d, n)]
+    return [
+        draw(b, length, d),
+        nn.functional.softplus(draw(b, length, d) - 1),
+        -torch.exp(draw(d, n)),
+        draw(b, length, n),
+        draw(b, length, n),
+        draw(d),
+        draw(b, d, n),
+    ]
 
 
 def ssd_inputs(shape: tuple[int, ...], g: torch.Generator, device: torch.device) -> list[Tensor]:
@@ -37,7 +61,15 @@ def ssd_inputs(shape: tuple[int, ...], g: torch.Generator, device: torch.device)
     b, length, h, p, groups, n = shape
     draw = lambda *size: _random(size, g, device)
     B, C = draw(b, length, groups, n), draw(b, length, groups, n)
-    return [draw(b, length, h, p), nn.functional.softplus(draw(b, length, h) - 1), -torch.exp(draw(h)), B, C, draw(h), draw(b, h, p, n)]
+    return [
+        draw(b, length, h, p),
+        nn.functional.softplus(draw(b, length, h) - 1),
+        -torch.exp(draw(h)),
+        B,
+        C,
+        draw(h),
+        draw(b, h, p, n),
+    ]
 
 
 def results(function, inputs: list[Tensor], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
@@ -47,7 +79,9 @@ def results(function, inputs: list[Tensor], dtype: torch.dtype, seed: int) -> di
     g = torch.Generator().manual_seed(seed)
     weights = [_random(tuple(value.shape), g, y.device).to(dtype) for value in (y, last)]
     gradients = torch.autograd.grad((y * weights[0]).sum() + (last * weights[1]).sum(), values)
-    return {"y": y.detach(), "last state": last.detach()} | {f"gradient of {name}": value for name, value in zip(SCAN_NAMES, gradients, strict=True)}
+    return {"y": y.detach(), "last state": last.detach()} | {
+        f"gradient of {name}": value for name, value in zip(SCAN_NAMES, gradients, strict=True)
+    }
 
 
 def poison(device: torch.device, numbers: int = 2**26) -> None:
@@ -65,11 +99,20 @@ def compared(got: dict[str, Tensor], wanted: dict[str, Tensor], precision: str) 
     rows = []
     for name, value in wanted.items():
         error = float((got[name].double() - value.double()).norm() / value.double().norm().clamp_min(1e-300))
-        rows.append({"quantity": name, "error": error, "passed": error < TOLERANCE[precision], "tolerance": TOLERANCE[precision]})
+        rows.append(
+            {
+                "quantity": name,
+                "error": error,
+                "passed": error < TOLERANCE[precision],
+                "tolerance": TOLERANCE[precision],
+            }
+        )
     return rows
 
 
-def cells(backends: tuple[str, ...], scan_shapes=SCAN_SHAPES, ssd_shapes=SSD_SHAPES) -> Iterator[tuple[str, str, tuple[int, ...], str]]:
+def cells(
+    backends: tuple[str, ...], scan_shapes=SCAN_SHAPES, ssd_shapes=SSD_SHAPES
+) -> Iterator[tuple[str, str, tuple[int, ...], str]]:
     """(layer, backend, shape, precision), the most telling first; ``backends`` of the scan in their order."""
     for shape in ssd_shapes:
         yield "ssd", "torch", shape, "float32"
@@ -83,7 +126,9 @@ def cells(backends: tuple[str, ...], scan_shapes=SCAN_SHAPES, ssd_shapes=SSD_SHA
         yield "ssd", "torch", shape, "tf32"
 
 
-def measure(layer: str, backend: str, shape: tuple[int, ...], precision: str, device: torch.device, seed: int = 0) -> list[dict]:
+def measure(
+    layer: str, backend: str, shape: tuple[int, ...], precision: str, device: torch.device, seed: int = 0
+) -> list[dict]:
     """The rows of one cell; raises what the layer raises."""
     inputs = (scan_inputs if layer == "scan" else ssd_inputs)(shape, torch.Generator().manual_seed(seed), device)
     dtype = torch.float64 if precision == "float64" else torch.float32
@@ -109,7 +154,9 @@ def measure(layer: str, backend: str, shape: tuple[int, ...], precision: str, de
     return rows
 
 
-def model_rows(kind: str, device: torch.device, width: int = 128, layers: int = 4, sequences: int = 4, length: int = 256) -> list[dict]:
+def model_rows(
+    kind: str, device: torch.device, width: int = 128, layers: int = 4, sequences: int = 4, length: int = 256
+) -> list[dict]:
     """Our backbone against the one of transformers with the same weights in float32: hidden states, and gradients by parameter."""
     from transformers import Mamba2Model, MambaModel
 
@@ -127,5 +174,8 @@ def model_rows(kind: str, device: torch.device, width: int = 128, layers: int = 
         output = model(ids)
         hidden = output if model is ours else output.last_hidden_state
         (hidden * weights).sum().backward()  # a normed square would have next to no gradient
-        found.append({"hidden states": hidden.detach()} | {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None})
+        found.append(
+            {"hidden states": hidden.detach()}
+            | {f"gradient of {name}": p.grad for name, p in model.named_parameters() if p.grad is not None}
+        )
     return compared(*found, "float32")

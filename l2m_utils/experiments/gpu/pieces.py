@@ -1,7 +1,7 @@
 """A file that is larger than one load travels in pieces; at the other end they are joined and checked.
 
-    python -m l2m_utils.experiments.gpu.pieces cut BIG.whl FOLDER     # FOLDER/BIG.whl.part-00, …, BIG.whl.pieces.json
-    python -m l2m_utils.experiments.gpu.pieces join FOLDER            # FOLDER/BIG.whl
+python -m l2m_utils.experiments.gpu.pieces cut BIG.whl FOLDER     # FOLDER/BIG.whl.part-00, …, BIG.whl.pieces.json
+python -m l2m_utils.experiments.gpu.pieces join FOLDER            # FOLDER/BIG.whl
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ def cut(path: str | Path, folder: str | Path, size: int = PIECE) -> list[Path]:
     """
     path, folder, found, whole = Path(path), Path(folder), [], hashlib.sha256()
     if size < 1 or path.stat().st_size == 0:
-        raise ValueError(f"{path}, {path.stat().st_size} bytes, in pieces of {size}: expected a file with content and a positive size")
+        raise ValueError(
+            f"{path}, {path.stat().st_size} bytes, in pieces of {size}: expected a file with content and a positive size"
+        )
     with open(path, "rb") as stream:
         while content := stream.read(size):
             whole.update(content)
             found.append(write_atomically(folder / f"{path.name}.part-{len(found):02d}", content))
     pieces = {piece.name: hashlib.sha256(piece.read_bytes()).hexdigest() for piece in found}
-    write_json(folder / f"{path.name}.pieces.json", {"name": path.name, "bytes": path.stat().st_size, "sha256": whole.hexdigest(), "pieces": pieces})
+    write_json(
+        folder / f"{path.name}.pieces.json",
+        {"name": path.name, "bytes": path.stat().st_size, "sha256": whole.hexdigest(), "pieces": pieces},
+    )
     return found
 
 
@@ -53,7 +58,9 @@ def join(folder: str | Path, name: str | None = None, home: str | Path | None = 
     folder = Path(folder)
     lists = sorted(folder.rglob(f"{name or '*'}.pieces.json"))
     if len({path.name for path in lists}) != 1:
-        raise ValueError(f"{folder} has {len(lists)} lists of pieces ({name or '*'}.pieces.json); expected one: name the file, or cut it into that folder")
+        raise ValueError(
+            f"{folder} has {len(lists)} lists of pieces ({name or '*'}.pieces.json); expected one: name the file, or cut it into that folder"
+        )
     wanted = json.loads(lists[0].read_text())
     path = Path(home or lists[0].parent) / Path(wanted["name"]).name
     if path.exists() and path.stat().st_size == wanted["bytes"] and _sha256(path) == wanted["sha256"]:
@@ -62,9 +69,13 @@ def join(folder: str | Path, name: str | None = None, home: str | Path | None = 
     for piece, digest in wanted["pieces"].items():
         places = sorted(folder.rglob(Path(piece).name))
         if not places:
-            raise ValueError(f"{folder} lacks {piece} of {path.name}; expected {len(wanted['pieces'])} pieces: send it and join again")
+            raise ValueError(
+                f"{folder} lacks {piece} of {path.name}; expected {len(wanted['pieces'])} pieces: send it and join again"
+            )
         if not any(_sha256(place) == digest for place in places):
-            raise ValueError(f"{places[0]} is not the piece that was cut (SHA-256 {_sha256(places[0])}, expected {digest}): send it again")
+            raise ValueError(
+                f"{places[0]} is not the piece that was cut (SHA-256 {_sha256(places[0])}, expected {digest}): send it again"
+            )
         parts.append(next(place for place in places if _sha256(place) == digest))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.joining-{os.getpid()}")
@@ -73,7 +84,9 @@ def join(folder: str | Path, name: str | None = None, home: str | Path | None = 
             for part in parts:
                 stream.write(part.read_bytes())
         if _sha256(temporary) != wanted["sha256"]:
-            raise ValueError(f"the pieces of {path.name} do not give the file that was cut (SHA-256 {_sha256(temporary)}, expected {wanted['sha256']}): cut it again")
+            raise ValueError(
+                f"the pieces of {path.name} do not give the file that was cut (SHA-256 {_sha256(temporary)}, expected {wanted['sha256']}): cut it again"
+            )
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
@@ -86,7 +99,9 @@ def _sha256(path: Path) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.experiments.gpu.pieces", description="Cut a file for the journey, or join it.")
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.gpu.pieces", description="Cut a file for the journey, or join it."
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     one = commands.add_parser("cut")
     one.add_argument("file", type=Path)
@@ -97,7 +112,11 @@ def main(words: list[str] | None = None) -> None:
     two.add_argument("--name")
     arguments = parser.parse_args(words)
     try:
-        made = cut(arguments.file, arguments.folder, arguments.size) if arguments.command == "cut" else [join(arguments.folder, arguments.name)]
+        made = (
+            cut(arguments.file, arguments.folder, arguments.size)
+            if arguments.command == "cut"
+            else [join(arguments.folder, arguments.name)]
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print("\n".join(map(str, made)))

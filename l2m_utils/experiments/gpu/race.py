@@ -13,15 +13,16 @@ from __future__ import annotations
 import gc
 import time
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from l2m_utils.models.continuous import ContinuousModel, SmallMamba2, small_model
 from l2m_utils.experiments.gpu.clock import matrix_flops, seconds_of, synchronize
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
+from l2m_utils.models.continuous import ContinuousModel, SmallMamba2, small_model
 from l2m_utils.models.gaussian_loss import stacked_kl
 
 POOL = 100  # steps whose data are drawn at once
@@ -87,11 +88,22 @@ class Runner:
         self.average = [p.detach().clone() for p in self.parameters]
         on_gpu = device.type == "cuda"
         self.rate = torch.zeros((), device=device)
-        self.optimizer = torch.optim.AdamW(self.parameters, lr=self.rate, betas=BETAS, weight_decay=DECAY, fused=True, capturable=on_gpu)
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=self.rate, betas=BETAS, weight_decay=DECAY, fused=True, capturable=on_gpu
+        )
         self.place = torch.zeros(1, dtype=torch.long, device=device)
         self.losses = torch.zeros(POOL, device=device)
         self.stream = torch.cuda.Stream(device) if on_gpu else None
         self.graph: torch.cuda.CUDAGraph | None = None
+
+    @property
+    def key(self) -> tuple[str, int]:
+        """What models of other seeds and rates have in common with it: kind and state."""
+        return self.cell.kind, self.cell.state
+
+    def on_its_stream(self):
+        """A ``with`` block whose work goes to the cell's stream; on a CPU there is none."""
+        return torch.cuda.stream(self.stream) if self.stream else nullcontext()
 
     def step(self) -> None:
         """One training step on the pool's batch number ``place``; nothing in it waits for the device."""
@@ -196,127 +208,191 @@ def held_out_kl(model: ContinuousModel, values: Tensor, means: Tensor, std: Tens
     return (total / len(values)).cpu().numpy()
 
 
-def race(
-    cells: list[Cell], length: int, sequences: int, seconds: float, held: tuple[Tensor, Tensor], device: torch.device, *,
-    most_steps: int = 10**6, first: int = 200, stop: Callable[[list[dict], int], bool] = lambda rows, steps: False, source: DeviceGaussian | None = None,
-    refresh: Callable[[Result], None] = lambda result: None,
-) -> Result:  # fmt: skip
-    """Train ``cells`` side by side for ``seconds``, ``most_steps``, or until ``stop(rows, steps)`` after a measurement.
+class Race:
+    """``cells`` side by side on sequences of ``length``; ``held`` are held-out values and means (n, L, c).
 
-    Models of one seed read the same data; other seeds, others.  ``held`` are held-out values and means (n, L, c).  ``refresh(result)``
-    is called after every measurement.
+    Models of one seed read the same data; other seeds, others.  :meth:`prepare` records the steps, :meth:`lap` makes some, :meth:`measure` measures.
     """
-    begun, result = time.monotonic(), Result()
-    source = source or DeviceGaussian(length, device)
-    copies = cells[0].copies
-    empty = lambda: torch.empty(POOL, sequences, length, copies, device=device)
-    pools = {seed: Pool(empty(), empty(), source.std) for seed in sorted({cell.seed for cell in cells})}
-    generators = {seed: torch.Generator(device).manual_seed(1_000_003 * (seed + 1) + length) for seed in pools}
-    for seed, pool in pools.items():
-        draw(pool, source, generators[seed])
-    runners = [Runner(cell, pools[cell.seed], length, device) for cell in cells]
-    costs: dict[tuple[str, int], dict] = {}
-    gc.collect()
-    gc.disable()  # no object of an earlier race may be freed while a graph is recorded
-    try:
-        for runner in runners:
-            runner.record()
-    finally:
-        gc.enable()
-    for runner in runners:
-        key = (runner.cell.kind, runner.cell.state)
-        if key not in costs:
-            difference = runner.check_graph()
-            if difference is not None and not difference < 1e-2:
-                runner.failure, runner.graph = f"losses of replayed steps differ by {difference:.2g} from those of steps launched one by one", None
-            flops = matrix_flops(runner.step)
-            runner.place.zero_()
-            with torch.cuda.stream(runner.stream) if runner.stream else _nothing():
-                alone, _ = seconds_of(lambda: (runner.advance(1), runner.place.zero_()), device, 10, 0.5, warm=1)
-            costs[key] = {
-                "kind": key[0], "state": key[1], "length": length, "graph": runner.graph is not None, "graph_difference": difference, "failure": runner.failure,
-                "step_flops": flops, "step_seconds_alone": alone, "parameters": sum(p.numel() for p in runner.parameters), "step_tokens": sequences * length,
-            }  # fmt: skip
-            result.notes.append(costs[key])
-        runner.reset()
-        if runner.graph is not None and any(note["failure"] for note in result.notes if (note["kind"], note["state"]) == key):
-            runner.graph = None
-    synchronize(device)
-    ready = time.monotonic() - begun
-    plan = [n for n in measured(first) if n <= most_steps] or [most_steps]
-    judges = {(runner.cell.kind, runner.cell.state): runner.cell.build(length).to(device).eval() for runner in runners}
-    for model in judges.values():
-        set_chunks(model, length, device)
-    training = 0.0
-    recent = {number: float("nan") for number in range(len(cells))}
 
-    def measure() -> None:
-        for number, runner in enumerate(runners):
+    def __init__(
+        self,
+        cells: list[Cell],
+        source: DeviceGaussian,
+        sequences: int,
+        held: tuple[Tensor, Tensor],
+        device: torch.device,
+    ):
+        self.source, self.held, self.device, self.tokens = source, held, device, sequences * source.length
+        self.result, self.training, self.costs = Result(), 0.0, {}
+        shape = (POOL, sequences, source.length, cells[0].copies)
+        empty = lambda: torch.empty(shape, device=device)
+        self.pools = {seed: Pool(empty(), empty(), source.std) for seed in sorted({cell.seed for cell in cells})}
+        seeds = {seed: 1_000_003 * (seed + 1) + source.length for seed in self.pools}
+        self.generators = {seed: torch.Generator(device).manual_seed(number) for seed, number in seeds.items()}
+        self.runners = [Runner(cell, self.pools[cell.seed], source.length, device) for cell in cells]
+        self.recent = [float("nan")] * len(cells)
+        self.judges = {
+            runner.key: runner.cell.build(source.length).to(device).eval().requires_grad_(False)
+            for runner in self.runners
+        }
+        for model in self.judges.values():
+            set_chunks(model, source.length, device)
+
+    def refill(self) -> None:
+        """New data for the next steps."""
+        for seed, pool in self.pools.items():
+            draw(pool, self.source, self.generators[seed])
+
+    def prepare(self) -> None:
+        """Record the step of every cell, check the records, and note what a step of every kind costs."""
+        self.refill()
+        gc.collect()
+        gc.disable()  # no object of an earlier race may be freed while a graph is recorded
+        try:
+            for runner in self.runners:
+                runner.record()
+        finally:
+            gc.enable()
+        for runner in self.runners:
+            if runner.key not in self.costs:
+                self.costs[runner.key] = self.cost(runner)
+                self.result.notes.append(self.costs[runner.key])
+            runner.reset()
+            if self.costs[runner.key]["failure"]:
+                runner.graph = None
+        synchronize(self.device)
+
+    def cost(self, runner: Runner) -> dict:
+        """What one step of a kind costs, and whether its graph does what its step does."""
+        difference = runner.check_graph()
+        if difference is not None and not difference < 1e-2:
+            runner.failure = (
+                f"losses of replayed steps differ by {difference:.2g} from those of steps launched one by one"
+            )
+            runner.graph = None
+        flops = matrix_flops(runner.step)
+        runner.place.zero_()
+        synchronize(self.device)
+
+        def once() -> None:
+            runner.advance(1)
+            runner.place.zero_()
+
+        with runner.on_its_stream():
+            alone, _ = seconds_of(once, self.device, 10, 0.5, warm=1)
+        kind, state = runner.key
+        return {
+            "kind": kind,
+            "state": state,
+            "length": self.source.length,
+            "graph": runner.graph is not None,
+            "graph_difference": difference,
+            "failure": runner.failure,
+            "step_flops": flops,
+            "step_seconds_alone": alone,
+            "step_tokens": self.tokens,
+            "parameters": sum(p.numel() for p in runner.parameters),
+        }
+
+    def lap(self, steps: int) -> float:
+        """Make ``steps`` steps of every cell, at most :data:`POOL`; returns seconds.  A cell whose loss is not finite ends."""
+        begun, done = time.monotonic(), self.result.steps
+        if done:
+            self.refill()
+        alive = [runner for runner in self.runners if runner.alive]
+        main = torch.cuda.current_stream(self.device) if self.device.type == "cuda" else None
+        for runner in alive:
+            if runner.stream:
+                runner.stream.wait_stream(main)
+            with runner.on_its_stream():
+                runner.place.zero_()
+        for first in range(0, steps, AVERAGED):
+            count = min(AVERAGED, steps - first)
+            for runner in alive:
+                with runner.on_its_stream():
+                    runner.rate.fill_(runner.cell.learning_rate * min(1.0, (done + first + count) / WARMUP))
+                    runner.advance(count)
+                    runner.follow(done + first + count)
+        for runner in alive:
+            if runner.stream:
+                main.wait_stream(runner.stream)
+        synchronize(self.device)
+        self.result.steps += steps
+        for number, runner in enumerate(self.runners):
+            if runner.alive:
+                self.recent[number] = float(runner.losses[:steps].mean())
+                runner.alive = bool(np.isfinite(self.recent[number]))
+                if not runner.alive:
+                    why = f"the loss was not finite after {self.result.steps} steps"
+                    self.result.notes.append(asdict(runner.cell) | {"length": self.source.length, "failure": why})
+        seconds = time.monotonic() - begun
+        self.training += seconds
+        return seconds
+
+    def measure(self) -> float:
+        """A row for every cell that is alive: held-out KL of its averaged weights; returns seconds."""
+        begun = time.monotonic()
+        for number, runner in enumerate(self.runners):
             if not runner.alive:
                 continue
-            key = (runner.cell.kind, runner.cell.state)
-            torch._foreach_copy_([p.data for p in judges[key].parameters() if p.requires_grad], runner.average)
-            kl = held_out_kl(judges[key], *held, source.std)
-            result.positions[number] = kl
-            result.rows.append(asdict(runner.cell) | {
-                "cell": number, "length": length, "steps": result.steps, "tokens": result.steps * sequences * length, "kl": float(kl.mean()), "training_kl": recent[number],
-                "flops": None if costs[key]["step_flops"] is None else costs[key]["step_flops"] * result.steps, "seconds": training, "side_by_side": len(cells),
-            })  # fmt: skip
-        refresh(result)
+            judge, flops = self.judges[runner.key], self.costs[runner.key]["step_flops"]
+            names = [name for name, p in runner.model.named_parameters() if p.requires_grad]
+            weights = dict(judge.named_parameters())
+            torch._foreach_copy_([weights[name] for name in names], runner.average)
+            kl = held_out_kl(judge, *self.held, self.source.std)
+            self.result.positions[number] = kl
+            row = {
+                "cell": number,
+                "length": self.source.length,
+                "steps": self.result.steps,
+                "tokens": self.result.steps * self.tokens,
+                "kl": float(kl.mean()),
+                "training_kl": self.recent[number],
+                "flops": None if flops is None else flops * self.result.steps,
+                "seconds": self.training,
+                "side_by_side": len(self.runners),
+            }
+            self.result.rows.append(asdict(runner.cell) | row)
+        return time.monotonic() - begun
 
-    last_measured, per_step, measuring = 0, 0.0, 0.0
 
-    def next_target() -> int:
-        return min(POOL, most_steps - result.steps, next((n for n in plan if n > result.steps), 10**9) - result.steps)
+def race(
+    cells: list[Cell],
+    source: DeviceGaussian,
+    sequences: int,
+    seconds: float,
+    held: tuple[Tensor, Tensor],
+    device: torch.device,
+    *,
+    most_steps: int = 10**6,
+    first: int = 200,
+    stop: Callable[[list[dict], int], bool] = lambda rows, steps: False,
+    refresh: Callable[[Result], None] = lambda result: None,
+) -> Result:
+    """Run a :class:`Race` for ``seconds``, ``most_steps``, or until ``stop(rows, steps)`` after a measurement.
 
-    while any(runner.alive for runner in runners):
-        lap = time.monotonic()
-        target = next_target()
-        if result.steps:
-            for seed, pool in pools.items():
-                draw(pool, source, generators[seed])
-        waiting = torch.cuda.current_stream(device) if device.type == "cuda" else None
-        alive = [runner for runner in runners if runner.alive]
-        for runner in alive:
-            if runner.stream:
-                runner.stream.wait_stream(waiting)
-            with torch.cuda.stream(runner.stream) if runner.stream else _nothing():
-                runner.place.zero_()
-        for start in range(0, target, AVERAGED):
-            count = min(AVERAGED, target - start)
-            for runner in alive:
-                with torch.cuda.stream(runner.stream) if runner.stream else _nothing():
-                    runner.rate.fill_(runner.cell.learning_rate * min(1.0, (result.steps + start + count) / WARMUP))
-                    runner.advance(count)
-                    runner.follow(result.steps + start + count)
-        for runner in alive:
-            if runner.stream:
-                waiting.wait_stream(runner.stream)
-        synchronize(device)
-        result.steps += target
-        for number, runner in enumerate(runners):
-            if runner.alive:
-                recent[number] = float(runner.losses[:target].mean())
-                if not np.isfinite(recent[number]):
-                    runner.alive = False
-                    result.notes.append(asdict(runner.cell) | {"length": length, "failure": f"the loss was not finite after {result.steps} steps"})
-        training += time.monotonic() - lap
-        per_step = max(per_step, (time.monotonic() - lap) / target)
-        out_of_time = time.monotonic() - begun + per_step * next_target() + measuring > seconds
-        if result.steps in plan or result.steps >= most_steps or out_of_time:
-            before = time.monotonic()
-            measure()
-            last_measured, measuring = result.steps, max(measuring, time.monotonic() - before)
-            if out_of_time or result.steps >= most_steps or stop(result.rows, result.steps):
+    ``refresh(result)`` is called after every measurement.
+    """
+    begun = time.monotonic()
+    this = Race(cells, source, sequences, held, device)
+    this.prepare()
+    result, ready = this.result, time.monotonic() - begun
+    plan = [n for n in measured(first) if n <= most_steps]
+    per_step = measuring = 0.0
+
+    def ahead() -> int:
+        return min(POOL, min((n for n in [*plan, most_steps] if n > result.steps), default=10**9) - result.steps)
+
+    while any(runner.alive for runner in this.runners):
+        steps = ahead()
+        per_step = max(per_step, this.lap(steps) / steps)
+        last = result.steps >= most_steps or time.monotonic() - begun + per_step * ahead() + measuring > seconds
+        if last or result.steps in plan:
+            measuring = max(measuring, this.measure())
+            refresh(result)
+            if last or stop(result.rows, result.steps):
                 break
-    result.notes.append({"length": length, "cells": len(cells), "steps": result.steps, "preparation_seconds": ready, "training_seconds": training,
-                         "seconds": time.monotonic() - begun, "failure": "", "last_measured": last_measured})  # fmt: skip
+    note = {"length": source.length, "cells": len(cells), "steps": result.steps, "failure": ""}
+    note |= {"preparation_seconds": ready, "training_seconds": this.training, "seconds": time.monotonic() - begun}
+    result.notes.append(note)
     return result
-
-
-class _nothing:
-    def __enter__(self):
-        return None
-
-    def __exit__(self, *error):
-        return False

@@ -22,10 +22,20 @@ def config_of(kind: str, heads: tuple[int, ...], width: int, layers: int):
     """A configuration that both implementations take; ``heads`` are channels a head and entries of a Mamba-2."""
     from transformers import Mamba2Config, MambaConfig
 
-    common = {"vocab_size": 256, "hidden_size": width, "num_hidden_layers": layers, "use_cache": False, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None}
+    common = {
+        "vocab_size": 256,
+        "hidden_size": width,
+        "num_hidden_layers": layers,
+        "use_cache": False,
+        "pad_token_id": None,
+        "bos_token_id": None,
+        "eos_token_id": None,
+    }
     if kind == "mamba":
         return MambaConfig(**common, state_size=16)
-    return Mamba2Config(**common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256)
+    return Mamba2Config(
+        **common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256
+    )
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ def steps(triton: bool, lengths: tuple[int, ...] = LENGTHS, full: dict | None = 
     """All steps, the most telling first; ``triton`` says whether the kernel may be used."""
     best = "triton" if triton else "torch"
     two, full = {"kind": "mamba2", "heads": (64, 128)}, FULL if full is None else full
+
     def small(length: int) -> Iterator[Step]:
         yield Step("ours", length=length, **two)
         yield Step("theirs", length=length, **two)
@@ -140,7 +151,16 @@ def scan_bytes(b: int, length: int, d: int, n: int, item: int = 4) -> tuple[int,
     return 3 * wide + 2 * narrow, 3 * wide + 2 * narrow + 2 * wide + 2 * narrow
 
 
-def layer_seconds(layer: str, shape: tuple[int, ...], device: torch.device, backend: str = "", numbers: int = 0, warps: int = 0, chunk: int = 64, budget: float = 0.6) -> dict:
+def layer_seconds(
+    layer: str,
+    shape: tuple[int, ...],
+    device: torch.device,
+    backend: str = "",
+    numbers: int = 0,
+    warps: int = 0,
+    chunk: int = 64,
+    budget: float = 0.6,
+) -> dict:
     """Seconds of a layer alone, forward and both ways, with the fewest bytes it could move.
 
     ``numbers`` (channels × entries of a program) and ``warps`` set the shape of the Triton kernel's programs, 0 its own.
@@ -149,7 +169,10 @@ def layer_seconds(layer: str, shape: tuple[int, ...], device: torch.device, back
     from l2m_utils.layers import scan_triton
 
     g = torch.Generator(device).manual_seed(0)
-    inputs = [value.float().requires_grad_() for value in (scan_inputs if layer == "scan" else ssd_inputs)(shape, g, device)[:6]]
+    inputs = [
+        value.float().requires_grad_()
+        for value in (scan_inputs if layer == "scan" else ssd_inputs)(shape, g, device)[:6]
+    ]
     function = selective_scan if layer == "scan" else lambda *values: ssd(*values, chunk=chunk)
     cotangent = torch.randn(inputs[0].shape, generator=g, device=device)
     forward = lambda: function(*inputs)[0]
@@ -160,10 +183,11 @@ def layer_seconds(layer: str, shape: tuple[int, ...], device: torch.device, back
         programs, sizes = blocks(channels, entries)
         return programs, sizes | ({"num_warps": warps} if warps else {})
 
-    with forced_backend(backend) if backend else nullcontext(), patch.object(scan_triton, "_blocks", shaped):
-        with patch.object(scan_triton, "PROGRAM_NUMBERS", numbers or scan_triton.PROGRAM_NUMBERS):
-            one, _ = seconds_of(forward, device, 20, budget)
-            two, count = seconds_of(both, device, 20, budget)
+    forced = forced_backend(backend) if backend else nullcontext()
+    size = patch.object(scan_triton, "PROGRAM_NUMBERS", numbers or scan_triton.PROGRAM_NUMBERS)
+    with forced, size, patch.object(scan_triton, "_blocks", shaped):
+        one, _ = seconds_of(forward, device, 20, budget)
+        two, count = seconds_of(both, device, 20, budget)
     row = {"layer": layer, "shape": "x".join(map(str, shape)), "backend": backend, "numbers": numbers, "warps": warps, "chunk": chunk if layer == "ssd" else 0,
            "forward_seconds": one, "both_seconds": two, "repeats": count}  # fmt: skip
     if layer == "scan":
@@ -196,4 +220,13 @@ def profile(step: Step, device: torch.device, rows: int = 25) -> list[dict]:
     key = "self_device_time_total" if device.type == "cuda" else "self_cpu_time_total"
     table = sorted(found.key_averages(), key=lambda row: -getattr(row, key))
     total = sum(getattr(row, key) for row in table) or 1.0
-    return [{"step": step.name, "kernel": row.key[:200], "calls": row.count, "seconds": getattr(row, key) / 1e6, "share": getattr(row, key) / total} for row in table[:rows]]
+    return [
+        {
+            "step": step.name,
+            "kernel": row.key[:200],
+            "calls": row.count,
+            "seconds": getattr(row, key) / 1e6,
+            "share": getattr(row, key) / total,
+        }
+        for row in table[:rows]
+    ]
