@@ -14,10 +14,11 @@ import torch
 
 from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED
 from l2m_utils.experiments.gpu import __main__ as command_line
-from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, race, text
+from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, publish, race, text
 from l2m_utils.experiments.gpu.archive import Archive, Rows, read
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.text_recipe import TextRecipe
+from l2m_utils.records import load_values, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.text.documents import CorpusError
 from l2m_utils.text.tokens import TokenCorpus
@@ -209,6 +210,44 @@ def test_pieces_are_joined_only_when_all_are_right(tmp_path):
     with pytest.raises(ValueError, match="lacks big.part-02 of big; expected 3 pieces"):
         pieces.join(tmp_path, home=home)
     assert list(home.iterdir()) == []
+
+
+# --- what comes back -------------------------------------------------------------------------------
+
+
+def returned(folder, commit="abc123", rehearsal=False):
+    archive = Archive(folder, "a", commit, rehearsal=rehearsal)
+    archive.table(
+        "machine", pd.DataFrame({"item": ["copy"], "quantity": ["copy"], "value": [3e12], "unit": ["byte/s"]})
+    )
+    parity = {"layer": "scan", "backend": "triton", "precision": "float32", "tolerance": 1e-4}
+    archive.table("parity", pd.DataFrame([parity | {"error": error} for error in (1e-7, 2e-6)]))
+    archive.flush()
+    other = Archive(folder, "d", commit, rehearsal=rehearsal)
+    other.table("curves", pd.DataFrame({"steps": [200], "kl": [0.1]}))
+    other.flush()
+
+
+def test_what_comes_back_is_published_with_the_commit_of_its_run(tmp_path):
+    returned(tmp_path)
+    publish.publish(tmp_path, tmp_path / "results")
+    values = load_values(tmp_path / "results" / "gpu-none")
+    error = values["models/gpu:layers-error-scan-triton-float32"]
+    assert (error["value"], error["commit"], error["tier"], error["corpus"]) == (2e-6, "abc123", "gpu", "none")
+    assert values["models/gpu:layers-copy"]["value"] == 3e12
+    frame, about = stored_table("models/gpu", "figure3-curves", results=tmp_path / "results")
+    assert frame.kl.tolist() == [0.1] and about["commit"] == "abc123"
+
+
+@pytest.mark.parametrize(
+    ("commit", "rehearsal", "message"),
+    [("abc", True, "is a rehearsal"), ("unknown", False, "cannot be traced"), ("a+changes", False, "cannot be traced")],
+)
+def test_what_cannot_be_traced_is_not_published(tmp_path, commit, rehearsal, message):
+    returned(tmp_path, commit, rehearsal)
+    with pytest.raises(ValueError, match=message):
+        publish.publish(tmp_path, tmp_path / "results")
+    assert not (tmp_path / "results").exists()
 
 
 # --- stage a ---------------------------------------------------------------------------------------

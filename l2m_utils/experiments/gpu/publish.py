@@ -1,0 +1,121 @@
+"""What a lent GPU sent back, as records: ``results/gpu-<corpus>/models/gpu`` with the commit and the machine of the run.
+
+python -m l2m_utils.experiments.gpu.publish FOLDER_WITH_ARCHIVES
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from l2m_utils.experiments.gpu.archive import read
+from l2m_utils.project import RESULTS
+from l2m_utils.records import Recorder
+
+NOTEBOOK = "models/gpu"
+# stage → corpus, and the first word of its records
+PLACES = {"a": ("none", "layers"), "b": ("books", "ruler"), "c": ("books", "text"), "d": ("none", "figure3")}
+LARGEST = 3_000_000  # bytes of one published table
+
+
+class Returned(Recorder):
+    """A recorder whose commit and machine are those of the run that made the numbers, not of the one that stores them."""
+
+    def __init__(self, meta: dict[str, Any], corpus: str, results: Path):
+        super().__init__(NOTEBOOK, "gpu", corpus, folder=Path(results) / f"gpu-{corpus}")
+        device = meta.get("device", "")
+        self.commit = meta["commit"]
+        self.hardware = device if device.startswith(meta["hardware"]) else meta["hardware"]
+
+    def _provenance(self) -> dict[str, Any]:
+        return super()._provenance() | {"commit": self.commit, "hardware": self.hardware}
+
+
+def frames(entries: dict[str, Any]) -> dict[str, pd.DataFrame]:
+    """The entries of an archive as tables: a list of records is one, a record is one of one row; what is empty is left out.
+
+    >>> sorted(frames({"runs": pd.DataFrame({"x": [1]}), "speed": {"steps": 3, "cost": {"a": 1}}, "faults": []}))
+    ['runs', 'speed']
+    """
+    found = {}
+    for name, data in entries.items():
+        if not isinstance(data, pd.DataFrame):
+            rows = data if isinstance(data, list) else [data]
+            flat = [
+                {key: str(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
+                for row in rows
+            ]
+            data = pd.DataFrame(flat)
+        if len(data):
+            found[name] = data
+    return found
+
+
+def publish(folder: str | Path, results: Path = RESULTS) -> list[Path]:
+    """Store every archive of ``folder`` as tables ``<word>-<entry>`` and some values; returns the files written.
+
+    Raises ``ValueError`` for a folder without archives, a rehearsal, a run whose tree was not a clean commit, and a table above :data:`LARGEST`.
+    """
+    archives = sorted(Path(folder).glob("stage-?.zip"))
+    if not archives:
+        raise ValueError(f"{folder} has no stage-?.zip: give the folder that `--out` named")
+    back = [(path.stem[-1], read(path)) for path in archives]
+    for stage, entries in back:
+        commit = entries["meta"]["commit"]
+        if entries["meta"].get("rehearsal"):
+            raise ValueError(
+                f"stage {stage} in {folder} is a rehearsal, whose numbers mean nothing: publish a run on a GPU"
+            )
+        if commit in ("", "unknown") or commit.endswith("+changes"):
+            raise ValueError(
+                f"stage {stage} ran at commit {commit!r}, which cannot be traced: commit first, and name it with --commit"
+            )
+    written = []
+    for stage, entries in back:
+        corpus, word = PLACES[stage]
+        record = Returned(entries["meta"], corpus, results)
+        for name, frame in frames(entries).items():
+            record.table(f"{word}-{name}", frame)
+            path = record.home / "tables" / f"{word}-{name}.parquet"
+            if path.stat().st_size > LARGEST:
+                path.unlink()
+                raise ValueError(f"{word}-{name} has more than {LARGEST:,} bytes: keep fewer rows in the archive")
+            written.append(path)
+        if stage == "a":
+            written += layer_values(record, entries)
+    return written
+
+
+def layer_values(record: Recorder, entries: dict[str, Any]) -> list[Path]:
+    """Ceilings of the machine, and the largest error of every layer and precision."""
+    names = []
+    for row in entries["machine"].itertuples() if "machine" in entries else ():
+        names.append(f"layers-{row.quantity.replace(' ', '-')}")
+        record.value(names[-1], float(row.value), unit=row.unit, note="measured: bytes read and written, or operations")
+    if "parity" in entries:
+        for key, part in entries["parity"].groupby(["layer", "backend", "precision"]):
+            names.append("layers-error-" + "-".join(key).replace(" ", "-"))
+            note = f"largest of {len(part)} relative errors against float64 (backbones: against transformers); tolerance {part.tolerance.max():g}"
+            record.value(names[-1], float(part.error.fillna(1e9).max()), unit="", note=note)
+    return [record.home / "values" / f"{name}.json" for name in names]
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.gpu.publish", description="Store what a GPU sent back as records."
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    arguments = parser.parse_args(words)
+    try:
+        print("\n".join(map(str, publish(arguments.folder, arguments.results))))
+    except ValueError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()
