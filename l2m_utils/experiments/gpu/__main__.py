@@ -139,44 +139,45 @@ def stages(text: str) -> list[str]:
     return names
 
 
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes; the last two are for the processes that it starts itself."""
+    parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together (default: 11.2)")
     parser.add_argument("--out", type=Path, required=True, help="folder for the archives")
-    parser.add_argument("--stages", type=stages, default=list(STAGES), help="which, in order, such as a,c")
+    parser.add_argument(
+        "--stages", type=stages, default=list(STAGES), help="which, in order, such as a,c (default: all)"
+    )
     parser.add_argument(
         "--data",
         type=Path,
         default=PROJECT / ".gpu",
-        help="folder with books.parquet, openings.parquet and the pieces of the model",
+        help="folder with books.parquet, openings.parquet and the pieces of the model (default: .gpu)",
     )
     parser.add_argument("--commit", default="", help="commit of this tree, where it travels without .git")
     parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU")
     parser.add_argument("--only", help=argparse.SUPPRESS)
     parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
-    return parser
 
 
-def main(words: list[str] | None = None) -> int:
-    arguments = parser().parse_args(words)
+def run(arguments: argparse.Namespace) -> int:
+    """Run the stages, or the one stage that this process was started for; 0 if all went well."""
     arguments.out, arguments.data = arguments.out.resolve(), arguments.data.resolve()
     arguments.commit = arguments.commit or commit()
     if arguments.only:
-        run_stage(
-            arguments.only,
-            arguments.out,
-            arguments.seconds,
-            data=arguments.data,
-            commit=arguments.commit,
-            rehearse=arguments.rehearse,
-        )
+        about = {"data": arguments.data, "commit": arguments.commit, "rehearse": arguments.rehearse}
+        run_stage(arguments.only, arguments.out, arguments.seconds, **about)
         return 0
-    rows = run_all(arguments)
-    return 0 if all(row["status"] == 0 for row in rows) else 1
+    return 0 if all(row["status"] == 0 for row in run_all(arguments)) else 1
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line of ``python -m l2m_utils.experiments.gpu``, which is that of ``l2m gpu``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(words))
 
 
 if __name__ == "__main__":
