@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED
-from l2m_utils.experiments.gpu import __main__ as command_line
 from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, publish, race, text
+from l2m_utils.experiments.gpu import command as command_line
 from l2m_utils.experiments.gpu.archive import Archive, Rows, read
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.text_recipe import TextRecipe

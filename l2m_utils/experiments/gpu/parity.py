@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from l2m_utils.experiments.gpu.inputs import config_of, random_numbers, scan_inputs, ssd_inputs
 from l2m_utils.layers.scan_backends import forced_backend
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 from l2m_utils.layers.ssd import ssd, ssd_loop
@@ -37,47 +38,12 @@ TOLERANCE = {
 SCAN_NAMES = ("x", "delta", "A", "B", "C", "D", "state")
 
 
-def _random(shape: tuple[int, ...], generator: torch.Generator, device: torch.device) -> Tensor:
-    return torch.randn(shape, generator=generator, dtype=torch.float64, device=generator.device).to(device)
-
-
-def scan_inputs(shape: tuple[int, ...], g: torch.Generator, device: torch.device) -> list[Tensor]:
-    """x, delta, A, B, C, D, state of a selective scan in float64, for (b, L, d, n); a generator of the CPU gives the same numbers on every device."""
-    b, length, d, n = shape
-    draw = lambda *size: _random(size, g, device)
-    return [
-        draw(b, length, d),
-        nn.functional.softplus(draw(b, length, d) - 1),
-        -torch.exp(draw(d, n)),
-        draw(b, length, n),
-        draw(b, length, n),
-        draw(d),
-        draw(b, d, n),
-    ]
-
-
-def ssd_inputs(shape: tuple[int, ...], g: torch.Generator, device: torch.device) -> list[Tensor]:
-    """x, delta, A, B, C, D, state of the duality in float64, for (b, L, h, p, g, n)."""
-    b, length, h, p, groups, n = shape
-    draw = lambda *size: _random(size, g, device)
-    B, C = draw(b, length, groups, n), draw(b, length, groups, n)
-    return [
-        draw(b, length, h, p),
-        nn.functional.softplus(draw(b, length, h) - 1),
-        -torch.exp(draw(h)),
-        B,
-        C,
-        draw(h),
-        draw(b, h, p, n),
-    ]
-
-
 def results(function, inputs: list[Tensor], dtype: torch.dtype, seed: int) -> dict[str, Tensor]:
     """Output, last state and the gradient of a random linear functional of both with respect to every input, by name."""
     values = [value.to(dtype).requires_grad_() for value in inputs]
     y, last = function(*values)
     g = torch.Generator().manual_seed(seed)
-    weights = [_random(tuple(value.shape), g, y.device).to(dtype) for value in (y, last)]
+    weights = [random_numbers(tuple(value.shape), g, y.device).to(dtype) for value in (y, last)]
     gradients = torch.autograd.grad((y * weights[0]).sum() + (last * weights[1]).sum(), values)
     return {"y": y.detach(), "last state": last.detach()} | {
         f"gradient of {name}": value for name, value in zip(SCAN_NAMES, gradients, strict=True)
@@ -160,7 +126,6 @@ def model_rows(
     """Our backbone against the one of transformers with the same weights in float32: hidden states, and gradients by parameter."""
     from transformers import Mamba2Model, MambaModel
 
-    from l2m_utils.experiments.gpu.times import config_of
     from l2m_utils.layers.backbone import StateSpaceBackbone
 
     torch.manual_seed(0)

@@ -10,32 +10,13 @@ from unittest.mock import patch
 import torch
 
 from l2m_utils.experiments.gpu.clock import matrix_flops, peak_memory, seconds_of
+from l2m_utils.experiments.gpu.inputs import config_of, scan_inputs, ssd_inputs
 from l2m_utils.layers.scan_backends import forced_backend
 from l2m_utils.layers.selective_scan import selective_scan
 from l2m_utils.layers.ssd import ssd
 
 LENGTHS = (512, 2048, 4096, 16384)
 FULL = {"width": 768, "layers": 24}  # Mamba-130M and Mamba-2-130M
-
-
-def config_of(kind: str, heads: tuple[int, ...], width: int, layers: int):
-    """A configuration that both implementations take; ``heads`` are channels a head and entries of a Mamba-2."""
-    from transformers import Mamba2Config, MambaConfig
-
-    common = {
-        "vocab_size": 256,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "use_cache": False,
-        "pad_token_id": None,
-        "bos_token_id": None,
-        "eos_token_id": None,
-    }
-    if kind == "mamba":
-        return MambaConfig(**common, state_size=16)
-    return Mamba2Config(
-        **common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256
-    )
 
 
 @dataclass(frozen=True)
@@ -165,7 +146,6 @@ def layer_seconds(
 
     ``numbers`` (channels × entries of a program) and ``warps`` set the shape of the Triton kernel's programs, 0 its own.
     """
-    from l2m_utils.experiments.gpu.parity import scan_inputs, ssd_inputs
     from l2m_utils.layers import scan_triton
 
     g = torch.Generator(device).manual_seed(0)

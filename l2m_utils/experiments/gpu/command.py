@@ -1,0 +1,180 @@
+"""``python -m l2m_utils.experiments.gpu --minutes N --out FOLDER``: everything that is worth a quarter of an hour of a GPU.
+
+Stages run one after the other, most valuable first, each in a process of its own that is killed at its cap; what a stage does not
+use goes to the later ones.  Each leaves ``stage-<name>.zip`` (:mod:`archive`); ``log.txt`` holds what all of them print and
+``summary.json`` how each ended.  ``--rehearse`` runs the same code on the CPU at sizes that mean nothing.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from l2m_utils.experiments.gpu.archive import read
+from l2m_utils.files import write_json
+from l2m_utils.project import PROJECT, commit
+
+# stage → seconds of the whole, what it is
+STAGES = {
+    "a": (100, "layers: parity of the kernels, then times"),
+    "b": (170, "ruler: a pretrained model on books to its whole context"),
+    "c": (200, "text: transformers and Mamba-2 at 4,096 tokens"),
+    "d": (200, "figure 3: transformer and Mamba-2 on the Gaussian source"),
+}
+LAST_WORDS = 6.0  # seconds before its cap at which a stage should have written everything
+
+
+def run_stage(name: str, out: Path, seconds: float, **options) -> None:
+    """Run one stage in this process; imports of a stage that is not chosen never happen."""
+    if name == "a":
+        from l2m_utils.experiments.gpu.layers import run
+    elif name == "b":
+        from l2m_utils.experiments.gpu.ruler import run
+    elif name == "c":
+        from l2m_utils.experiments.gpu.text import run
+    elif name == "d":
+        from l2m_utils.experiments.gpu.figure3 import run
+    else:
+        raise ValueError(f"stage {name!r}: expected one of {', '.join(STAGES)}")
+    run(out, seconds, **options)
+
+
+def command(name: str, seconds: float, arguments: argparse.Namespace) -> list[str]:
+    """The command line that runs one stage alone."""
+    words = [
+        sys.executable,
+        "-m",
+        "l2m_utils.experiments.gpu",
+        "--only",
+        name,
+        "--seconds",
+        f"{seconds:.1f}",
+        "--out",
+        str(arguments.out),
+    ]
+    words += ["--data", str(arguments.data), "--commit", arguments.commit]
+    return words + (["--rehearse"] if arguments.rehearse else [])
+
+
+def watched(words: list[str], cap: float, log) -> tuple[int | None, float]:
+    """Run ``words`` with its output in ``log`` and kill it, and all that it started, after ``cap`` seconds: (exit status or ``None``, seconds)."""
+    start = time.monotonic()
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "true"}
+    process = subprocess.Popen(
+        words,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        cwd=PROJECT,
+        env=environment,
+        start_new_session=True,
+    )
+    try:
+        status = process.wait(timeout=max(cap, 1.0))
+    except subprocess.TimeoutExpired:
+        status = None
+    finally:
+        with contextlib.suppress(ProcessLookupError):  # the group lives on where the stage left children behind
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    return status, time.monotonic() - start
+
+
+def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
+    """Run the chosen stages; returns, and keeps in ``summary.json``, how each ended."""
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    end, rows = time.monotonic() + 60 * arguments.minutes, []
+    for number, name in enumerate(arguments.stages):
+        shares = [STAGES[later][0] for later in arguments.stages[number:]]
+        cap = max(0.0, end - time.monotonic()) * shares[0] / sum(shares)
+        print(f"stage {name} ({STAGES[name][1]}), at most {cap:.0f} s …", flush=True)
+        with open(arguments.out / "log.txt", "a") as log:
+            log.write(f"\n===== stage {name}, cap {cap:.0f} s =====\n")
+            log.flush()
+            start_of_log = log.tell()
+            status, seconds = watched(stage_command(name, max(1.0, cap - LAST_WORDS), arguments), cap, log)
+        row = {
+            "stage": name,
+            "status": status,
+            "killed": status is None,
+            "seconds": round(seconds, 1),
+            "cap": round(cap, 1),
+            "entries": {},
+        }
+        try:
+            found = read(arguments.out / f"stage-{name}.zip")
+            row["entries"] = {key: len(value) if hasattr(value, "__len__") else 1 for key, value in found.items()}
+            row["failures"] = [f"{failure['part']}: {failure['error']}" for failure in found.get("failures", [])]
+        except Exception as error:  # whatever a stage has left, the next one has its turn
+            row["failures"] = [f"{type(error).__name__}: {error}"]
+        rows.append(row)
+        write_json(arguments.out / "summary.json", rows)
+        print(
+            f"  {'killed at its cap' if status is None else f'exit status {status}'} after {seconds:.0f} s; {row['entries']}",
+            flush=True,
+        )
+        for failure in row["failures"]:
+            print(f"  ! {failure[:300]}", flush=True)
+        if status != 0:
+            text = (arguments.out / "log.txt").read_bytes()[start_of_log:].decode(errors="replace")
+            print("    " + "\n    ".join(text.splitlines()[-12:]), flush=True)
+    return rows
+
+
+def stages(text: str) -> list[str]:
+    """Names of stages, parted by commas.
+
+    >>> stages("a,c")
+    ['a', 'c']
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names or set(names) - set(STAGES) or len(set(names)) < len(names):
+        raise argparse.ArgumentTypeError(f"{text!r}: expected different stages among {', '.join(STAGES)}")
+    return names
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes; the last two are for the processes that it starts itself."""
+    parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together (default: 11.2)")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the archives")
+    parser.add_argument(
+        "--stages", type=stages, default=list(STAGES), help="which, in order, such as a,c (default: all)"
+    )
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=PROJECT / ".gpu",
+        help="folder with books.parquet, openings.parquet and the pieces of the model (default: .gpu)",
+    )
+    parser.add_argument("--commit", default="", help="commit of this tree, where it travels without .git")
+    parser.add_argument("--rehearse", action="store_true", help="tiny sizes on the CPU")
+    parser.add_argument("--only", help=argparse.SUPPRESS)
+    parser.add_argument("--seconds", type=float, help=argparse.SUPPRESS)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the stages, or the one stage that this process was started for; 0 if all went well."""
+    arguments.out, arguments.data = arguments.out.resolve(), arguments.data.resolve()
+    arguments.commit = arguments.commit or commit()
+    if arguments.only:
+        about = {"data": arguments.data, "commit": arguments.commit, "rehearse": arguments.rehearse}
+        run_stage(arguments.only, arguments.out, arguments.seconds, **about)
+        return 0
+    return 0 if all(row["status"] == 0 for row in run_all(arguments)) else 1
+
+
+def main(words: list[str] | None = None) -> int:
+    """The command line of ``python -m l2m_utils.experiments.gpu``, which is that of ``l2m gpu``."""
+    parser = argparse.ArgumentParser(
+        prog="python -m l2m_utils.experiments.gpu",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    add_arguments(parser)
+    return run(parser.parse_args(words))
