@@ -16,6 +16,7 @@ import os
 from pathlib import Path
 
 from l2m_utils.scoring.base import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
+from l2m_utils.scoring.packaged import is_ruler, ruler
 
 BACKENDS = ("transformers", "vllm", "server")
 API_KEY = (
@@ -42,7 +43,8 @@ def connect(
 
     Parameters
     ----------
-    model : a local folder in the Hugging Face layout, or a hub id; for a server the name under which it knows the model.
+    model : a local folder in the Hugging Face layout, a hub id, ``packaged:smollm2-135m`` or ``FILE.gguf`` (:mod:`.packaged`); for a
+        server the name under which it knows the model.
     revision : the commit of a hub id; for a server any label that changes when the model behind it does.
     url : of a server, up to and with ``/v1``.
     tokenizer : folder or hub id (of the same ``revision``) of the tokenizer, if it does not lie with the model.
@@ -62,6 +64,11 @@ def connect(
     l2m_utils.scoring.base.ScoringError: backend 'torch': expected one of transformers, vllm, server
     """
     _check(backend, model, url, device_map, max(tensor_parallel, pipeline_parallel))
+    label = ""
+    if backend != "server" and is_ruler(model):
+        made = ruler(model)
+        model, label, revision = str(made.folder), made.name, made.revision
+        prefix_id = made.prefix_id if prefix_id is None and not tokenizer else prefix_id
     if backend == "transformers":
         import torch
 
@@ -73,6 +80,7 @@ def connect(
         scorer: Scorer = TransformersScorer.from_pretrained(
             model, revision=revision, dtype=dtype, device_map=device_map, prefix_id=prefix_id, **options
         )
+        scorer.identity["model"] = label or scorer.identity["model"]
     else:
         if max_length < 1:
             raise ScoringError(
@@ -160,13 +168,15 @@ def _check_folder(model: str) -> None:
 
 
 def read_tokenizer(model: str, revision: str = ""):
-    """The fast tokenizer (of transformers) in a local folder or of a hub id at a commit; code from the hub never runs.
+    """The fast tokenizer (of transformers) in a local folder, of a hub id at a commit, or of a :mod:`.packaged` ruler; code from the hub never runs.
 
     ``.backend_tokenizer`` is what :func:`l2m_utils.text.tokens.encode_corpus` takes.  Raises :class:`ScoringError` when there is none, or
     only one without a fast form.
     """
     from transformers import AutoTokenizer
 
+    if is_ruler(model):
+        model, revision = str(ruler(model).folder), ""
     try:
         tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
     except ScoringError:

