@@ -118,7 +118,7 @@ def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_token
     costs = [evaluations(draws, task, blocks) for task, _, blocks in work]
     print(f"{len(work)} cells are left, {sum(costs):,} token evaluations", flush=True)
     started, done = time.perf_counter(), 0
-    for (task, name, blocks), cost in tqdm(list(zip(work, costs)), desc="cells", delay=5):
+    for (task, name, blocks), cost in tqdm(list(zip(work, costs, strict=True)), desc="cells", delay=5):
         store.add(name, score_cell(scorers(task.dtype), draws, task, blocks))
         done += cost
         pace = done / (time.perf_counter() - started)

