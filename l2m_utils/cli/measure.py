@@ -18,7 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, the text, the plan and the run."""
     model = parser.add_argument_group("the model")
     model.add_argument("--backend", choices=BACKENDS, default="transformers")
-    model.add_argument("--model", required=True, help="local folder or hub id; the served name for a server")
+    model.add_argument(
+        "--model",
+        required=True,
+        help="local folder, hub id, packaged:smollm2-135m or FILE.gguf; the served name for a server",
+    )
     model.add_argument("--revision", default="", help="commit of a hub model; label of what a server runs")
     model.add_argument("--tokenizer", default="", help="folder or hub id of the tokenizer, if not that of --model")
     model.add_argument(

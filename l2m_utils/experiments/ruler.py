@@ -1,16 +1,14 @@
 """Score books, encyclopedia and technical English with a pretrained ruler, in cells that survive a kill.
 
-    python -m l2m_utils.experiments.ruler draw --books books.parquet --wiki wiki.parquet --out draws.parquet
-    python -m l2m_utils.experiments.ruler score --draws draws.parquet --folder cells --tasks short
+    l2m ruler --draw draws.parquet --books books.parquet --wiki wiki.parquet
+    l2m ruler --score cells --draws draws.parquet --tasks short
 
-``draw`` fixes the blocks; ``score`` does one task after the other and goes on where it was killed.  The GPU stage
+The first fixes the blocks; the second does one task after the other and goes on where it was killed.  The GPU stage
 (:mod:`l2m_utils.experiments.gpu.ruler`) does the same tasks on the same draws.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import replace
@@ -34,6 +32,7 @@ from l2m_utils.experiments.ruler_cells import (
     short_steps,
     window_steps,
 )
+from l2m_utils.scoring.base import Scorer
 from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus
@@ -125,51 +124,21 @@ def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_token
         print(f"{name}: {pace:,.0f} tokens/s, about {duration((sum(costs) - done) / pace)} left", flush=True)
 
 
-def main(words: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m l2m_utils.experiments.ruler", description=__doc__.splitlines()[0])
-    parts = parser.add_subparsers(dest="part", required=True)
-    drawing = parts.add_parser("draw", help="fix the blocks")
-    drawing.add_argument("--books", required=True)
-    drawing.add_argument("--wiki", required=True)
-    drawing.add_argument("--out", required=True, type=Path)
-    scoring = parts.add_parser("score", help="score them, one cell after the other")
-    scoring.add_argument("--draws", required=True, type=Path)
-    scoring.add_argument(
-        "--folder", required=True, type=Path, help="of the cells; start again with the same one to go on"
-    )
-    scoring.add_argument(
-        "--tasks", nargs="+", default=["short"], help=f"of {', '.join(dict.fromkeys(task.name for task in tasks()))}"
-    )
-    scoring.add_argument("--threads", type=int, default=1)
-    for each in (drawing, scoring):
-        each.add_argument("--model", default=MODEL)
-    options = parser.parse_args(words)
-    try:
-        if options.part == "draw":
-            draw_all(options.model, options.books, options.wiki).save(options.out)
-            return 0
-        import torch
+def score_command(model: str, draws: str | Path, names: Sequence[str], folder: str | Path, threads: int) -> None:
+    """Do the tasks called ``names`` with ``model`` on the blocks of the file ``draws``, in cells in ``folder``, with so many threads."""
+    import torch
 
-        torch.set_num_threads(options.threads)
-        made = {}
+    unknown = sorted(set(names) - {task.name for task in tasks()})
+    if unknown:
+        known = ", ".join(dict.fromkeys(task.name for task in tasks()))
+        raise ValueError(f"tasks {', '.join(unknown)}: expected some of {known}")
+    torch.set_num_threads(threads)
+    made: dict[str, Scorer] = {}
 
-        def scorers(dtype: str):
-            if dtype not in made:
-                made.clear()  # one model in memory
-                made[dtype] = connect("transformers", options.model, dtype=dtype)
-            return made[dtype]
+    def scorers(dtype: str) -> Scorer:
+        if dtype not in made:
+            made.clear()  # one model in memory
+            made[dtype] = connect("transformers", model, dtype=dtype)
+        return made[dtype]
 
-        score(
-            Draw.load(options.draws),
-            [task for task in tasks() if task.name in options.tasks],
-            Store(options.folder),
-            scorers,
-        )
-    except (ValueError, ImportError, OSError) as error:  # what the library raises for bad input
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    score(Draw.load(draws), [task for task in tasks() if task.name in names], Store(folder), scorers)

@@ -1,0 +1,51 @@
+"""Make a pretrained model ready to measure with: fetch the packaged one, or convert a GGUF file, once.
+
+Prints its name, the revision by which scores are found again, the token before every text and its folder.  Afterwards the same
+name is a model for the command measure.  --draw and --score are the two halves of the chapter "The ruler matters".
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The model, and the two halves of the chapter."""
+    parser.add_argument("model", nargs="?", default="packaged:smollm2-135m", help="packaged:NAME or FILE.gguf")
+    draw = parser.add_argument_group("fix the blocks that are scored")
+    draw.add_argument("--draw", type=Path, metavar="FILE", help="write them there, for the tokenizer of the model")
+    draw.add_argument("--books", help="the corpus of books, a path or a name")
+    draw.add_argument("--wiki", help="the corpus of articles")
+    score = parser.add_argument_group("score them, in cells that survive a kill")
+    score.add_argument("--score", type=Path, metavar="FOLDER", help="of the cells; the same one again goes on")
+    score.add_argument("--draws", type=Path, help="the file of --draw")
+    score.add_argument("--tasks", nargs="+", default=["short"], help="in l2m_utils/experiments/ruler.py")
+    score.add_argument("--threads", type=int, default=1)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Prepare, draw or score; 1 for bad input."""
+    try:
+        if options.draw:
+            from l2m_utils.experiments.ruler import draw_all
+
+            if not (options.books and options.wiki):
+                raise ValueError("--draw needs --books and --wiki: give the two corpora")
+            draw_all(options.model, options.books, options.wiki).save(options.draw)
+        elif options.score:
+            from l2m_utils.experiments.ruler import score_command
+
+            if not options.draws:
+                raise ValueError("--score needs --draws: give the file that --draw wrote")
+            score_command(options.model, options.draws, options.tasks, options.score, options.threads)
+        else:
+            from l2m_utils.scoring.packaged import ruler
+
+            made = ruler(options.model)
+            print(f"{made.name} {made.revision}\nprefix token {made.prefix_id}\n{made.folder}")
+        return 0
+    except (ValueError, ImportError, OSError) as error:  # what bad input raises; anything else is a defect
+        print(f"error: {error}", file=sys.stderr)
+        return 1
