@@ -101,7 +101,7 @@ def parquet(table: pa.Table) -> bytes:
         table,
         sink,
         compression="zstd",
-        compression_level=9,
+        compression_level=3,
         use_dictionary=not split,
         use_byte_stream_split=split,
     )

@@ -5,7 +5,7 @@
 ``FILE.gguf``           the form in which most people hold a local model
 ======================  ==============================================================================================
 
-Both are checked (:mod:`.gguf_file`), converted once by the reader of transformers into a folder in the Hugging Face layout in the
+Both are checked (:mod:`.gguf_file`), converted once (:mod:`.gguf_model`) into a folder in the Hugging Face layout in the
 cache, and scored from there like any model: :func:`.connect.connect` takes the two names as they stand.  The weights are
 de-quantised to float32; what is scored is the quantised model, whose losses are not those of the model it was made from.
 A back end of llama.cpp was tried and is not used: it quantises activations as well (0.06 nats a token off in the mean) and was slower
@@ -22,7 +22,6 @@ import errno
 import hashlib
 import json
 import os
-import re
 import shutil
 import subprocess
 import sys
@@ -35,8 +34,9 @@ from pathlib import Path
 
 from l2m_utils.files import write_json
 from l2m_utils.project import CACHE
-from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
-from l2m_utils.scoring.gguf_file import INSTALL, Header, read_header
+from l2m_utils.scoring.base import ScoringError
+from l2m_utils.scoring.gguf_file import read_header
+from l2m_utils.scoring.gguf_model import convert
 
 try:
     import fcntl
@@ -46,9 +46,6 @@ except ImportError:  # no such locks on this system: two processes may both conv
 RULERS = CACHE / "rulers"
 SCHEME = "packaged:"
 _PIP_SECONDS = 900
-_SAME_NUMBERS = (
-    1.05  # the network that the metadata describe may have this many times the numbers of the file (tied heads, tables)
-)
 
 
 @dataclass(frozen=True)
@@ -269,89 +266,20 @@ def _lock(folder: Path) -> Iterator[None]:
 
 
 def _convert(path: Path, digest: str, scratch: Path) -> Path:
-    """A folder in the Hugging Face layout, made in ``scratch`` from the GGUF file ``path`` with SHA-256 ``digest``."""
+    """A folder in the Hugging Face layout with its manifest, made in ``scratch`` from the GGUF file ``path`` with SHA-256 ``digest``."""
     header = read_header(path)
-    free = shutil.disk_usage(scratch).free
-    if free < 4.2 * header.numbers:
+    needed, free = 4.2 * header.numbers / 1e9, shutil.disk_usage(scratch).free / 1e9
+    if free < needed:
         raise ScoringError(
-            f"no space left to convert {path.name}: {4.2 * header.numbers / 1e9:.1f} GB in float32 are needed, {free / 1e9:.1f} GB are free"
+            f"no space left to convert {path.name}: {needed:.1f} GB in float32 are needed, {free:.1f} GB are free"
         )
     target = scratch / "converted"
-    model = _model(path, header)
-    tokenizer = _tokenizer(path)
-    check_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0])
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
-    known = next(((name, package) for name, package in PACKAGES.items() if package.sha256 == digest), None)
-    if known:
-        name, revision, prefix = known[0], f"{known[1].version}-{digest}", known[1].prefix_id
-    else:
-        title = re.sub(r"[^a-z0-9]+", "-", str(header.values.get("general.name", "")).lower()).strip("-")
-        name, revision, prefix = title or f"{header.architecture}-gguf", digest, choose_prefix(tokenizer)
+    name, prefix_id = convert(path, header, target)
+    revision = digest
+    for label, package in PACKAGES.items():
+        if package.sha256 == digest:  # also when it came as a file
+            name, prefix_id, revision = label, package.prefix_id, f"{package.version}-{digest}"
     files = {file.name: file.stat().st_size for file in target.iterdir()}
-    write_json(
-        target / "ruler.json",
-        {"name": name, "revision": revision, "prefix_id": prefix, "gguf_sha256": digest, "files": files},
-    )
+    manifest = {"name": name, "revision": revision, "prefix_id": prefix_id, "gguf_sha256": digest, "files": files}
+    write_json(target / "ruler.json", manifest)
     return target
-
-
-def _model(path: Path, header: Header):
-    """The model of a GGUF file in float32, as an ordinary model that can be saved."""
-    import torch
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    where = {"pretrained_model_name_or_path": str(path.parent), "gguf_file": path.name}
-    try:
-        config = AutoConfig.from_pretrained(**where)
-        with torch.device("meta"):
-            empty = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
-        described = sum(tensor.numel() for tensor in empty.parameters())
-        if described > _SAME_NUMBERS * header.numbers:
-            raise ScoringError(
-                f"{path} cannot be used: its metadata describe a network of {described:,} numbers, its tensors hold {header.numbers:,}"
-            )
-        loaded, report = AutoModelForCausalLM.from_pretrained(
-            **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
-        )
-    except (ScoringError, MemoryError):
-        raise
-    except ImportError as error:
-        raise ImportError(f"a GGUF file needs the package gguf: {INSTALL}") from error
-    except Exception as error:  # the readers raise whatever a damaged or foreign file makes them stumble over
-        raise ScoringError(
-            f"{path}: architecture {header.architecture!r} cannot be read by transformers ({_line(error)}); take another model"
-        ) from error
-    missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if missing:
-        raise ScoringError(
-            f"{path} cannot be used: the weights {', '.join(missing[:3])} are missing or have another shape; take another file"
-        )
-    # A model read from GGUF calls itself quantised and refuses to be saved: its weights move into one that does not.
-    empty.load_state_dict(loaded.state_dict(), assign=True)
-    empty.tie_weights()
-    return empty
-
-
-def _tokenizer(path: Path):
-    from transformers import AutoTokenizer
-
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-    except Exception as error:  # as above
-        raise ScoringError(
-            f"{path}: its tokenizer cannot be read by transformers ({_line(error)}); take another model"
-        ) from error
-    probe = "The cat – naïve – sat.\n 12"
-    if (
-        getattr(tokenizer, "backend_tokenizer", None) is None
-        or not tokenizer(probe, add_special_tokens=False)["input_ids"]
-    ):
-        raise ScoringError(
-            f"{path}: its tokenizer ({type(tokenizer).__name__}) has no fast form or gives no tokens; take another model"
-        )
-    return tokenizer
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

@@ -271,12 +271,12 @@ def test_offline_says_so_and_shows_no_address(index, cache, monkeypatch):
 KILLED = """
 import sys, time
 from l2m_utils.scoring import packaged
-real = packaged._model
+real = packaged.convert
 def slow(*words):
     print("converting", flush=True)
     time.sleep(float(sys.argv[3]))
     return real(*words)
-packaged._model = slow
+packaged.convert = slow
 print(packaged.ruler(sys.argv[1], sys.argv[2]).folder, flush=True)
 """
 

@@ -2,8 +2,8 @@
 
     python -m l2m_utils.experiments.gpu.ruler --data .gpu      # before the stage, beside another one: join and convert the model
 
-The same tasks on the same draws as :mod:`l2m_utils.experiments.ruler` does on a laptop, in cells, until the time is over.  After each task
-the scores are written anew as ``ruler-1.parquet`` … beside the archive, so that what is there is worth having even if the next task never
+The same tasks on the same draws as :mod:`l2m_utils.experiments.ruler` does on a laptop, in cells, until the time is over.  Every few
+seconds the scores are written anew as ``ruler-1.parquet`` … beside the archive, so that what is there is worth having even if the next task never
 starts.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because a machine without a network takes little at a time.
 """
 
@@ -30,6 +30,7 @@ DRAWS = "draws.parquet"  # in the folder of the data, beside the pieces
 CELL_TOKENS = 500_000
 BATCH_TOKENS = 131_072
 CHUNKS = {"chunk_tokens": 4096, "chunk_vocabulary": 8192}
+EVERY = 15.0  # seconds between archives
 RESERVE = 5.0  # seconds kept for the last archive
 FIRST_RATE = 40_000.0  # token evaluations a second that are assumed before any was measured
 ATTENTION = "causal_repeated"
@@ -122,8 +123,8 @@ def run(
         about = {"model": made.name, "revision": made.revision, "prefix_id": made.prefix_id, "draws": digest}
         archive = Archive(out, "b", commit, torch=torch.__version__, ready=time.perf_counter() - started, **about)
         store, pace, log, scorer = Store(Path(scratch) / "cells"), {}, [], None
+        kept, packed = 0, 0.0
         for task in wanted:
-            before = len(log)
             with archive.part(f"{task.name}-{task.dtype}"):
                 for name, chosen in cells(blocks, task, CELL_TOKENS):
                     cost = evaluations(blocks, task, chosen)
@@ -157,11 +158,13 @@ def run(
                         f"{name}: {len(chosen)} blocks, {cost:,} tokens, {cost / took:,.0f} tokens/s, {log[-1]['end']:.0f} s",
                         flush=True,
                     )
-            if len(log) > before:
+            now = time.perf_counter() - started
+            if len(log) > kept and (task is wanted[-1] or now - packed > EVERY or now > seconds - 2 * RESERVE):
                 store.pack(out)
                 archive.json("cells", log)
                 archive.json("peak-bytes", torch.cuda.max_memory_allocated() if device == "cuda" else 0)
                 archive.flush()
+                kept, packed = len(log), now
     if not log:
         raise ValueError(
             f"nothing was scored in {seconds:g} seconds, {about['model']} was ready after {archive.about['ready']:.0f}: give more time"
