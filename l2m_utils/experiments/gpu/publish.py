@@ -36,15 +36,16 @@ class Returned(Recorder):
 
 
 def frames(entries: dict[str, Any]) -> dict[str, pd.DataFrame]:
-    """The entries of an archive as tables: a list of records is one, a record is one of one row; what is empty is left out.
+    """The entries of an archive as tables: a list of records is one, a record is one of one row, a number one of one cell; what is empty is left out.
 
-    >>> sorted(frames({"runs": pd.DataFrame({"x": [1]}), "speed": {"steps": 3, "cost": {"a": 1}}, "faults": []}))
-    ['runs', 'speed']
+    >>> found = frames({"runs": pd.DataFrame({"x": [1]}), "speed": {"steps": 3, "cost": {"a": 1}}, "faults": [], "peak": 7})
+    >>> sorted(found), found["peak"].to_dict("list")
+    (['peak', 'runs', 'speed'], {'value': [7]})
     """
     found = {}
     for name, data in entries.items():
         if not isinstance(data, pd.DataFrame):
-            rows = data if isinstance(data, list) else [data]
+            rows = [row if isinstance(row, dict) else {"value": row} for row in (data if isinstance(data, list) else [data])]
             flat = [
                 {key: str(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
                 for row in rows
