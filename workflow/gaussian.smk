@@ -7,7 +7,7 @@
 # it stopped.  The last job collects the tables; the notebook at the same tier (recompute, with `work` set to this folder) draws them.
 import sys
 
-from l2m_utils.experiments.gaussian_runs import tier_cells
+from l2m_utils.experiments.gaussian_cells import tier_cells
 
 TIER = config.get("tier", "cluster")
 FOLDER = config.get("folder", f"_build/gaussian-runs/{TIER}")

@@ -38,10 +38,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """List, train or collect the cells of a tier; 1 for what a reader can mend."""
     from l2m_utils.experiments import gaussian_runs
+    from l2m_utils.experiments.gaussian_cells import tier_cells
     from l2m_utils.training.errors import TrainingError
 
     folder = options.folder or PROJECT / "_build" / "gaussian-runs" / options.tier
-    cells = gaussian_runs.tier_cells(options.tier)
+    cells = tier_cells(options.tier)
     if options.list:
         print("\n".join(cell.name for cell in cells))
         return 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -21,9 +21,9 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from l2m_utils.experiments.gaussian_cells import Cell, tier_cells
 from l2m_utils.files import write_json
-from l2m_utils.models.configurations import GAUSSIAN
-from l2m_utils.models.continuous import ContinuousModel, architecture, published_model, small_model
+from l2m_utils.models.continuous import ContinuousModel
 from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
@@ -33,156 +33,7 @@ from l2m_utils.training.errors import TrainingError, memory_errors
 from l2m_utils.training.loop import Settings, process_of, train
 
 NOTEBOOK = "models/gaussian-kl"
-HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
-SEARCH_SEED, HELD_OUT_SEED = 100, 1_000_000
-RATES = (5e-3, 1e-2, 2e-2)
-
-
-@dataclass(frozen=True)
-class Cell:
-    """One training run; a ``learning_rate`` of 0 is filled in by the search.
-
-    ``state`` is the size of the recurrent state, which attention models do not have.  ``sequences`` make a step, over all processes;
-    ``held_out`` tokens measure the finished model.
-    """
-
-    model: str
-    length: int
-    seed: int = 0
-    state: int = 0
-    family: str = "sub-volume"
-    role: str = "grid"
-    copies: int = 4
-    sequences: int = 8
-    steps: int = 1000
-    learning_rate: float = 0.0
-    held_out: int = HELD_OUT
-
-    @property
-    def name(self) -> str:
-        """A file name that no two cells of a grid share.
-
-        >>> Cell("mamba2", 64, seed=1, state=8).name
-        'grid-sub-volume-mamba2-8-64-s1-1000'
-        """
-        rate = f"-lr{self.learning_rate:g}" if self.role == "search" else ""
-        return f"{self.role}-{self.family}-{self.model}-{self.state}-{self.length}-s{self.seed}-{self.steps}{rate}"
-
-    @property
-    def small(self) -> bool:
-        """Whether the model is one for two processor cores, not one of table F.1."""
-        return self.model not in GAUSSIAN
-
-    def build(self) -> ContinuousModel:
-        """The model of the cell: of table F.1 by name, or a small one."""
-        if self.small:
-            return small_model(self.model, self.length, self.copies, self.state)
-        return published_model(self.model, self.length, self.copies)
-
-
-def laptop_cells(
-    tokens: int = 1024,
-    steps: int = 1000,
-    seeds: int = 3,
-    *,
-    lengths: tuple[int, ...] = (16, 64, 256),
-    longest: int = 1024,
-    rates: tuple[float, ...] = RATES,
-    states: tuple[int, ...] = (16, 4, 64),
-    more_states: tuple[int, ...] = (8, 32, 12, 24, 48),
-    held_out: int = HELD_OUT,
-) -> list[Cell]:
-    """The laptop grid, most important cells first: search, seed 0 of everything, the longer runs, more seeds, extras.
-
-    ``states`` are those of both state-space models, ``more_states`` of Mamba-2 alone, ``longest`` is a length with one seed only.
-    """
-
-    def cell(model: str, length: int, state: int = 0, **more) -> Cell:
-        return Cell(
-            model,
-            length,
-            state=state,
-            **{"steps": steps, "sequences": max(1, tokens // length), "held_out": held_out, **more},
-        )
-
-    largest = max(states)
-    cells = [
-        cell(m, 64, s, role="search", seed=SEARCH_SEED, learning_rate=r)
-        for m, s in (("transformer", 0), ("mamba2", largest), ("mamba", largest))
-        for r in rates
-    ]
-
-    def every(seed: int) -> list[Cell]:
-        new = [cell("transformer", n, seed=seed) for n in lengths]
-        new += [cell(m, n, s, seed=seed) for m in ("mamba2", "mamba") for s in states for n in lengths]
-        new += [cell("mamba2", n, s, seed=seed) for s in more_states for n in lengths]
-        new += [cell("mamba2", n, s, seed=seed, family="logarithmic") for s in (4, 8, 16) for n in lengths]
-        return new
-
-    cells += every(0)
-    cells += [cell("transformer", n, seed=0, steps=3 * steps, role="long") for n in lengths]
-    cells += [cell("mamba2", n, largest, seed=0, steps=3 * steps, role="long") for n in lengths[1:]]
-    cells += [cell("mamba2", n, min(states), seed=0, steps=3 * steps, role="long") for n in lengths]
-    mixed = (("window", 0), ("hybrid", 16))
-    cells += [cell(m, n, s, role="extra") for m, s in mixed for n in lengths]
-    for seed in range(1, seeds):
-        cells += every(seed)
-        cells += [cell("transformer", n, seed=seed, steps=3 * steps, role="long") for n in lengths]
-        cells += [cell("mamba2", n, min(states), seed=seed, steps=3 * steps, role="long") for n in lengths]
-        cells += [cell(m, n, s, role="extra", seed=seed) for m, s in mixed for n in lengths]
-    cells += [cell(m, lengths[-1], s, steps=3 * steps, role="long") for m, s in mixed]
-    cells += [
-        cell(m, longest, s, role="extra")
-        for m, s in (("transformer", 0), *(("mamba2", s) for s in sorted({4, 16, largest})))
-    ]
-    cells += [cell("transformer", n, role="extra", family="logarithmic") for n in lengths]
-    return cells
-
-
-def smoke_cells() -> list[Cell]:
-    """Four steps of a few cells of every role, so that the whole chapter runs; what they learn means nothing."""
-    return laptop_cells(
-        tokens=64,
-        steps=4,
-        seeds=2,
-        lengths=(16, 64),
-        longest=256,
-        rates=RATES[:2],
-        states=(4, 16),
-        more_states=(),
-        held_out=256,
-    )
-
-
-def published_cells(models: list[str], lengths: tuple[int, ...], steps: int) -> list[Cell]:
-    """Cells of table F.1 in the paper's setting: 64 copies, 4 sequences a step, peak 5e-5; lengths a model was not trained at are left out."""
-    counted = {m: architecture(m) for m in models}
-    state = {m: found.at(max(lengths)).elements if found.bounded else 0 for m, found in counted.items()}
-    return [
-        Cell(m, n, steps=steps, copies=64, sequences=4, learning_rate=5e-5, state=state[m])
-        for n in lengths
-        for m in models
-        if n in GAUSSIAN[m].lengths
-    ]
-
-
-def tier_cells(tier: str) -> list[Cell]:
-    """The grid of a tier; ``ValueError`` for an unknown one.
-
-    >>> len(tier_cells("laptop")), len(tier_cells("cluster")) == sum(len(size.lengths) for size in GAUSSIAN.values())
-    (191, True)
-    """
-    grids = {
-        "smoke": smoke_cells,
-        "laptop": laptop_cells,
-        "gpu": lambda: published_cells(
-            ["gpt2", "mamba-50m", "mamba-70m", "mamba-130m", "mamba2-130m"], (256, 1024, 4096), 20_000
-        ),
-        "cluster": lambda: published_cells(list(GAUSSIAN), (64, 256, 1024, 4096, 16384), 500_000),
-    }
-    if tier not in grids:
-        raise ValueError(f"tier {tier!r}: expected one of {', '.join(grids)}")
-    return grids[tier]()
+HELD_OUT_SEED = 1_000_000  # the sequences that a finished model is measured on are the same for all models of a length
 
 
 def _loss(model, batch) -> torch.Tensor:

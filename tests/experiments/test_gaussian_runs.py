@@ -11,34 +11,47 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+import yaml
 from torch import nn
 
 from l2m_utils.cli.main import main
-from l2m_utils.experiments import gaussian_runs
+from l2m_utils.experiments import gaussian_cells, gaussian_runs
+from l2m_utils.experiments.gaussian_cells import Cell, tier_cells
 from l2m_utils.experiments.gaussian_growth import by_octave
 from l2m_utils.experiments.gaussian_runs import (
-    Cell,
     batches,
     best_rates,
     collect,
     held_out,
-    laptop_cells,
     run_cell,
     run_grid,
     simulate,
-    smoke_cells,
     tables,
     thinned,
-    tier_cells,
 )
 from l2m_utils.models.configurations import GAUSSIAN
-from l2m_utils.project import PROJECT
+from l2m_utils.project import PROJECT, TIERS
 from l2m_utils.records import stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.training.errors import TrainingError
 
 
-@pytest.mark.parametrize("tier", ["smoke", "laptop", "gpu", "cluster"])
+def test_every_tier_has_a_grid_and_a_wrong_one_is_refused(tmp_path, monkeypatch):
+    assert list(yaml.safe_load(gaussian_cells.GRIDS.read_text())) == list(TIERS)
+    path = tmp_path / "gaussian.yml"
+    monkeypatch.setattr(gaussian_cells, "GRIDS", path)
+    for text, said in (
+        ("laptop: {grid: large}", "grid 'large', expected one of small, published"),
+        ("laptop: {grid: published, models: [gpt2], lengths: [256], step: 4}", "unexpected keyword argument 'step'"),
+        ("laptop: {grid: published, models: [gpt9], lengths: [256], steps: 4}", "model 'gpt9': expected one of gpt2"),
+        ("laptop: [", "cannot be read"),
+    ):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=said):
+            tier_cells("laptop")
+
+
+@pytest.mark.parametrize("tier", TIERS)
 def test_cells_of_a_tier_have_names_of_their_own(tier):
     cells = tier_cells(tier)
     assert len({cell.name for cell in cells}) == len(cells)
@@ -54,12 +67,12 @@ def test_smoke_has_every_role_family_and_kind_of_the_laptop_grid():
     def shape(cells):
         return {(c.role, c.family, c.model) for c in cells}
 
-    assert shape(smoke_cells()) == shape(laptop_cells())
-    assert {c.seed for c in smoke_cells() if c.role == "grid"} == {0, 1}  # an interval over seeds needs two
+    assert shape(tier_cells("smoke")) == shape(tier_cells("laptop"))
+    assert {c.seed for c in tier_cells("smoke") if c.role == "grid"} == {0, 1}  # an interval over seeds needs two
 
 
 def test_the_laptop_grid_gives_equal_budgets_and_three_seeds():
-    grid = [c for c in laptop_cells() if c.role == "grid"]
+    grid = [c for c in tier_cells("laptop") if c.role == "grid"]
     assert len({c.steps * c.sequences * c.length for c in grid}) == 1
     assert {c.seed for c in grid} == {0, 1, 2}
     per_seed = {s: {(c.model, c.family, c.length, c.state) for c in grid if c.seed == s} for s in range(3)}
@@ -185,12 +198,12 @@ def test_bad_requests(tmp_path, monkeypatch, capsys):
     with pytest.raises(ValueError, match="tier 'phone'"):
         tier_cells("phone")
     grid = ["gaussian", "--folder", str(tmp_path), "--tier"]
-    assert main([*grid, "smoke", "--cell", smoke_cells()[-1].name]) == 1
+    assert main([*grid, "smoke", "--cell", tier_cells("smoke")[-1].name]) == 1
     assert re.match("error: cell .* has no learning rate", capsys.readouterr().err)
     assert main([*grid, "smoke", "--collect"]) == 1
     assert "error: no finished cell" in capsys.readouterr().err
     assert main([*grid, "smoke", "--list"]) == 0
-    assert capsys.readouterr().out.split() == [cell.name for cell in smoke_cells()]
+    assert capsys.readouterr().out.split() == [cell.name for cell in tier_cells("smoke")]
     monkeypatch.setattr("l2m_utils.cli.gaussian.commit", lambda: "0123456789ab+changes")
     assert main([*grid, "laptop"]) == 1
     assert "uncommitted changes" in capsys.readouterr().err
@@ -200,7 +213,7 @@ def test_bad_requests(tmp_path, monkeypatch, capsys):
 
 
 def test_one_cell_from_the_command_line(tmp_path):
-    name = smoke_cells()[0].name
+    name = tier_cells("smoke")[0].name
     grid = ["gaussian", "--tier", "smoke", "--folder", str(tmp_path)]
     assert main([*grid, "--cell", name]) == 0
     record = json.loads((tmp_path / f"{name}.json").read_text())
