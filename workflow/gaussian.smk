@@ -3,7 +3,7 @@
 #   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --cores 8 --resources gpu=1   # one GPU, one cell at a time
 #   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --executor slurm --jobs 40    # a cluster: the scheduler gives each job its GPU
 #
-# A finished cell is one JSON file, and an interrupted one keeps its checkpoint beside it, so the same command goes on where
+# A finished cell is a folder with one JSON file, and an interrupted one keeps its checkpoint beside it, so the same command goes on where
 # it stopped.  The last job collects the tables; the notebook at the same tier (recompute, with `work` set to this folder) draws them.
 import sys
 
@@ -23,7 +23,7 @@ wildcard_constraints:
 rule grid:
     default_target: True
     input:
-        expand("{folder}/{name}.json", folder=FOLDER, name=CELLS),
+        expand("{folder}/{name}/record.json", folder=FOLDER, name=CELLS),
     params:
         tier=TIER,
         folder=FOLDER,
@@ -35,9 +35,9 @@ rule grid:
 # A cell without a learning rate takes the one that the search found, so the search comes first.
 rule cell:
     input:
-        lambda wildcards: [] if CELLS[wildcards.name].learning_rate else [f"{FOLDER}/{n}.json" for n, c in CELLS.items() if c.role == "search"],
+        lambda wildcards: [] if CELLS[wildcards.name].learning_rate else [f"{FOLDER}/{n}/record.json" for n, c in CELLS.items() if c.role == "search"],
     output:
-        FOLDER + "/{name}.json",
+        FOLDER + "/{name}/record.json",
     params:
         tier=TIER,
         folder=FOLDER,

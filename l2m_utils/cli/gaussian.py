@@ -5,7 +5,7 @@
   l2m gaussian --tier cluster --cell NAME    one of them; on several GPUs: torchrun --nproc_per_node 4 -m l2m_utils gaussian …
   l2m gaussian --tier laptop --collect       what is finished, into the published tables
 
-A finished cell is one JSON file; a killed grid goes on where it stopped.
+A finished cell is a folder with one JSON file; a killed grid goes on where it stopped.
 """
 
 from __future__ import annotations

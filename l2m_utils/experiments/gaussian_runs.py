@@ -1,6 +1,6 @@
 """The Gaussian experiment as a grid of resumable cells: one model, length and seed each.
 
-A finished cell is one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
+A finished cell is a folder with one JSON file; a killed grid goes on where it stopped.  The learning rate is not a choice of the
 reader's: the cells of role ``search`` run first, and every other cell takes the best rate of its architecture.
 The notebook models/gaussian-kl calls :func:`simulate`; ``workflow/gaussian.smk`` makes a job of each cell, through the command ``l2m gaussian``.
 """
@@ -22,7 +22,7 @@ import torch
 from tqdm import tqdm
 
 from l2m_utils.experiments.gaussian_cells import Cell, tier_cells
-from l2m_utils.files import write_json
+from l2m_utils.files import OtherEntry, is_kept, kept, key_of, write_json
 from l2m_utils.models.continuous import ContinuousModel
 from l2m_utils.models.gaussian_loss import expected_nll, stacked_kl
 from l2m_utils.project import commit, hardware
@@ -33,6 +33,7 @@ from l2m_utils.training.errors import TrainingError, memory_errors
 from l2m_utils.training.loop import Settings, process_of, train
 
 NOTEBOOK = "models/gaussian-kl"
+RECORD = "record.json"
 HELD_OUT_SEED = 1_000_000  # the sequences that a finished model is measured on are the same for all models of a length
 
 
@@ -80,39 +81,39 @@ def held_out(
     return kl.cpu().numpy(), expected_nll(kl, std.double()).cpu().numpy()
 
 
-def _finished(path: Path, cell: Cell) -> dict:
-    """The record of a finished cell; :class:`TrainingError` if it is of another configuration."""
-    record = json.loads(path.read_text())
-    wanted = {
-        key: value
-        for key, value in asdict(cell).items()
-        if key in record and not (key == "learning_rate" and value == 0)
-    }
-    different = [
-        f"{key}: {record[key]!r} there, {value!r} here" for key, value in wanted.items() if record[key] != value
-    ]
-    if different:
-        raise TrainingError(
-            f"{path} is the record of another configuration ({'; '.join(different)}); use another folder, or delete it to train again"
-        )
-    return record
+def _entry(cell: Cell, folder: Path) -> tuple[Path, dict]:
+    """Where the record of a cell is kept, and its key; a rate that the search had to fill in is that of the record, if there is one."""
+    path = folder / cell.name
+    if cell.learning_rate == 0:
+        cell = replace(cell, learning_rate=(key_of(path) or {}).get("learning_rate", 0.0))
+    return path, asdict(cell)
 
 
-def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str = "") -> dict:
-    """Train and measure one cell, or read its record if it is finished; the record is ``folder/<name>.json``.
+def _read_record(path: Path) -> dict:
+    return json.loads((path / RECORD).read_text())
 
-    ``device`` defaults to ``"cpu"`` for a small model and to ``"cuda"`` for one of table F.1.  Of several processes (``torchrun``) the first
-    measures and writes; the others return ``{}``.  Raises ``ValueError`` for a cell without a learning rate, a state of size 0 and a length
-    that the source does not have, and :class:`TrainingError`, with the cell's name, for what stops :func:`l2m_utils.training.loop.train`.
-    """
-    folder = Path(folder)
-    path = folder / f"{cell.name}.json"
-    if path.exists():
-        return _finished(path, cell)
-    if cell.learning_rate <= 0:
-        raise ValueError(f"cell {cell.name} has no learning rate: run the search first (`run_grid`), or set one")
-    torch.manual_seed(cell.seed)
-    model, source = cell.build(), HierarchicalGaussian.from_length(cell.length, cell.family)
+
+def _records(folder: str | Path) -> list[tuple[str, dict]]:
+    """Names and records of the finished cells of a folder, in the order of their names."""
+    paths = sorted(path.parent for path in Path(folder).glob(f"*/{RECORD}"))
+    return [
+        (path.name, _read_record(path)) for path in paths if not path.name.startswith(".")
+    ]  # one with a dot is being written
+
+
+def _is_finished(cell: Cell, folder: Path) -> bool:
+    """Whether the record of a cell is there; :class:`TrainingError` if it is one of another configuration."""
+    try:
+        return is_kept(*_entry(cell, folder))
+    except OtherEntry as error:
+        raise TrainingError(f"the record {error}; use another folder, or delete it to train again") from error
+
+
+def _trained(cell: Cell, scratch: Path, progress: bool, device: str) -> tuple[ContinuousModel, list[dict]]:
+    """The model of a cell, trained from its last checkpoint on, and its log."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cell.seed)
+        model = cell.build()
     settings = Settings(
         steps=cell.steps,
         learning_rate=cell.learning_rate,
@@ -123,17 +124,20 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
         save_every=500,
         seed=cell.seed,
     )
-    scratch = folder / "unfinished" / cell.name
+    source = HierarchicalGaussian.from_length(cell.length, cell.family)
     try:
-        log = train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
+        return model, train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
     except TrainingError as error:
         raise TrainingError(f"cell {cell.name}: {error}") from error
-    if process_of()[0] > 0:
-        return {}
+
+
+def _measured(cell: Cell, model: ContinuousModel, log: list[dict]) -> dict:
+    """The record of a trained cell."""
     start = time.perf_counter()
+    source = HierarchicalGaussian.from_length(cell.length, cell.family)
     with memory_errors(f"when cell {cell.name} was measured"):
         kl, nll = held_out(model, source, cell.copies, cell.held_out)
-    record = asdict(cell) | {
+    return asdict(cell) | {
         "state_per_copy": model.state_at(cell.length // 2) / cell.copies,
         "parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
         "tokens": cell.steps * cell.sequences * cell.length,
@@ -148,7 +152,28 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
         "position_kl": [float(f"{x:.5g}") for x in kl],
         "position_nll": [float(f"{x:.6g}") for x in nll],
     }
-    write_json(path, record)
+
+
+def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str = "") -> dict:
+    """Train and measure one cell, or read its record if it is finished; the record is kept in ``folder/<name>/``.
+
+    ``device`` defaults to ``"cpu"`` for a small model and to ``"cuda"`` for one of table F.1.  Of several processes (``torchrun``) the first
+    measures and writes; the others return ``{}``.  Raises ``ValueError`` for a cell without a learning rate, a state of size 0 and a length
+    that the source does not have, and :class:`TrainingError`, with the cell's name, for what stops :func:`l2m_utils.training.loop.train`.
+    """
+    folder = Path(folder)
+    path, key = _entry(cell, folder)
+    if _is_finished(cell, folder):
+        return _read_record(path)
+    if cell.learning_rate <= 0:
+        raise ValueError(f"cell {cell.name} has no learning rate: run the search first (`run_grid`), or set one")
+    scratch = folder / "unfinished" / cell.name
+    model, log = _trained(cell, scratch, progress, device)
+    if process_of()[0] > 0:
+        return {}
+    record = kept(
+        path, key, lambda: _measured(cell, model, log), _read_record, lambda made, at: write_json(at / RECORD, made)
+    )
     for name in (CHECKPOINT, LOG):
         (scratch / name).unlink(missing_ok=True)
     scratch.rmdir()
@@ -158,8 +183,7 @@ def run_cell(cell: Cell, folder: str | Path, progress: bool = True, device: str 
 def best_rates(folder: str | Path) -> dict[str, float]:
     """The best learning rate of each architecture among the finished search cells; a hybrid takes Mamba-2's, a window the transformer's."""
     found: dict[str, tuple[float, float]] = {}
-    for path in sorted(Path(folder).glob("search-*.json")):
-        record = json.loads(path.read_text())
+    for record in (record for name, record in _records(folder) if name.startswith("search-")):
         found[record["model"]] = min(
             found.get(record["model"], (np.inf, 0.0)), (record["mean_kl"], record["learning_rate"])
         )
@@ -186,9 +210,9 @@ def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
     for stage in ([c for c in cells if c.role == "search"], [c for c in cells if c.role != "search"]):
         rates = best_rates(folder)
         stage = [c if c.learning_rate > 0 else replace(c, learning_rate=rates.get(c.model, 0.0)) for c in stage]
-        todo = [c for c in stage if not (folder / f"{c.name}.json").exists()]
-        for c in set(stage) - set(todo):
-            _finished(folder / f"{c.name}.json", c)  # a record of another grid must not pass for one of this
+        todo = [
+            c for c in stage if not _is_finished(c, folder)
+        ]  # a record of another grid does not pass for one of this
         bar = tqdm(total=len(stage), initial=len(stage) - len(todo), unit="run", desc="cells")
         if processes <= 1:
             for cell in todo:
@@ -237,11 +261,7 @@ def tables(folder: str | Path, cells: Sequence[Cell] | None = None) -> tuple[pd.
     Raises ``ValueError`` when there is none.
     """
     wanted = None if cells is None else {cell.name for cell in cells}
-    records = [
-        json.loads(path.read_text())
-        for path in sorted(Path(folder).glob("*.json"))
-        if wanted is None or path.stem in wanted
-    ]
+    records = [record for name, record in _records(folder) if wanted is None or name in wanted]
     if not records:
         raise ValueError(f"no finished cell in {folder}: run `l2m gaussian` first")
     frames = []

@@ -11,9 +11,10 @@ the rows of a step are shared out, and the first process scores and stores.
 
 from __future__ import annotations
 
-import hashlib
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ from tqdm import tqdm
 
 from l2m_utils.experiments.text_budget import bands, for_curves
 from l2m_utils.experiments.text_recipe import TEXT_KINDS, TextRecipe
-from l2m_utils.files import write_atomically
+from l2m_utils.files import checksum, is_kept, kept
 from l2m_utils.models.language import PREFIX, TextModel, make
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder
@@ -200,44 +201,36 @@ class Job:
         return cls(int(steps), names, tuple(map(int, numbers)))
 
 
-def compare(
-    corpus: Corpus,
-    recipe: TextRecipe,
-    plan: Sequence[Job],
-    work: Path | None = None,
-    progress: bool = True,
-    finished=None,
-):
-    """Train and score every model of a plan: (losses by position, training runs) as two tables; resumes in the folder ``work``.
+@dataclass(frozen=True)
+class _Bench:
+    """What the runs of a comparison share.  Each is a cache entry below ``home``, where checkpoints lie as well."""
 
-    The first table has the columns of :data:`l2m_utils.experiments.text_nll.COLUMNS`, ``budget`` (steps) and ``seed``; the second a row a run, searched rates
-    included, with its last logged training loss in nats.  The rate of an architecture is searched once, on the recipe's seed, and serves all
-    its budgets.  ``finished(losses, runs)`` is called after every model.  Another recipe or corpus never meets the files of this one: each has
-    its own folder below ``work``.  Of several processes only the first scores, writes and calls ``finished``; the others return empty tables.
-    """
-    learn, held = prepare(corpus, recipe)
-    common = {key: str(value) for key, value in asdict(recipe).items() if key not in ("steps", "seed", "device")} | {
-        "tokens": learn.fingerprint
-    }
-    digest = hashlib.sha256(f"{common} {held.fingerprint}".encode()).hexdigest()[:16]
-    home, writes = work / digest if work is not None else None, process_of()[0] == 0
-    tables, runs, best = [pd.DataFrame()], [pd.DataFrame()], {}
+    recipe: TextRecipe
+    learn: TokenCorpus
+    held: TokenCorpus
+    home: Path
+    progress: bool
 
-    def trained(
-        kind: str, this: TextRecipe, rate: float, steps: int, purpose: str, folder: Path | None
-    ) -> tuple[TextModel, dict]:
-        model = make(this.shape(kind), learn.vocabulary_size, this.seed)
-        identity = {**common, "kind": kind, "purpose": purpose, "seed": this.seed}
-        scratch = folder / f"{purpose}-{rate:g}" if folder is not None else None
+    @cached_property
+    def shared(self) -> dict[str, str]:
+        """What every number of the comparison depends on, as text."""
+        values = {
+            key: str(value) for key, value in asdict(self.recipe).items() if key not in ("steps", "seed", "device")
+        }
+        return values | {"tokens": self.learn.fingerprint}
+
+    def _trained(self, kind: str, this: TextRecipe, rate: float, steps: int, purpose: str) -> tuple[TextModel, dict]:
+        """A model trained from its last checkpoint on, and the row of its run."""
+        model = make(this.shape(kind), self.learn.vocabulary_size, this.seed)
         log = fit(
             model,
-            rows_from_sentences(learn, this),
+            rows_from_sentences(self.learn, this),
             this,
             rate,
             steps,
-            scratch,
-            identity,
-            progress,
+            self.home / "checkpoints" / kind / f"{purpose}-{steps}-{this.seed}-{rate:g}",
+            self.shared | {"kind": kind, "purpose": purpose, "seed": this.seed},
+            self.progress,
             SEARCH_ROWS if purpose == "search" else 0,
         )
         return model, {
@@ -255,50 +248,82 @@ def compare(
             "commit": commit(),
         }
 
-    def store(table: pd.DataFrame, folder: Path | None, name: str) -> pd.DataFrame:
-        if folder is not None and writes:
-            write_atomically(folder / f"{name}.parquet", table.to_parquet(index=False))
-        return table
+    def _kept(self, name: str, key: dict, build: Callable[[], dict[str, pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+        """Tables of an entry; only the first process writes them."""
+        folder, key = self.home / name, self.shared | {"held out": self.held.fingerprint} | key
+        if process_of()[0] == 0:
+            return kept(folder, key, build, _read_tables, _write_tables)
+        return _read_tables(folder) if is_kept(folder, key) else build()
 
-    def searched(kind: str) -> pd.DataFrame:
-        folder = home / kind if home is not None else None
-        if folder is not None and (folder / "search.parquet").exists():
-            return pd.read_parquet(folder / "search.parquet")
-        return store(
-            pd.DataFrame([trained(kind, recipe, rate, recipe.search, "search", folder)[1] for rate in recipe.rates]),
-            folder,
-            "search",
-        )
+    def searched(self, kind: str) -> pd.DataFrame:
+        """The runs that try the learning rates for one kind of model."""
+        recipe = self.recipe
 
+        def build() -> dict[str, pd.DataFrame]:
+            rows = [self._trained(kind, recipe, rate, recipe.search, "search")[1] for rate in recipe.rates]
+            return {"runs": pd.DataFrame(rows)}
+
+        return self._kept(f"{kind}/search-{recipe.seed}", {"kind": kind, "seed": recipe.seed}, build)["runs"]
+
+    def final(self, kind: str, steps: int, seed: int, rate: float) -> dict[str, pd.DataFrame]:
+        """Tables ``run`` and ``losses`` of a model trained for ``steps``; of several processes only the first scores, and the others have none."""
+        this = replace(self.recipe, steps=steps, seed=seed)
+
+        def build() -> dict[str, pd.DataFrame]:
+            model, row = self._trained(kind, this, rate, steps, "final")
+            if process_of()[0] > 0:
+                return {}
+            losses = score(model, self.held, this, self.progress).assign(model=kind, budget=steps, seed=seed)
+            return {"run": pd.DataFrame([row]), "losses": losses}
+
+        return self._kept(f"{kind}/{steps}-{seed}", {"kind": kind, "steps": steps, "seed": seed, "rate": rate}, build)
+
+
+def _write_tables(tables: dict[str, pd.DataFrame], folder: Path) -> None:
+    for name, table in tables.items():
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def _read_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {path.stem: pd.read_parquet(path) for path in folder.glob("*.parquet")}
+
+
+def compare(
+    corpus: Corpus,
+    recipe: TextRecipe,
+    plan: Sequence[Job],
+    work: Path | None = None,
+    progress: bool = True,
+    finished: Callable[[pd.DataFrame, pd.DataFrame], None] | None = None,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train and score every model of a plan: (losses by position, training runs) as two tables; resumes in the folder ``work``.
+
+    The first table has the columns of :data:`l2m_utils.experiments.text_nll.COLUMNS`, ``budget`` (steps) and ``seed``; the second a row a run, searched rates
+    included, with its last logged training loss in nats.  The rate of an architecture is searched once, on the recipe's seed, and serves all
+    its budgets.  ``finished(losses, runs)`` is called after every model.  Another recipe or corpus never meets the files of this one: each has
+    its own folder below ``work``.  Of several processes only the first scores, writes and calls ``finished``; the others return empty tables.
+    """
+    if work is None:
+        with tempfile.TemporaryDirectory(prefix="l2m-") as folder:
+            return compare(corpus, recipe, plan, Path(folder), progress, finished)
+    learn, held = prepare(corpus, recipe)
+    bench = _Bench(recipe, learn, held, work, progress)
+    bench = replace(bench, home=work / checksum(f"{bench.shared} {held.fingerprint}")[:16])
+    losses, runs, best = [], [], {}
     for job in plan:
         for kind in (kind for kind in job.kinds if kind not in best):
+            best[kind] = recipe.rates[0]
             if len(recipe.rates) > 1:
-                runs.append(searched(kind))
+                runs.append(bench.searched(kind))
                 best[kind] = float(runs[-1].loc[runs[-1]["training_nll"].idxmin(), "learning_rate"])
-            else:
-                best[kind] = recipe.rates[0]
         for seed, kind in ((seed, kind) for seed in job.seeds for kind in job.kinds):
-            this, folder = (
-                replace(recipe, steps=job.steps, seed=seed),
-                home / kind / f"{job.steps}-{seed}" if home is not None else None,
-            )
-            if folder is not None and (folder / "losses.parquet").exists():
-                run, losses = (pd.read_parquet(folder / f"{name}.parquet") for name in ("run", "losses"))
-            else:
-                model, row = trained(kind, this, best[kind], this.steps, "final", folder)
-                if not writes:
-                    continue
-                run = store(pd.DataFrame([row]), folder, "run")
-                losses = store(
-                    score(model, held, this, progress).assign(model=kind, budget=this.steps, seed=this.seed),
-                    folder,
-                    "losses",
-                )
-            runs.append(run)
-            tables.append(losses)
-            if finished is not None and writes:
-                finished(pd.concat(tables[1:], ignore_index=True), pd.concat(runs[1:], ignore_index=True))
-    return pd.concat(tables[1:] or tables, ignore_index=True), pd.concat(runs[1:] or runs, ignore_index=True)
+            tables = bench.final(kind, job.steps, seed, best[kind])
+            if tables:
+                losses.append(tables["losses"])
+                runs.append(tables["run"])
+                if finished is not None and process_of()[0] == 0:
+                    finished(pd.concat(losses, ignore_index=True), pd.concat(runs, ignore_index=True))
+    return tuple(pd.concat(tables or [pd.DataFrame()], ignore_index=True) for tables in (losses, runs))
 
 
 def run_plan(corpus: str, recipe: TextRecipe, plan: Sequence[Job], work: Path, records: Path, tier: str) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from functools import cached_property
 
 import numpy as np
 
+from l2m_utils.files import checksum
 from l2m_utils.scoring.base import (
     NO_LIMIT,
     NO_PREFIX,
@@ -84,7 +84,7 @@ def source_name(source) -> str:
         for key, value in vars(source).items()
         if not key.startswith("_") and not isinstance(getattr(kind, key, None), cached_property)
     }
-    return f"{kind.__name__}-{hashlib.blake2b(_content(public), digest_size=8).hexdigest()}"
+    return f"{kind.__name__}-{checksum(_content(public))[:16]}"
 
 
 def _content(value) -> bytes:

@@ -15,7 +15,6 @@ releases when a process dies) before it scores a shard, so they share the work.
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import platform
@@ -148,10 +147,8 @@ def summary(folder: str | Path) -> pd.DataFrame:
 
 def _name(scorer: Scorer, tokens: np.ndarray) -> str:
     """The name of a shard: a hash of the model's identity, the prefix id and the token ids (sequences, length)."""
-    digest = hashlib.blake2b(digest_size=16)
-    digest.update(json.dumps([scorer.identity, scorer.prefix_id, tokens.shape], sort_keys=True).encode())
-    digest.update(tokens.astype("<i4").tobytes())
-    return digest.hexdigest()
+    identity = json.dumps([scorer.identity, scorer.prefix_id, tokens.shape], sort_keys=True)
+    return files.checksum(identity, tokens.astype("<i4").tobytes())[:32]
 
 
 def _read(folder: Path, name: str, tokens: np.ndarray, quiet: bool = False) -> np.ndarray | None:
@@ -165,7 +162,7 @@ def _read(folder: Path, name: str, tokens: np.ndarray, quiet: bool = False) -> n
         return None
     try:
         manifest = json.loads((folder / f"{name}.json").read_text())
-        if hashlib.sha256(content).hexdigest() == manifest["sha256"]:
+        if files.checksum(content) == manifest["sha256"]:
             tensors = load(content)
             if np.array_equal(tensors["tokens"], tokens) and tensors["logprobs"].shape == tokens.shape:
                 return tensors["logprobs"]
@@ -198,7 +195,7 @@ def _score(scorer: Scorer, tokens: np.ndarray, folder: Path, name: str, run: dic
     manifest = {
         "identity": scorer.identity,
         "prefix_id": scorer.prefix_id,
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": files.checksum(content),
         "sequences": len(tokens),
         "length": tokens.shape[1],
         "tokens": tokens.size,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from l2m_utils.files import checksum
 from l2m_utils.memory import out_of_memory
 from l2m_utils.scoring.base import (
     NO_LIMIT,
@@ -168,18 +169,20 @@ class TransformersScorer:
 
 def weights_fingerprint(model) -> str:
     """A hash (hex) of a model's weights and configuration; equal models have equal hashes wherever they were loaded from."""
-    digest = hashlib.blake2b(digest_size=16)
     config = {
         key: value
         for key, value in model.config.to_dict().items()
         if key not in ("_name_or_path", "transformers_version", "torch_dtype", "dtype")
     }
-    digest.update(json.dumps(config, sort_keys=True, default=str).encode())
-    for name, tensor in sorted(model.state_dict().items()):
-        if tensor.is_meta:
-            raise ScoringError(
-                f"weights of {name} are offloaded, so the model cannot be hashed: pass revision=, by which stored scores are found again"
-            )
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy())
-    return digest.hexdigest()
+
+    def content() -> Iterator[bytes]:
+        yield json.dumps(config, sort_keys=True, default=str).encode()
+        for name, tensor in sorted(model.state_dict().items()):
+            if tensor.is_meta:
+                raise ScoringError(
+                    f"weights of {name} are offloaded, so the model cannot be hashed: pass revision=, by which stored scores are found again"
+                )
+            yield f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode()
+            yield tensor.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
+
+    return checksum(content())[:32]

@@ -7,14 +7,14 @@ compare a few sequences with :class:`~l2m_utils.scoring.transformers.Transformer
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from l2m_utils.files import checksum
 from l2m_utils.scoring.base import ScoringError, check_logprobs, check_sequences
 
 
@@ -116,7 +116,6 @@ def folder_fingerprint(folder: str | Path) -> str:
         raise ScoringError(
             f"{folder} holds no .safetensors weights: save the model in the Hugging Face layout, or pass revision= to name it"
         )
-    digest = hashlib.blake2b(digest_size=16)
     with tqdm(
         total=sum(path.stat().st_size for path in weights),
         desc="hashing the weights",
@@ -124,13 +123,16 @@ def folder_fingerprint(folder: str | Path) -> str:
         unit_scale=True,
         delay=5,
     ) as bar:
-        for path in sorted(Path(folder).glob("config.json")) + weights:
-            digest.update(f"{path.name} {path.stat().st_size} ".encode())
-            with path.open("rb") as stream:
-                while content := stream.read(1 << 24):
-                    digest.update(content)
-                    bar.update(len(content) if path in weights else 0)
-    return digest.hexdigest()
+
+        def content() -> Iterator[bytes]:
+            for path in sorted(Path(folder).glob("config.json")) + weights:
+                yield f"{path.name} {path.stat().st_size} ".encode()
+                with path.open("rb") as stream:
+                    while piece := stream.read(1 << 24):
+                        yield piece
+                        bar.update(len(piece) if path in weights else 0)
+
+        return checksum(content())[:32]
 
 
 def prompt_logprobs(found, sequence: Sequence[int]) -> list[float]:

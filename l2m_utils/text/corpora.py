@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from l2m_utils.files import checksum
 from l2m_utils.project import CACHE, PROJECT
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document
 from l2m_utils.text.sentences import sentence_starts
@@ -110,7 +110,7 @@ def short_name(name_or_path: str | Path) -> str:
     path = Path(text.rstrip("/") or "/")
     base = path.stem if path.suffix.lower() in (".parquet", ".jsonl", ".txt") else path.name or path.resolve().name
     words = re.findall(r"[a-z0-9]+", re.split(r"[:@]", base)[0].lower())
-    return "-".join(words) or "corpus-" + hashlib.sha256(text.encode()).hexdigest()[:8]
+    return "-".join(words) or "corpus-" + checksum(text)[:8]
 
 
 def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document]:

@@ -6,12 +6,13 @@ bars come from drawing documents again; blocks and tokens are not independent.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+
+from l2m_utils.files import checksum
 
 PYTHON_DOCS = "python-docs"
 
@@ -64,9 +65,5 @@ class Corpus:
     @cached_property
     def fingerprint(self) -> str:
         """SHA-256 of ids, texts and their order (64 hex digits); name and note do not enter."""
-        digest = hashlib.sha256()
-        for document in self.documents:
-            for part in (document.id.encode(), document.text.encode()):
-                digest.update(len(part).to_bytes(8, "little"))
-                digest.update(part)
-        return digest.hexdigest()
+        parts = (part.encode() for document in self.documents for part in (document.id, document.text))
+        return checksum(piece for part in parts for piece in (len(part).to_bytes(8, "little"), part))

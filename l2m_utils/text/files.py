@@ -1,17 +1,17 @@
 """Text from files: Parquet, JSON lines, plain text and folders of them, checked while it is read.
 
-Also keeps texts that are slow to get as Parquet files in a cache folder, with a checksum.
+Also keeps texts that are slow to get in a cache folder.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import warnings
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
-from l2m_utils.files import write_atomically
+from l2m_utils.files import checksum, kept
 from l2m_utils.project import PROJECT
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document
 
@@ -172,33 +172,32 @@ def row_name(row: dict, fallback: str) -> str:
     return next((str(row[column]) for column in _ID_COLUMNS if row.get(column) not in (None, "")), fallback)
 
 
-def kept(path: Path, name: str, build: Callable[[], list[Document]], note: str) -> Corpus:
-    """The corpus stored at ``path``, or what ``build()`` gives, stored there for the next time.
+def kept_corpus(folder: Path, key: dict, name: str, build: Callable[[], list[Document]], note: str) -> Corpus:
+    """The corpus kept in the cache entry ``folder`` (:func:`l2m_utils.files.kept`), or what ``build()`` gives, stored there for the next time.
 
-    A stored file that is damaged (its fingerprint does not fit) is built again.  If the folder cannot be written, the corpus is
-    returned with a warning.
+    If the folder cannot be written, the corpus is returned with a warning.
     """
+    documents = cache(build)  # once, also if it cannot be stored
+    try:
+        return Corpus(name, kept(folder, key, documents, _read_kept, _write_kept), note)
+    except OSError as error:
+        warnings.warn(f"{folder}: {error}; until then {name} will be made anew every time", stacklevel=2)
+        return Corpus(name, documents(), note)
+
+
+def _write_kept(documents: list[Document], folder: Path) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    if path.exists():
-        try:
-            table = pq.read_table(path)
-            rows = zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)
-            corpus = Corpus(name, [Document(*row) for row in rows], note)
-            if (table.schema.metadata or {}).get(b"fingerprint", b"").decode() == corpus.fingerprint:
-                return corpus
-        except (pa.ArrowException, OSError, KeyError, ValueError):
-            pass  # damaged: as good as absent
-    corpus = Corpus(name, build(), note)
-    table = pa.table({"id": [document.id for document in corpus], "text": [document.text for document in corpus]})
-    sink = pa.BufferOutputStream()
-    pq.write_table(table.replace_schema_metadata({"fingerprint": corpus.fingerprint}), sink, compression="zstd")
-    try:
-        write_atomically(path, sink.getvalue().to_pybytes())
-    except OSError as error:
-        warnings.warn(f"{error}; until then {name} will be made anew every time", stacklevel=2)
-    return corpus
+    table = pa.table({"id": [document.id for document in documents], "text": [document.text for document in documents]})
+    pq.write_table(table, folder / "texts.parquet", compression="zstd")
+
+
+def _read_kept(folder: Path) -> list[Document]:
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(folder / "texts.parquet")
+    return [Document(*row) for row in zip(table["id"].to_pylist(), table["text"].to_pylist(), strict=True)]
 
 
 def python_docs_corpus(folder: Path) -> Corpus:
@@ -206,7 +205,7 @@ def python_docs_corpus(folder: Path) -> Corpus:
     from l2m_utils.text import python_docs
 
     versions = python_docs.versions()
-    key = hashlib.sha256(json.dumps(versions).encode() + Path(python_docs.__file__).read_bytes()).hexdigest()[:16]
+    key = checksum(json.dumps(versions), Path(python_docs.__file__))[:16]
     missing = [package for package, found in versions.items() if found is None]
     note = (
         f"technical English: the Python {versions['python']} language reference and the docstrings of "
@@ -217,8 +216,9 @@ def python_docs_corpus(folder: Path) -> Corpus:
         warnings.warn(
             f"{PYTHON_DOCS} is smaller than the lock makes it, not installed: {', '.join(missing)}", stacklevel=3
         )
-    return kept(
-        folder / f"{PYTHON_DOCS}-{key}.parquet",
+    return kept_corpus(
+        folder / f"{PYTHON_DOCS}-{key}",
+        {"versions": versions, "digest": key},
         PYTHON_DOCS,
         lambda: [Document(*pair) for pair in python_docs.build()],
         note,

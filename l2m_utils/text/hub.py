@@ -7,7 +7,6 @@ paper; ``deepmind/pg19`` is a script, which ``datasets`` ≥ 4 refuses to run.  
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -15,8 +14,9 @@ from pathlib import Path
 
 from tqdm.auto import tqdm
 
+from l2m_utils.files import checksum
 from l2m_utils.text.documents import Corpus, CorpusError, Document
-from l2m_utils.text.files import checked, kept, row_name
+from l2m_utils.text.files import checked, kept_corpus, row_name
 
 PROBE_SECONDS = 10.0  # to find out that there is no network: the streaming of `datasets` itself would try for minutes
 
@@ -140,6 +140,7 @@ def corpus(
             if document.text.strip():
                 yield document
 
-    key = hashlib.sha256(f"{source} {source.split} {limit_bytes}".encode()).hexdigest()[:16]
+    key = {"source": str(source), "split": source.split, "limit_bytes": limit_bytes}
     note = f"the first {limit_bytes / 1e6:g} MB of {source}, split {source.split}"
-    return kept(folder / f"{name}-{key}.parquet", name, build, note)
+    digest = checksum(f"{source} {source.split} {limit_bytes}")[:16]
+    return kept_corpus(folder / f"{name}-{digest}", key, name, build, note)

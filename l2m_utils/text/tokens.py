@@ -7,11 +7,6 @@ calls map that file into memory.  Ids hold no special tokens: whoever scores a b
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +15,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer, decoders, models, pre_tokenizers, trainers
 from tqdm.auto import tqdm
 
-from l2m_utils.files import write_json
+from l2m_utils.files import checksum, kept
 from l2m_utils.project import CACHE
 from l2m_utils.text.documents import Corpus, CorpusError
 from l2m_utils.text.sentences import sentence_starts
@@ -119,6 +114,7 @@ def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | N
     ``cache`` is the folder for the files (default ``.cache`` of the project).  A stored file that fails its checksum is made anew; a killed
     process leaves nothing that counts.  Raises :class:`CorpusError` if the tokens cannot be stored.
 
+    >>> import tempfile
     >>> from l2m_utils.text.documents import Document
     >>> corpus = Corpus("x", [Document("a", "One fish. Two fish."), Document("b", "Red fish.")], "")
     >>> tokens = encode_corpus(train_bpe([d.text for d in corpus], 260), corpus, cache=tempfile.mkdtemp())
@@ -126,23 +122,17 @@ def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | N
     ([0, 13, 19], 'int32', [0, 7])
     """
     definition = tokenizer.to_str()
-    fingerprint = hashlib.sha256(f"{_FORMAT} {corpus.fingerprint} {definition}".encode()).hexdigest()
+    fingerprint = checksum(f"{_FORMAT} {corpus.fingerprint} {definition}")
     home = Path(cache) if cache is not None else CACHE
     folder = home / "tokens" / fingerprint[:24]
-    stored = _open(folder)
-    if stored is None:
-        try:
-            _write(folder, tokenizer, corpus, fingerprint)
-        except OSError as error:
-            raise CorpusError(
-                f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…"
-            ) from error
-        stored = _open(folder)
-        if stored is None:
-            raise CorpusError(
-                f"{folder}: the tokens just written fail their checksum. Check the disk, or give another folder with cache=…"
-            )
-    return TokenCorpus(corpus.name, *stored, tokenizer.get_vocab_size(), fingerprint)
+    key = {"fingerprint": fingerprint}
+    try:
+        arrays = kept(folder, key, lambda: _batches(tokenizer, corpus), _read, _write)
+    except OSError as error:
+        raise CorpusError(
+            f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…"
+        ) from error
+    return TokenCorpus(corpus.name, *arrays, tokenizer.get_vocab_size(), fingerprint)
 
 
 def _batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[str, Encoding]]:
@@ -186,56 +176,22 @@ def _token_starts(text: str, encoding: Encoding) -> np.ndarray:
     return np.unique(token[exact])
 
 
-def _write(folder: Path, tokenizer: Tokenizer, corpus: Corpus, fingerprint: str) -> None:
-    """Write ids, offsets, sentence starts and manifest into a new folder, and rename it when it is whole."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    made = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
-        offsets, starts, digest = [0], [np.zeros(0, np.int64)], hashlib.sha256()
-        with open(made / "ids.bin", "wb") as stream:
-            for text, encoding in _batches(tokenizer, corpus):
-                content = np.array(encoding.ids, dtype="<i4").tobytes()
-                stream.write(content)
-                digest.update(content)
-                starts.append(offsets[-1] + _token_starts(text, encoding))
-                offsets.append(offsets[-1] + len(encoding.ids))
-            stream.flush()
-            os.fsync(stream.fileno())
-        for name, array in (("offsets", np.array(offsets, np.int64)), ("starts", np.concatenate(starts))):
-            content = array.astype("<i8").tobytes()
-            (made / f"{name}.bin").write_bytes(content)
-            digest.update(content)
-        sizes = {"tokens": offsets[-1], "documents": len(corpus)}
-        names = {"checksum": digest.hexdigest(), "fingerprint": fingerprint, "corpus": corpus.name}
-        write_json(made / "manifest.json", names | sizes)
-        if folder.exists():  # damaged, or made by another process meanwhile
-            if _open(folder) is not None:
-                return
-            shutil.rmtree(folder, ignore_errors=True)
-        try:
-            os.rename(made, folder)
-        except OSError:
-            if _open(folder) is None:  # unless another process was first
-                raise
-    finally:
-        shutil.rmtree(made, ignore_errors=True)
+def _write(batches: Iterator[tuple[str, Encoding]], folder: Path) -> None:
+    """Write ids as they come, then offsets and sentence starts."""
+    offsets, starts = [0], [np.zeros(0, np.int64)]
+    with open(folder / "ids.bin", "wb") as stream:
+        for text, encoding in batches:
+            stream.write(np.array(encoding.ids, dtype="<i4").tobytes())
+            starts.append(offsets[-1] + _token_starts(text, encoding))
+            offsets.append(offsets[-1] + len(encoding.ids))
+    for name, array in (("offsets", np.array(offsets, np.int64)), ("starts", np.concatenate(starts))):
+        (folder / f"{name}.bin").write_bytes(array.astype("<i8").tobytes())
 
 
-def _open(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
-    """The arrays of a token folder, or None if it is absent or damaged."""
-    try:
-        manifest = json.loads((folder / "manifest.json").read_text())
-        digest = hashlib.sha256()
-        for name in ("ids", "offsets", "starts"):
-            with open(folder / f"{name}.bin", "rb") as stream:
-                while content := stream.read(1 << 24):
-                    digest.update(content)
-        if digest.hexdigest() != manifest["checksum"]:
-            return None
-        offsets = np.frombuffer((folder / "offsets.bin").read_bytes(), "<i8")
-        starts = np.frombuffer((folder / "starts.bin").read_bytes(), "<i8")
-        # An empty file cannot be mapped.
-        ids = np.memmap(folder / "ids.bin", "<i4", "r") if manifest["tokens"] else np.zeros(0, "<i4")
-        return ids, offsets, starts
-    except (OSError, ValueError, KeyError):
-        return None
+def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, mapped into memory, offsets and sentence starts."""
+    offsets = np.frombuffer((folder / "offsets.bin").read_bytes(), "<i8")
+    starts = np.frombuffer((folder / "starts.bin").read_bytes(), "<i8")
+    # An empty file cannot be mapped.
+    ids = np.memmap(folder / "ids.bin", "<i4", "r") if offsets[-1] else np.zeros(0, "<i4")
+    return ids, offsets, starts

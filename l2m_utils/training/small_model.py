@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from l2m_utils.files import checksum
 from l2m_utils.training.loop import Settings, train
 from l2m_utils.training.muon import muon_and_adamw
 
@@ -210,6 +211,14 @@ def _loss(model, batch: tuple[Tensor, Tensor]) -> Tensor:
     return torch.nn.functional.cross_entropy(logits.flatten(0, 1).float(), batch[1].flatten())
 
 
+def _fingerprint(documents: Sequence[np.ndarray], sentences: Sequence[np.ndarray] | None, vocabulary: int) -> str:
+    """A hash of all that training rows are drawn from."""
+    arrays = (np.asarray(array, dtype="<i8") for array in (*documents, *(sentences or ())))
+    return checksum(
+        f"{vocabulary} {len(documents)} ", (piece for a in arrays for piece in (f"{len(a)} ".encode(), a.tobytes()))
+    )
+
+
 def train_small(
     documents: Sequence[np.ndarray],
     vocabulary: int,
@@ -255,7 +264,7 @@ def train_small(
         _loss,
         settings,
         folder,
-        {"recipe": asdict(recipe), "vocabulary": vocabulary, "text_prefix": text_prefix},
+        {"recipe": asdict(recipe), "text_prefix": text_prefix, "text": _fingerprint(documents, sentences, vocabulary)},
         progress,
         muon_and_adamw,
         rate=lambda step: recipe.rate(step / recipe.steps),

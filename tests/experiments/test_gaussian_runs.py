@@ -216,7 +216,7 @@ def test_one_cell_from_the_command_line(tmp_path):
     name = tier_cells("smoke")[0].name
     grid = ["gaussian", "--tier", "smoke", "--folder", str(tmp_path)]
     assert main([*grid, "--cell", name]) == 0
-    record = json.loads((tmp_path / f"{name}.json").read_text())
+    record = json.loads((tmp_path / name / "record.json").read_text())
     assert record["model"] == "transformer" and len(record["position_kl"]) == 64
     assert main([*grid, "--results", str(tmp_path / "results"), "--collect"]) == 0
     assert (tmp_path / "results/models/gaussian-kl/tables/positions.parquet").exists()
@@ -227,7 +227,7 @@ TINY = Cell("mamba2", 16, state=4, steps=4, sequences=2, learning_rate=1e-2, hel
 
 def test_a_record_or_checkpoint_of_another_configuration_is_refused(tmp_path, monkeypatch):
     run_cell(TINY, tmp_path, progress=False)
-    with pytest.raises(TrainingError, match="record of another configuration .*sequences: 2 there, 8 here"):
+    with pytest.raises(TrainingError, match="record .* is of another configuration .*sequences: 2 there, 8 here"):
         run_cell(replace(TINY, sequences=8), tmp_path, progress=False)
     with pytest.raises(TrainingError, match="sequences: 2 there, 8 here"):
         run_grid([replace(TINY, sequences=8), replace(TINY, seed=3)], tmp_path, processes=1)
@@ -242,13 +242,23 @@ def test_a_record_or_checkpoint_of_another_configuration_is_refused(tmp_path, mo
         run_cell(replace(cell, sequences=4), tmp_path, progress=False)
 
 
+def test_a_damaged_record_is_measured_again(tmp_path):
+    whole = run_cell(TINY, tmp_path, progress=False)
+    path = tmp_path / TINY.name / "record.json"
+    path.write_text(path.read_text().replace('"mean_kl": ', '"mean_kl": 9'))
+    assert run_cell(TINY, tmp_path, progress=False)["mean_kl"] == whole["mean_kl"]
+    path.write_text("{")
+    with pytest.raises(ValueError, match="no learning rate"):  # as for a cell that was never trained
+        run_cell(replace(TINY, learning_rate=0.0), tmp_path, progress=False)
+
+
 def test_a_loss_that_is_not_finite_names_the_cell(tmp_path):
     wild = replace(TINY, learning_rate=1e30, steps=8)
     with pytest.raises(
         TrainingError, match=rf"cell {wild.name}: loss .* at step \d of 8; no checkpoint was written yet"
     ):
         run_cell(wild, tmp_path, progress=False)
-    assert not list(tmp_path.glob("*.json"))
+    assert not list(tmp_path.glob("*/record.json"))
 
 
 def test_models_of_table_f1_ask_for_a_gpu(tmp_path, monkeypatch):
@@ -263,7 +273,7 @@ def test_models_of_table_f1_ask_for_a_gpu(tmp_path, monkeypatch):
 def test_only_the_first_process_measures_and_writes(tmp_path, monkeypatch):
     monkeypatch.setattr(gaussian_runs, "train", lambda *_: [{"loss": 1.0, "seconds": 0.0}])
     monkeypatch.setenv("RANK", "1")
-    assert run_cell(TINY, tmp_path, progress=False) == {} and not list(tmp_path.glob("*.json"))
+    assert run_cell(TINY, tmp_path, progress=False) == {} and not list(tmp_path.glob("*/record.json"))
 
 
 @pytest.mark.parametrize("length", [64, 1024, 4096, 16384])
@@ -325,7 +335,7 @@ def test_a_failing_cell_is_reported_before_the_others_are_trained(tmp_path):
     others = [replace(TINY, seed=seed, steps=20) for seed in range(1, 13)]
     with pytest.raises(TrainingError, match=f"cell {wild.name}: loss"):
         run_grid([wild, *others], tmp_path, processes=2)
-    assert len(list(tmp_path.glob("*.json"))) < len(others)
+    assert len(list(tmp_path.glob("*/record.json"))) < len(others)
 
 
 def test_a_killed_process_is_one_clear_error(tmp_path, monkeypatch):

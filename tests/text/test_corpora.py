@@ -52,7 +52,7 @@ def test_python_docs_is_large_varied_and_english(python_corpus):
 def test_python_docs_does_not_depend_on_the_process(tmp_path):
     """Hash seeds and the working folder must not matter: one package is read in this and in another process."""
     code = (
-        "from pathlib import Path; from importlib.util import find_spec; import hashlib; from l2m_utils import python_docs as p\n"
+        "from pathlib import Path; from importlib.util import find_spec; import hashlib; from l2m_utils.text import python_docs as p\n"
         "modules = p._package_prose(Path(find_spec('tornado').origin).parent, p._Seen())\n"
         "found = hashlib.sha256(repr(p._group('tornado', modules)).encode()).hexdigest()"
     )
@@ -71,19 +71,24 @@ def test_python_docs_does_not_depend_on_the_process(tmp_path):
 
 def test_a_damaged_cache_is_made_anew(tmp_path):
     documents = [Document("a", "One."), Document("b", "Two.")]
-    path = tmp_path / "x.parquet"
-    assert files.kept(path, "x", lambda: documents, "").documents == documents
-    assert files.kept(path, "x", lambda: pytest.fail("read, not built"), "").documents == documents
-    parquet(path, id=["a"], text=["forged"])
-    assert files.kept(path, "x", lambda: documents, "").documents == documents
-    path.write_bytes(path.read_bytes()[:-20])
-    assert files.kept(path, "x", lambda: documents, "").documents == documents
+
+    def corpus(build):
+        return files.kept_corpus(tmp_path / "x", {}, "x", build, "a note")
+
+    assert corpus(lambda: documents).documents == documents
+    assert corpus(lambda: pytest.fail("read, not built")) == Corpus("x", documents, "a note")
+    parquet(tmp_path / "x" / "texts.parquet", id=["a"], text=["forged"])
+    assert corpus(lambda: documents).documents == documents
 
 
 def test_a_cache_that_cannot_be_written_only_warns(tmp_path):
     (tmp_path / "file").write_text("")
+    built = []
     with pytest.warns(UserWarning, match="made anew every time"):
-        assert len(files.kept(tmp_path / "file" / "x.parquet", "x", lambda: [Document("a", "One.")], "")) == 1
+        corpus = files.kept_corpus(
+            tmp_path / "file" / "x", {}, "x", lambda: built.append(1) or [Document("a", "One.")], ""
+        )
+    assert len(corpus) == 1 and built == [1]
 
 
 def test_missing_packages_are_named(monkeypatch, tmp_path):

@@ -35,7 +35,7 @@ def corpus():
 
 def test_training_repeats_in_another_process():
     code = (
-        "from l2m_utils import corpora, tokens; import hashlib\n"
+        "from l2m_utils.text import corpora, tokens; import hashlib\n"
         "texts = [d.text for d in corpora.load('python-docs', limit_bytes=200_000)]\n"
         "found = hashlib.sha256(tokens.train_bpe(texts, 1000).to_str().encode()).hexdigest()"
     )

@@ -92,8 +92,10 @@ def test_a_killed_run_resumes_to_the_same_bits(trained, documents, tmp_path, mon
     resumed = train_small(documents, 4, TINY, seed=3, folder=tmp_path, progress=False)
     assert all(torch.equal(a, b) for a, b in zip(trained.model.parameters(), resumed.model.parameters(), strict=True))
     assert (resumed.losses == trained.losses).all()
-    with pytest.raises(TrainingError, match="another configuration"):
+    with pytest.raises(TrainingError, match="recipe: "):
         train_small(documents, 4, replace(TINY, warmup=0.1), seed=3, folder=tmp_path, progress=False)
+    with pytest.raises(TrainingError, match="text: "):
+        train_small(documents[1:], 4, TINY, seed=3, folder=tmp_path, progress=False)
 
 
 def test_processes_share_the_rows_of_a_step(documents):
