@@ -1,4 +1,8 @@
-"""Where this project lies, which commit it is at, and what machine it runs on."""
+"""Where this project lies, which commit it is at, and what machine it runs on.
+
+In a checkout everything is written below it.  A library that was installed writes below the folder that the environment variable ``L2M_HOME`` names, by
+default ``~/.local/share/l2m``.  What is slow to make is kept in ``L2M_CACHE``, by default the folder ``.cache`` of either.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,24 @@ import re
 import subprocess
 import sys
 from functools import cache
+from importlib.metadata import version
 from pathlib import Path
 
-PROJECT = Path(__file__).resolve().parent.parent
+_ABOVE = Path(__file__).resolve().parent.parent
+CHECKOUT = (_ABOVE / "pyproject.toml").is_file()  # else the library was installed, and nothing may be written beside it
 
 
+def _home() -> Path:
+    """The folder of an installed library: ``L2M_HOME``, or one of the user's own."""
+    if named := os.environ.get("L2M_HOME"):
+        return Path(named).expanduser().absolute()
+    data = os.environ.get("LOCALAPPDATA" if os.name == "nt" else "XDG_DATA_HOME")
+    return (Path(data) if data else Path.home() / ".local" / "share") / "l2m"
+
+
+PROJECT = _ABOVE if CHECKOUT else _home()
 RESULTS = PROJECT / "results"
-CACHE = PROJECT / ".cache"
+CACHE = Path(os.environ.get("L2M_CACHE") or PROJECT / ".cache").expanduser().absolute()
 
 
 TIERS = ("smoke", "laptop", "gpu", "cluster")  # from the cheapest to the paper's own scale
@@ -22,10 +37,12 @@ TIERS = ("smoke", "laptop", "gpu", "cluster")  # from the cheapest to the paper'
 
 @cache
 def commit() -> str:
-    """The commit of this checkout, with ``+changes`` when tracked files differ from it."""
+    """The commit of this checkout, with ``+changes`` when tracked files differ from it; the version of a library that was installed."""
+    if not CHECKOUT:
+        return f"l2m-book {version('l2m-book')}"
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=PROJECT, capture_output=True, text=True)
+        done = subprocess.run(["git", *words], cwd=_ABOVE, capture_output=True, text=True)
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "--short=12", "HEAD")

@@ -13,6 +13,7 @@ from l2m_utils.project import PROJECT
 
 GRIDS = PROJECT / "workflow" / "gaussian.yml"
 SEARCH_SEED = 100
+HELD_OUT = 2**16  # tokens that a finished model is measured on, the same for all models of a length
 
 
 @dataclass(frozen=True)
@@ -33,7 +34,7 @@ class Cell:
     sequences: int = 8
     steps: int = 1000
     learning_rate: float = 0.0
-    held_out: int = 65_536
+    held_out: int = HELD_OUT
 
     @property
     def name(self) -> str:

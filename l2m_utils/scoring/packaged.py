@@ -19,7 +19,6 @@ there, so no exponent of a direct estimate means anything without a repair of th
 from __future__ import annotations
 
 import errno
-import hashlib
 import json
 import os
 import shutil
@@ -32,7 +31,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from l2m_utils.files import write_json
+from l2m_utils.files import checksum, write_json
 from l2m_utils.project import CACHE
 from l2m_utils.scoring.base import ScoringError
 from l2m_utils.scoring.gguf_file import read_header
@@ -206,8 +205,7 @@ def _check_file(path: Path, size: int, digest: str, what: str) -> None:
 
 def _sha256(path: Path) -> str:
     try:
-        with open(path, "rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
+        return checksum(path)
     except OSError as error:
         raise ScoringError(f"{path} cannot be read ({error.strerror}): give a model in the GGUF format") from error
 

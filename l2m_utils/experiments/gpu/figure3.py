@@ -17,7 +17,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from l2m_utils.experiments.gaussian_runs import HELD_OUT, HELD_OUT_SEED, SEARCH_SEED, thinned
+from l2m_utils.experiments.gaussian_cells import HELD_OUT, SEARCH_SEED
+from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED, thinned
 from l2m_utils.experiments.gpu.archive import Archive
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.gpu.race import Cell, Result, race
