@@ -16,7 +16,7 @@ import pandas as pd
 from l2m_utils.experiments.text_nll import comparisons
 from l2m_utils.stats.bootstrap import document_weights, interval
 
-RUN = ["model", "budget", "seed"]
+RUN_COLUMNS = ["model", "budget", "seed"]
 SUMS = ["nll_sum", "near_sum", "samples"]
 
 
@@ -33,7 +33,7 @@ def bands(losses: pd.DataFrame) -> pd.DataFrame:
     ends = sorted({max(1, round(length * share)) for share in (1 / 16, 1 / 4, 3 / 4, 7 / 8, 1)})
     place = np.searchsorted(ends, losses["position"])
     table = losses.assign(first=np.array([1, *(end + 1 for end in ends[:-1])])[place], last=np.array(ends)[place])
-    return table.groupby([*RUN, "document", "first", "last"], as_index=False)[SUMS].sum()
+    return table.groupby([*RUN_COLUMNS, "document", "first", "last"], as_index=False)[SUMS].sum()
 
 
 def for_curves(losses: pd.DataFrame) -> pd.DataFrame:

@@ -14,13 +14,13 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-BACKENDS = ("torch", "triton", "mamba-ssm")
+SCAN_BACKENDS = ("torch", "triton", "mamba-ssm")
 _forced: ContextVar[str | None] = ContextVar("forced selective-scan backend", default=None)
 
 
 @contextmanager
 def forced_backend(name: str) -> Iterator[None]:
-    """Run every selective scan inside the ``with`` block by one backend, whatever the device: a name of ``BACKENDS``.
+    """Run every selective scan inside the ``with`` block by one backend, whatever the device: a name of ``SCAN_BACKENDS``.
 
     Its gradient is computed by the same backend, also outside the block.  Raises ``ValueError`` for another name; a scan
     that the backend cannot do then raises, and never runs on another backend instead.
@@ -30,8 +30,8 @@ def forced_backend(name: str) -> Iterator[None]:
     ...
     ValueError: backend 'cuda': expected one of torch, triton, mamba-ssm
     """
-    if name not in BACKENDS:
-        raise ValueError(f"backend {name!r}: expected one of {', '.join(BACKENDS)}")
+    if name not in SCAN_BACKENDS:
+        raise ValueError(f"backend {name!r}: expected one of {', '.join(SCAN_BACKENDS)}")
     token = _forced.set(name)
     try:
         yield
@@ -118,7 +118,7 @@ def _run_mamba_ssm(
     return y.transpose(1, 2), last
 
 
-RUN: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
+SCANS: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {
     "torch": _run_torch,
     "triton": _run_triton,
     "mamba-ssm": _run_mamba_ssm,

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE_NUMBERS = 2**18  # b·n·d·(tokens of a tile): three such buffers stay in a second-level cache of a few megabytes
+SCAN_TILE = 2**18  # b·n·d·(tokens of a tile): three such buffers stay in a second-level cache of a few megabytes
 
 
 def tile_length(length: int, numbers: int) -> int:
@@ -35,7 +35,7 @@ def tile_length(length: int, numbers: int) -> int:
     >>> tile_length(4096, 4 * 16 * 64), tile_length(4096, 4 * 16 * 1536), tile_length(9, 1)
     (64, 64, 9)
     """
-    return max(1, min(length, max(TILE_NUMBERS // numbers, math.isqrt(length))))
+    return max(1, min(length, max(SCAN_TILE // numbers, math.isqrt(length))))
 
 
 def _states(

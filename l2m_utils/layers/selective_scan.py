@@ -14,7 +14,7 @@ import functools
 import torch
 from torch import Tensor
 
-from l2m_utils.layers.scan_backends import RUN, backend_name
+from l2m_utils.layers.scan_backends import SCANS, backend_name
 
 
 def check_shapes(x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor) -> None:
@@ -74,5 +74,5 @@ def selective_scan(
     x, delta, A, B, C = (v.to(wide) for v in (x, delta, A, B, C))
     state = None if state is None else state.to(wide)
     with torch.autocast(x.device.type, enabled=False):
-        y, state = RUN[backend_name(x, A, state)](x, delta, A, B, C, state)
+        y, state = SCANS[backend_name(x, A, state)](x, delta, A, B, C, state)
     return (y if D is None else y + D * x), state

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-TILE_NUMBERS = {
+SSD_TILE = {
     "cpu": 2**19,
     "cuda": 2**27,
 }  # numbers of Λ that exist at once: what a cache holds; what keeps a GPU busy
@@ -137,7 +137,7 @@ class ChunkedDuality(torch.autograd.Function):
 
 
 def _parts(x: Tensor) -> list[slice]:
-    """The chunks in runs, so that Λ of a run has about ``TILE_NUMBERS`` numbers."""
+    """The chunks in runs, so that Λ of a run has about ``SSD_TILE`` numbers."""
     batch, count, groups, size, repeat, _ = x.shape
-    run = max(1, TILE_NUMBERS["cpu" if x.device.type == "cpu" else "cuda"] // (batch * groups * repeat * size**2))
+    run = max(1, SSD_TILE["cpu" if x.device.type == "cpu" else "cuda"] // (batch * groups * repeat * size**2))
     return [slice(first, min(first + run, count)) for first in range(0, count, run)]

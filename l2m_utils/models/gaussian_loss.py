@@ -16,13 +16,13 @@ from torch import Tensor
 ENTROPY_OF_UNIT_NORMAL = 0.5 * math.log(2 * math.pi * math.e)
 
 
-def kl_divergence(mean: Tensor, log_std: Tensor, true_mean: Tensor, true_std: Tensor) -> Tensor:
+def normal_kl(mean: Tensor, log_std: Tensor, true_mean: Tensor, true_std: Tensor) -> Tensor:
     """KL(N(true_mean, true_std²) ‖ N(mean, exp(log_std)²)), elementwise in nats; arguments broadcast.
 
     KL = ½[(σ_p² + (μ_q − μ_p)²)/σ_q² − 1 − log(σ_p²/σ_q²)], written with expm1 so that it keeps its digits near zero.
 
     >>> zero, one = torch.zeros(1), torch.ones(1)
-    >>> kl_divergence(one, zero, zero, one).item(), kl_divergence(zero, zero, zero, one).item()
+    >>> normal_kl(one, zero, zero, one).item(), normal_kl(zero, zero, zero, one).item()
     (0.5, 0.0)
     """
     log_ratio = true_std.log() - log_std  # log σ_p/σ_q
@@ -45,13 +45,13 @@ def stacked_kl(mean: Tensor, log_std: Tensor, true_mean: Tensor, true_std: Tenso
         raise ValueError(
             f"mean, log_std, true_mean, true_std have shapes {got}; expected three times (b, L, c) and (L,)"
         )
-    return kl_divergence(mean, log_std, true_mean, true_std[:, None]).mean(-1)
+    return normal_kl(mean, log_std, true_mean, true_std[:, None]).mean(-1)
 
 
-def conditional_entropy(true_std: Tensor) -> Tensor:
+def normal_entropy(true_std: Tensor) -> Tensor:
     """Entropy in nats of each value given its past, ½ log 2πe σ², of the shape of ``true_std``.
 
-    >>> conditional_entropy(torch.ones(1)).item().__round__(4)
+    >>> normal_entropy(torch.ones(1)).item().__round__(4)
     1.4189
     """
     return ENTROPY_OF_UNIT_NORMAL + true_std.log()
@@ -59,4 +59,4 @@ def conditional_entropy(true_std: Tensor) -> Tensor:
 
 def expected_nll(kl: Tensor, true_std: Tensor) -> Tensor:
     """NLL_i = KL_i + H_p(W_i | W_<i) in nats, over the last axis (positions): the NLL without its sampling noise."""
-    return kl + conditional_entropy(true_std)
+    return kl + normal_entropy(true_std)

@@ -29,7 +29,7 @@ from l2m_utils.sources.base import (
 )
 from l2m_utils.sources.summation import nodes
 
-LOG2 = float(np.log(2))
+_LOG2 = float(np.log(2))
 _TABLE = 2**12  # infinite or huge knowledge: facts drawn from a table, rarer ones by rejection
 _WHOLE_TABLE = 2**17  # finite knowledge up to this size: all from the table
 _LARGEST = 2**61  # so that the id 2k + z fits an int64
@@ -43,7 +43,7 @@ class SantaFe(Source):
     give the flip rates φ_k = flip·(p_k/p_1)^θ.
 
     >>> source = SantaFe(2.0)
-    >>> round(source.two_point_mi(1000) / LOG2, 6), round(source.bipartite_mi(2 * 16, 16) / LOG2, 2)
+    >>> round(source.two_point_mi(1000) / float(np.log(2)), 6), round(source.bipartite_mi(2 * 16, 16) / float(np.log(2)), 2)
     (0.4, 2.79)
     >>> SantaFe(1.5, facts=100).alphabet
     200
@@ -121,7 +121,7 @@ class SantaFe(Source):
             for i in range(0, len(lags), 32):  # blocks of 32 x m numbers stay in the cache
                 g = lags[i : i + 32, None]
                 gone = np.where(g == 1, 1.0, np.exp((g - 1) * unseen))
-                kept = LOG2 if self.flip == 0 else binary_information(np.exp(g * stay))
+                kept = _LOG2 if self.flip == 0 else binary_information(np.exp(g * stay))
                 out[i : i + 32] = (gone * kept) @ (weights * p**2) if self.flip else kept * (gone @ (weights * p**2))
         return out
 
@@ -142,11 +142,11 @@ class SantaFe(Source):
         if order and self.flip == 0:
             p, weights = self._knowledge(order)
             with np.errstate(divide="ignore"):
-                known = LOG2 * float(weights @ (p * -np.expm1(order * np.log1p(-p))))
+                known = _LOG2 * float(weights @ (p * -np.expm1(order * np.log1p(-p))))
         elif order:
             lags, lag_weights = nodes(1, order)
             known = float(lag_weights @ self.deltas(lags))
-        return self.fact_entropy() + LOG2 - known
+        return self.fact_entropy() + _LOG2 - known
 
     def bipartite_mi(self, length: int, split: int) -> float:
         """In nats: log 2 for each fact that both parts mention; with flips, the sum over lags of what the mentions before and after the split share."""
@@ -155,7 +155,7 @@ class SantaFe(Source):
             p, weights = self._knowledge(length)
             with np.errstate(divide="ignore"):
                 unseen = np.log1p(-p)
-            return LOG2 * float(weights @ (np.expm1(split * unseen) * np.expm1((length - split) * unseen)))
+            return _LOG2 * float(weights @ (np.expm1(split * unseen) * np.expm1((length - split) * unseen)))
         short, long = sorted((split, length - split))
         total = 0.0
         for first, last in ((1, short), (short + 1, long), (long + 1, length - 1)):  # N_g is linear on each piece
@@ -169,7 +169,7 @@ class SantaFe(Source):
         distance = check_distance(distance)
         p, weights = self._knowledge(1)
         with np.errstate(invalid="ignore"):
-            kept = LOG2 if self.flip == 0 else binary_information(np.exp(distance * self._persistence(p)))
+            kept = _LOG2 if self.flip == 0 else binary_information(np.exp(distance * self._persistence(p)))
         return float((weights * p**2 * kept).sum())
 
     # -- memory --------------------------------------------------------------------------------
@@ -179,13 +179,13 @@ class SantaFe(Source):
         length, bits = check_whole("length", length, 2), check_whole("bits", bits, 0)
         points, weights = nodes(1, min(bits, self.facts or bits))
         with np.errstate(divide="ignore"):
-            return LOG2 * float(weights @ np.expm1((length // 2) * np.log1p(-self.probability(points))) ** 2)
+            return _LOG2 * float(weights @ np.expm1((length // 2) * np.log1p(-self.probability(points))) ** 2)
 
     def excess_loss(self, bits: int) -> float:
         """Nats a token that such a memory loses for ever against full knowledge: log 2 · P(K > bits)."""
         bits = check_whole("bits", bits, 0)
         beyond = 0.0 if self.facts is None else float(zeta(self.zipf, self.facts + 1))
-        return LOG2 * max(float(zeta(self.zipf, bits + 1)) - beyond, 0.0) / self._norm
+        return _LOG2 * max(float(zeta(self.zipf, bits + 1)) - beyond, 0.0) / self._norm
 
     # -- samples and the exact Bayes predictor -------------------------------------------------
 

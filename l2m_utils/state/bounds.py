@@ -14,7 +14,7 @@ import pandas as pd
 from l2m_utils.state.kinds import StateError
 from l2m_utils.state.tiny import Enumerated, TinyModel, enumerate_model
 
-LOG2 = float(np.log(2))
+_LOG2 = float(np.log(2))
 
 
 def _entropy(p: np.ndarray) -> float:
@@ -58,7 +58,7 @@ def check_discrete(found: Enumerated, bits: int) -> DiscreteCheck:
             f"{values} states reached with {dim} numbers of {bits} bits: these states were not quantised to {bits} bits"
         )
     return DiscreteCheck(
-        bits, dim, found.information, _entropy(weights), np.log(values) + LOG2, bits * dim * LOG2 + LOG2
+        bits, dim, found.information, _entropy(weights), np.log(values) + _LOG2, bits * dim * _LOG2 + _LOG2
     )
 
 
@@ -136,7 +136,7 @@ def volume_bound(dim: int, diameter: float, constant: float, radius: np.ndarray 
     >>> round(float(volume_bound(1, 1.0, 1.0, 1.0)), 4)     # log 3 + 1 + log 2
     2.7918
     """
-    return dim * np.log1p(2 * diameter / np.asarray(radius)) + constant * np.asarray(radius) + LOG2
+    return dim * np.log1p(2 * diameter / np.asarray(radius)) + constant * np.asarray(radius) + _LOG2
 
 
 def entropy_reading(dim: int, diameter: float, constant: float) -> float:
@@ -144,11 +144,11 @@ def entropy_reading(dim: int, diameter: float, constant: float) -> float:
 
     min over 0 < ε ≤ K_f of d·log(2K_f/ε) + K_H·ε + log 2.  It is no bound: a shift register has K_H = 0 and any information.
 
-    >>> round(entropy_reading(1, 2.0, 0.0) / LOG2, 9)
+    >>> round(entropy_reading(1, 2.0, 0.0) / float(np.log(2)), 9)
     2.0
     """
     radius = diameter if constant <= 0 else min(dim / constant, diameter)
-    return dim * float(np.log(2 * diameter / radius)) + constant * radius + LOG2
+    return dim * float(np.log(2 * diameter / radius)) + constant * radius + _LOG2
 
 
 def check_lipschitz(found: Enumerated, radii: np.ndarray | None = None) -> LipschitzCheck:
@@ -173,7 +173,7 @@ def check_lipschitz(found: Enumerated, radii: np.ndarray | None = None) -> Lipsc
     # The net is cut out of all reached states, the same for both last tokens.
     points = found.states[::2]
     nets = np.array([len(greedy_net(points, radius)) for radius in radii])
-    with_net = np.log(nets) + constant * radii + LOG2
+    with_net = np.log(nets) + constant * radii + _LOG2
     best, best_net = int(volumes.argmin()), int(with_net.argmin())
     return LipschitzCheck(
         dim,

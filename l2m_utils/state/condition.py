@@ -12,6 +12,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from l2m_utils import paper
@@ -69,7 +70,6 @@ class Verdict:
     law: TextLaw
     bits_per_entry: float
     vocabulary: int
-    reach: float  # L*: the largest length up to which the cap meets the demand; infinity if at every length
     grows: bool  # whether dim z grows at least like L^β: definition 5.5 for a single model
     memory_gib: dict[int, float] = field(default_factory=dict)
 
@@ -97,6 +97,30 @@ class Verdict:
     def entries_needed(self, length: int) -> float:
         """The smallest dim z that the cap allows at ``length`` tokens."""
         return max(self.law.nats(length) - math.log(self.vocabulary), 0.0) / self.capacity_per_entry
+
+    @cached_property
+    def reach(self) -> float:
+        """L*: the largest length up to which the cap meets the demand (checked at powers of √2, then bisected); infinity if it does at every length."""
+        grid = sorted({round(2 ** (step / 2)) for step in range(2, math.ceil(2 * math.log2(LONGEST)) + 1)})
+        before = None
+        for length in grid:
+            if self.margin(length) < 1:
+                break
+            before = length
+        else:
+            if not self.architecture.bounded:
+                return math.inf
+            try:  # a fixed state is out sooner or later, however late
+                return (self.capacity(LONGEST) / self.law.prefactor) ** (1 / self.law.exponent)
+            except OverflowError:
+                return math.inf
+        if before is None:
+            return 1.0
+        low, high = before, length
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if self.margin(middle) >= 1 else (low, middle)
+        return float(low)
 
     @property
     def text(self) -> str:
@@ -137,33 +161,7 @@ def l2m_condition(
     architecture = architecture_of(config)
     grows = architecture.exponent >= law.exponent
     memory = {length: architecture.at(length).gib() for length in MEMORY_LENGTHS}
-    verdict = Verdict(architecture, law, bits_per_entry, vocabulary, math.inf, grows, memory)
-    object.__setattr__(verdict, "reach", _reach(verdict))
-    return verdict
-
-
-def _reach(verdict: Verdict) -> float:
-    """The largest L such that the margin is at least 1 at every length up to L (checked at powers of √2, then bisected)."""
-    grid = sorted({round(2 ** (step / 2)) for step in range(2, math.ceil(2 * math.log2(LONGEST)) + 1)})
-    before = None
-    for length in grid:
-        if verdict.margin(length) < 1:
-            break
-        before = length
-    else:
-        if not verdict.architecture.bounded:
-            return math.inf
-        try:  # a fixed state is out sooner or later, however late
-            return (verdict.capacity(LONGEST) / verdict.law.prefactor) ** (1 / verdict.law.exponent)
-        except OverflowError:
-            return math.inf
-    if before is None:
-        return 1.0
-    low, high = before, length
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if verdict.margin(middle) >= 1 else (low, middle)
-    return float(low)
+    return Verdict(architecture, law, bits_per_entry, vocabulary, grows, memory)
 
 
 def series_factor(law: TextLaw, ratio: float) -> float:

@@ -16,7 +16,7 @@ from l2m_utils.state.condition import TextLaw
 from l2m_utils.state.kinds import Architecture, StateError
 
 SCRIPT = PROJECT / "book" / "atlas" / "atlas.js"
-LENGTHS = np.unique(np.geomspace(2**8, 10**8, 61).round().astype(np.int64))
+CURVE_LENGTHS = np.unique(np.geomspace(2**8, 10**8, 61).round().astype(np.int64))
 
 
 def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 128_000) -> dict:
@@ -37,12 +37,12 @@ def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 1
             "formula": a.formula,
             "growth": a.growth,
             "exponent": a.exponent,
-            "z": [a.at(max(int(length) // 2, 1)).elements for length in LENGTHS],
+            "z": [a.at(max(int(length) // 2, 1)).elements for length in CURVE_LENGTHS],
         }
         for a in architectures
     ]
     return {
-        "lengths": LENGTHS.tolist(),
+        "lengths": CURVE_LENGTHS.tolist(),
         "models": models,
         "beta": law.exponent,
         "prefactor": law.prefactor,

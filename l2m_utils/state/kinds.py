@@ -8,7 +8,8 @@ through which the past acts on the model's output.  Every architecture known her
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import cached_property
 
 KINDS = (
     "attention",  # keys and values of every token
@@ -213,13 +214,14 @@ class HistoryState:
 
     architecture: Architecture
     length: int
-    by_kind: dict[str, int] = field(init=False)
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def by_kind(self) -> dict[str, int]:
+        """The numbers held by each kind of term that holds any."""
         totals = {
             kind: sum(t.elements(self.length) for t in self.architecture.terms if t.kind == kind) for kind in KINDS
         }
-        object.__setattr__(self, "by_kind", {kind: total for kind, total in totals.items() if total})
+        return {kind: total for kind, total in totals.items() if total}
 
     @property
     def elements(self) -> int:

@@ -12,7 +12,7 @@ import numpy as np
 from l2m_utils.sources.base import mutual_information
 from l2m_utils.state.kinds import StateError
 
-LOG2 = float(np.log(2))
+_LOG2 = float(np.log(2))
 
 
 def merge(joint: np.ndarray, states: np.ndarray) -> np.ndarray:
@@ -35,7 +35,7 @@ def excess_loss(joint: np.ndarray, states: np.ndarray, predictor: np.ndarray | N
     """E_p KL(p(Y|X) ‖ q(Y|s(X))) in nats for q (S, Y); without ``predictor`` the best one, q = p(y|s).
 
     >>> joint = np.eye(4) / 4                     # Y = X, two bits
-    >>> round(excess_loss(joint, np.array([0, 0, 1, 1])) / LOG2, 9)      # one of the two bits is forgotten
+    >>> round(excess_loss(joint, np.array([0, 0, 1, 1])) / float(np.log(2)), 9)      # one of the two bits is forgotten
     1.0
     """
     joint, states = np.asarray(joint, dtype=np.float64), np.asarray(states)
@@ -103,7 +103,7 @@ def santa_fe_block_excess(zipf: float, bits: int, length: int) -> float:
     near = float((p * (stop - start) - (np.exp(start * keep) - np.exp(stop * keep))).sum())
     times = (stop * (stop - 1) - start * (start - 1)) / 2  # Σ t
     far = times * zeta(2 * zipf, last + 1) / zeta(zipf) ** 2  # p·(1 − (1 − p)^t) ≈ t·p²
-    return float(LOG2 * (near + far))
+    return float(_LOG2 * (near + far))
 
 
 def average_floor(information: float, entries: float, nats_per_entry: float, length: int, alphabet: int = 1) -> float:

@@ -24,11 +24,11 @@ from l2m_utils.state.kinds import HistoryState, StateError
 from l2m_utils.state.transformers_configs import READERS, architecture_of
 
 WINDOW = 8  # of every tiny model with a window
-LENGTHS = (5, WINDOW, 19)  # below, at and above it
-VOCABULARY = 64
+TINY_LENGTHS = (5, WINDOW, 19)  # below, at and above it
+TINY_VOCABULARY = 64
 
 _SIZES = dict(
-    vocab_size=VOCABULARY, hidden_size=32, d_model=32, n_embd=32, num_hidden_layers=4, n_layer=4, n_layers=4, num_attention_heads=4, n_head=4,
+    vocab_size=TINY_VOCABULARY, hidden_size=32, d_model=32, n_embd=32, num_hidden_layers=4, n_layer=4, n_layers=4, num_attention_heads=4, n_head=4,
     n_heads=4, num_heads=4, num_key_value_heads=2, head_dim=8, intermediate_size=48, ffn_dim=48, n_inner=48, sliding_window=WINDOW,
     attention_window_size=WINDOW, attention_chunk_size=WINDOW, q_lora_rank=16, kv_lora_rank=12, qk_rope_head_dim=4, qk_nope_head_dim=6, v_head_dim=10,
     n_routed_experts=4, num_experts=4, num_local_experts=4, moe_intermediate_size=16, num_experts_per_tok=2, n_group=1, topk_group=1,
@@ -109,10 +109,10 @@ def tiny_config(model_type: str, **changes: Any) -> Any:
     return kind(**{**sizes, **tokens, **_OWN.get(model_type, {}), **changes})
 
 
-class Probe:
+class CacheProbe:
     """A tiny random model whose memory can be counted, copied and disturbed.
 
-    >>> probe = Probe(tiny_config("gpt2"))
+    >>> probe = CacheProbe(tiny_config("gpt2"))
     >>> sum(tensor.numel() for tensor in probe.tensors(probe.read(7)).values())   # 4 layers × 2 × 32 × 7 tokens
     1792
     """
@@ -131,7 +131,7 @@ class Probe:
                     if parameter.dim() >= 2:
                         parameter.normal_(0.0, 0.25)
         self.places = "position_ids" in inspect.signature(self.model.forward).parameters
-        self.ids = torch.randint(3, VOCABULARY, (1, 64), generator=torch.Generator().manual_seed(seed))
+        self.ids = torch.randint(3, TINY_VOCABULARY, (1, 64), generator=torch.Generator().manual_seed(seed))
 
     @torch.no_grad()
     def logits(self, ids: torch.Tensor) -> torch.Tensor:
@@ -230,7 +230,7 @@ class Verification:
         return self.weakest > 10 * self.error
 
 
-def verify(model_type: str, lengths: Iterable[int] = LENGTHS, seed: int = 0) -> Verification:
+def verify(model_type: str, lengths: Iterable[int] = TINY_LENGTHS, seed: int = 0) -> Verification:
     """Run a tiny random model of ``model_type`` and check its declared history state against its real cache.
 
     >>> found = verify("mamba")
@@ -238,7 +238,7 @@ def verify(model_type: str, lengths: Iterable[int] = LENGTHS, seed: int = 0) -> 
     (True, (1920, 1920), 192)
     """
     config = tiny_config(model_type)
-    architecture, probe = architecture_of(config), Probe(config, seed)
+    architecture, probe = architecture_of(config), CacheProbe(config, seed)
     counted = {}
     for length in lengths:
         memory = probe.read(length)

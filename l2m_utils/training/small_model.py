@@ -100,7 +100,7 @@ class Trained:
         return f"transformer of {self.recipe.layers} layers x {self.recipe.width} ({millions:.1f} M weights), trained on {self.tokens / 1e6:.2f} M tokens"
 
 
-def build(vocabulary: int, recipe: Recipe, seed: int):
+def build_small(vocabulary: int, recipe: Recipe, seed: int):
     """An untrained model for ids 0 … vocabulary−1 (prefixes included), a ``LlamaForCausalLM``; leaves torch's own random state alone."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -246,7 +246,7 @@ def train_small(
             f"token ids up to {highest} and text_prefix {text_prefix}: expected ids below the vocabulary of {vocabulary}; is this the right tokenizer?"
         )
     batches = Batches(Rows(documents, text_prefix, anywhere_prefix, sentences), recipe, seed)
-    model = build(vocabulary + 1, recipe, seed)
+    model = build_small(vocabulary + 1, recipe, seed)
     settings = Settings(
         recipe.steps,
         recipe.learning_rate,

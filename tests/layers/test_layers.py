@@ -58,12 +58,12 @@ def assert_same_function(fast, oracle, inputs, **options):
     st.sampled_from([1, 2**20]),
 )
 def test_selective_scan_is_the_recurrence(seed, batch, length, channels, entries, budget):
-    before = scan_torch.TILE_NUMBERS
-    scan_torch.TILE_NUMBERS = budget  # 1: tiles of about √L tokens; large: the whole sequence
+    before = scan_torch.SCAN_TILE
+    scan_torch.SCAN_TILE = budget  # 1: tiles of about √L tokens; large: the whole sequence
     try:
         assert_same_function(selective_scan, selective_scan_loop, scan_inputs(seed, batch, length, channels, entries))
     finally:
-        scan_torch.TILE_NUMBERS = before
+        scan_torch.SCAN_TILE = before
 
 
 def test_the_written_gradient_is_that_of_small_differences():
@@ -116,7 +116,7 @@ def kept_numbers(length: int, channels: int = 64, entries: int = 16) -> int:
 
 
 def test_memory_is_the_input_and_a_state_every_root_length(monkeypatch):
-    monkeypatch.setattr(scan_torch, "TILE_NUMBERS", 1)
+    monkeypatch.setattr(scan_torch, "SCAN_TILE", 1)
     for length in (100, 1600):
         tiles, state, inputs = round(length**0.5), 64 * 16, length * (2 * 64 + 2 * 16) + 64 * 16
         assert tiles * state < kept_numbers(length) <= tiles * state + inputs
@@ -134,12 +134,12 @@ def test_memory_is_the_input_and_a_state_every_root_length(monkeypatch):
 )
 def test_ssd_is_the_recurrence(seed, batch, length, heads_groups, entries, chunk, budget):
     inputs = ssd_inputs(seed, batch, length, *heads_groups, 2, entries)
-    before = ssd_chunks.TILE_NUMBERS["cpu"]
-    ssd_chunks.TILE_NUMBERS["cpu"] = budget  # 1: one chunk at a time; large: the whole sequence
+    before = ssd_chunks.SSD_TILE["cpu"]
+    ssd_chunks.SSD_TILE["cpu"] = budget  # 1: one chunk at a time; large: the whole sequence
     try:
         assert_same_function(ssd, ssd_loop, inputs, chunk=chunk)
     finally:
-        ssd_chunks.TILE_NUMBERS["cpu"] = before
+        ssd_chunks.SSD_TILE["cpu"] = before
 
 
 def test_the_written_gradient_of_the_duality_is_that_of_small_differences():

@@ -26,7 +26,7 @@ from l2m_utils.models.continuous import (
     published_model,
     small_model,
 )
-from l2m_utils.models.gaussian_loss import conditional_entropy, expected_nll, kl_divergence, stacked_kl
+from l2m_utils.models.gaussian_loss import expected_nll, normal_entropy, normal_kl, stacked_kl
 
 PUBLISHED = {  # parameters of the released weights of these names, whose vocabularies are 50,257 (GPT-2) and 50,280 (Mamba)
     ("gpt2", 50257): 124_439_808,
@@ -228,7 +228,7 @@ def test_kl_is_that_of_torch(mean, log_std, true_mean, true_log_std):
         torch.distributions.Normal(mean, log_std.exp()),
     )
     torch.testing.assert_close(
-        kl_divergence(mean, log_std, true_mean, true_log_std.exp()),
+        normal_kl(mean, log_std, true_mean, true_log_std.exp()),
         torch.distributions.kl_divergence(true, model),
         rtol=1e-9,
         atol=1e-12,
@@ -238,9 +238,7 @@ def test_kl_is_that_of_torch(mean, log_std, true_mean, true_log_std):
 def test_kl_keeps_its_digits_near_zero():
     # ½(e^{2s} − 1 − 2s) ≈ s² for a small log ratio s: the naive float32 formula gives 0 or 6e-8 here.
     s = torch.tensor(1e-4)
-    assert kl_divergence(torch.tensor(0.0), -s, torch.tensor(0.0), torch.tensor(1.0)).item() == pytest.approx(
-        1e-8, rel=0.2
-    )
+    assert normal_kl(torch.tensor(0.0), -s, torch.tensor(0.0), torch.tensor(1.0)).item() == pytest.approx(1e-8, rel=0.2)
 
 
 def test_expected_nll_is_the_mean_nll_of_samples():
@@ -251,7 +249,7 @@ def test_expected_nll_is_the_mean_nll_of_samples():
     draws = torch.tensor(rng.standard_normal((200_000, 2)), dtype=torch.float32) * std
     sampled = -torch.distributions.Normal(0.3, float(np.exp(0.1))).log_prob(draws).mean(0)
     torch.testing.assert_close(nll, sampled, rtol=0, atol=0.01)
-    assert conditional_entropy(std)[1].item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25))
+    assert normal_entropy(std)[1].item() == pytest.approx(0.5 * np.log(2 * np.pi * np.e * 0.25))
 
 
 def test_swapped_axes_are_refused():

@@ -27,10 +27,10 @@ from l2m_utils.state.tiny import (
     all_sequences,
     bipartite_information,
     enumerate_model,
+    fit_exactly,
     quantise,
     repeating_source,
     shift_register,
-    train,
 )
 
 LOG2 = math.log(2)
@@ -39,7 +39,7 @@ LOG2 = math.log(2)
 @pytest.fixture(scope="module")
 def trained():
     source = repeating_source(8, 3, 0.02)
-    return {kind: train(kind, 3, source, steps=120) for kind in ("rnn", "ssm")}
+    return {kind: fit_exactly(kind, 3, source, steps=120) for kind in ("rnn", "ssm")}
 
 
 # --- the laws ----------------------------------------------------------------------------------------------------------
@@ -77,7 +77,7 @@ def test_enumeration_is_the_law_of_the_model(trained):
 def test_training_lowers_the_divergence(trained):
     source = repeating_source(8, 3, 0.02)
     for kind, (_, kl) in trained.items():
-        assert kl < train(kind, 3, source, steps=2)[1]
+        assert kl < fit_exactly(kind, 3, source, steps=2)[1]
 
 
 def test_quantise_has_2_to_the_bits_values():

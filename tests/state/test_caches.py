@@ -6,7 +6,7 @@ from transformers import DynamicCache
 
 from l2m_utils.state.kinds import StateError
 from l2m_utils.state.transformers_configs import READERS, architecture_of
-from l2m_utils.state.verify import LENGTHS, WINDOW, Probe, tiny_config, verify
+from l2m_utils.state.verify import TINY_LENGTHS, WINDOW, CacheProbe, tiny_config, verify
 
 
 @pytest.fixture(autouse=True)
@@ -19,8 +19,8 @@ def quiet():
 @pytest.mark.parametrize("model_type", sorted(READERS))
 def test_count_equals_the_real_cache(model_type):
     found = verify(model_type)
-    assert sorted(found.counted) == sorted(LENGTHS)
-    assert min(LENGTHS) < WINDOW < max(LENGTHS)
+    assert sorted(found.counted) == sorted(TINY_LENGTHS)
+    assert min(TINY_LENGTHS) < WINDOW < max(TINY_LENGTHS)
     for length, (declared, real) in found.counted.items():
         assert declared == real, f"{model_type} at {length} tokens"
     assert found.error < 1e-4 * found.scale, "the cache alone does not continue like the whole sequence"
@@ -49,7 +49,7 @@ def test_a_wrong_declaration_is_caught(monkeypatch):
 def test_keys_older_than_the_window_do_not_matter(model_type):
     """A cache that keeps every key: noise in the keys and values before the declared ones changes nothing."""
     config = tiny_config(model_type)
-    probe, length = Probe(config), 19
+    probe, length = CacheProbe(config), 19
     types = getattr(config, "layer_types", None) or ["sliding_attention"] * config.num_hidden_layers
     memory = probe.read(length, DynamicCache())
     new = probe.ids[:, length : length + 2]
@@ -69,7 +69,7 @@ def test_keys_older_than_the_window_do_not_matter(model_type):
 
 def test_tokens_beyond_all_windows_do_not_matter():
     """With windows only, a token reaches layers × (w − 1) positions ahead; older ones may be anything."""
-    probe = Probe(tiny_config("mistral", num_hidden_layers=2))
+    probe = CacheProbe(tiny_config("mistral", num_hidden_layers=2))
     reach = 2 * (WINDOW - 1)
     ids = probe.ids[:, :40].clone()
     last = probe.logits(ids)[-1]
@@ -83,7 +83,7 @@ def test_tokens_beyond_all_windows_do_not_matter():
 
 def test_falcon_caches_copies_of_each_grouped_key():
     config = tiny_config("falcon")
-    probe = Probe(config)
+    probe = CacheProbe(config)
     state = architecture_of(config).at(9)
     assert state.cached == state.elements * config.num_attention_heads // config.num_kv_heads
     for layer in probe.read(9).layers:
@@ -94,7 +94,7 @@ def test_falcon_caches_copies_of_each_grouped_key():
 
 def test_latent_attention_caches_the_latent_only():
     config = tiny_config("deepseek_v3")
-    layer = Probe(config).read(9).layers[0]
+    layer = CacheProbe(config).read(9).layers[0]
     assert {layer.keys.shape[-1], layer.values.shape[-1]} == {config.kv_lora_rank, config.qk_rope_head_dim}
     expanded = config.num_attention_heads * (config.qk_nope_head_dim + config.qk_rope_head_dim + config.v_head_dim)
     assert architecture_of(config).at(9).elements < 9 * config.num_hidden_layers * expanded
@@ -102,7 +102,7 @@ def test_latent_attention_caches_the_latent_only():
 
 def test_probe_does_not_touch_the_global_generator():
     before = torch.random.get_rng_state()
-    Probe(tiny_config("gpt2"))
+    CacheProbe(tiny_config("gpt2"))
     assert torch.equal(before, torch.random.get_rng_state())
 
 

@@ -307,7 +307,7 @@ def test_command_prints_the_atlas_and_one_model(tmp_path, capsys):
 
 def test_interactive_page_is_whole_and_local():
     from l2m_utils.state.condition import PUBLISHED_LAW
-    from l2m_utils.state.interactive import LENGTHS, page, payload
+    from l2m_utils.state.interactive import CURVE_LENGTHS, page, payload
 
     rows = architectures()
     colours = {family(one): "#123456" for one in rows}
@@ -316,7 +316,7 @@ def test_interactive_page_is_whole_and_local():
     assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
     data = json.loads(text.split("l2mAtlas(")[-1].rsplit(");\n</script>", 1)[0])
     assert [m["name"] for m in data["models"]] == [one.name for one in rows]
-    assert data["models"][0]["z"] == [HistoryState(rows[0], int(n) // 2).elements for n in LENGTHS]
+    assert data["models"][0]["z"] == [HistoryState(rows[0], int(n) // 2).elements for n in CURVE_LENGTHS]
     with pytest.raises(StateError, match="no colour"):
         page(rows, PUBLISHED_LAW, {})
     with pytest.raises(StateError, match="at least one"):

@@ -10,7 +10,7 @@ from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.sources.markov import MarkovChain
 from l2m_utils.training.errors import TrainingError
 from l2m_utils.training.loop import Settings
-from l2m_utils.training.small_model import Batches, Recipe, Rows, build, save, train_small
+from l2m_utils.training.small_model import Batches, Recipe, Rows, build_small, save, train_small
 
 TINY = Recipe(
     width=16,
@@ -163,5 +163,5 @@ def test_a_loss_that_is_not_finite_names_the_learning_rate():
 
 
 def test_build_ties_the_embedding_to_the_head():
-    model = build(11, TINY, seed=0)
+    model = build_small(11, TINY, seed=0)
     assert model.get_input_embeddings().weight is model.get_output_embeddings().weight and model.config.vocab_size == 11
