@@ -5,19 +5,23 @@ PYTHON ?= python3
 TIER ?= laptop
 CORPUS ?= python-docs
 JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+ENGINE ?=
 VENV := .venv
 LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 BUILD := $(RUN) -m l2m_utils.book
-OPTIONS = --tier '$(TIER)' --corpus '$(CORPUS)' --jobs $(JOBS)
+# Values reach the command as they are, whatever characters they hold.
+quoted = '$(subst ','\'',$(1))'
+WHICH = --tier $(call quoted,$(TIER)) --corpus $(call quoted,$(CORPUS))
+WORK = --jobs $(call quoted,$(JOBS)) --engine=$(call quoted,$(ENGINE))
 
 .PHONY: help setup book smoke test check coverage links bench publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
-	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $(TIER))  CORPUS=name or path (now $(CORPUS))  JOBS=n (now $(JOBS))  PYTHON=python3.11 or later"
+	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $(TIER))  CORPUS=name or path (now $(CORPUS))  JOBS=n (now $(JOBS))  PYTHON=python3.11 or later  ENGINE='options for Snakemake'"
 
 # The stamp is made last: an interrupted installation is done again. The lock comes first and whole (every package in it is
 # pinned and hashed, so nothing is resolved); torch after it, with its dependencies, which the lock already satisfies: what torch
@@ -35,10 +39,10 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt pyproject.toml
 setup: $(VENV)/.installed ## make the virtual environment from the lock
 
 book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
-	@$(BUILD) book $(OPTIONS)
+	@$(BUILD) book $(WHICH) $(WORK)
 
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
-	@$(BUILD) book --tier smoke --corpus '$(CORPUS)' --jobs $(JOBS)
+	@$(BUILD) book --tier smoke --corpus $(call quoted,$(CORPUS)) $(WORK)
 
 test: setup ## the test suite, at most five minutes
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
@@ -61,10 +65,10 @@ bench: setup ## measure the ratios of benchmarks/ and write benchmarks/report.js
 	@$(RUN) -m benchmarks
 
 publish: setup ## copy the small records of this build to results/
-	@$(BUILD) publish $(OPTIONS)
+	@$(BUILD) publish $(WHICH)
 
 reproduce: setup ## compute the tier from nothing and compare with the published records
-	@$(BUILD) reproduce $(OPTIONS)
+	@$(BUILD) reproduce $(WHICH) $(WORK)
 
 status: setup ## print the reproduction table
 	@$(BUILD) status
@@ -73,7 +77,7 @@ lab: setup ## JupyterLab on the notebooks
 	@$(VENV)/bin/jupyter lab --notebook-dir notebooks
 
 serve: setup ## the built book on http://127.0.0.1:8000
-	@$(RUN) -m l2m_utils.book.serve $(OPTIONS)
+	@$(BUILD) serve $(WHICH)
 
 # One resolution for all Pythons and systems that the project supports. Pins that still fit pyproject.toml stay as they are;
 # `make lock UPGRADE=--upgrade` renews them all. torch is left out, and with it what only torch needs: requirements-torch.txt.
@@ -84,4 +88,4 @@ lock: setup ## bring requirements.lock in line with pyproject.toml (UPGRADE=--up
 	    status=$$?; rm -f requirements.excluded; exit $$status
 
 clean: ## remove builds and caches (not the virtual environment)
-	@rm -rf _build .snakemake .cache .pytest_cache .hypothesis
+	@if test -x $(RUN); then $(BUILD) clean; else $(PYTHON) -m l2m_utils.book clean; fi

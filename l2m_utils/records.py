@@ -13,6 +13,7 @@ Layout below the records folder::
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import re
@@ -208,15 +209,17 @@ def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFram
     path = home / notebook / "tables" / f"{name}.parquet"
     if not path.exists():
         raise RecordError(f"no table {name!r} of {notebook} in {home}: run that notebook first")
-    return pd.read_parquet(path)
+    return read_table(path)[0]
 
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A table of :meth:`Recorder.table` and its provenance."""
     import pyarrow.parquet as pq
 
-    metadata = pq.read_schema(path).metadata or {}
-    return pd.read_parquet(path), json.loads(metadata.get(b"l2m", b"{}"))
+    # Through Python's own `open`, which the build can see, and not that of Arrow.
+    stream = io.BytesIO(path.read_bytes())
+    metadata = pq.read_schema(stream).metadata or {}
+    return pd.read_parquet(stream), json.loads(metadata.get(b"l2m", b"{}"))
 
 
 def stored_table(

@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 
 from l2m_utils.book import reproduction, status
-from l2m_utils.book.plan import BuildError
+from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT

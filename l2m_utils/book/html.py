@@ -1,21 +1,55 @@
-"""Assemble the source and build the HTML strictly; the old book stays in place until the new one is whole."""
+"""Assemble the source and build the HTML strictly; the old book stays in place until the new one is whole.
+
+A second build reads and writes only the pages whose text changed, and gives the same bytes as a first one: when anything changed
+that other pages may show (:func:`skeleton`: titles, labels, numbers, citations), all of them are built anew.
+"""
 
 from __future__ import annotations
 
-import argparse
+import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import zlib
 from pathlib import Path
+from typing import Any
 
 from l2m_utils.book.assemble import assemble
-from l2m_utils.book.plan import BuildError
-from l2m_utils.files import write_atomically
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
+from l2m_utils.book.imports import dependencies
+from l2m_utils.book.processes import tied_to_us
+from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT
+from l2m_utils.records import RecordError
 
 # What the pages load of MathJax; the package ships 24 MB of other inputs, outputs and speech rules.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/", "input/tex/extensions/", "a11y/assistive-mml.js")
+# Lines of a page on which other pages may depend.
+_SHARED = re.compile(r"^\s*(#|\([\w-]+\)=|:{3,}|`{3,}|~{3,}|:\w+:|\$\$|---)|\{(cite|numref|eq|index|term)")
+_ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(")')
+
+
+def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes) -> bool:
+    """Build ``folder/html`` if it is not what the inputs and the notebooks' ``outputs`` give; returns whether it was built."""
+    made_of = ("book/**/*", "results/**/*", "benchmarks/report.json", "CITATION.cff", *ENVIRONMENT)
+    files = [*input_files(patterns=made_of), *dependencies("import l2m_utils.book.html")]
+    digest = digest_of([{named(path): hashes(path) for path in files}, outputs])
+    seal = folder / "seals" / "html.json"
+    if seal.exists():
+        old = json.loads(seal.read_text())
+        if old == {"digest": digest, "outputs": _hashed(folder / "html", hashes)}:
+            return False
+        seal.unlink()
+    build_html(folder)
+    write_json(seal, {"digest": digest, "outputs": _hashed(folder / "html", hashes)})
+    return True
+
+
+def _hashed(html: Path, hashes: Hashes) -> dict[str, str | None]:
+    return {path.relative_to(html).as_posix(): hashes(path) for path in files_in(html)}
 
 
 def build_html(folder: Path) -> Path:
@@ -23,11 +57,41 @@ def build_html(folder: Path) -> Path:
 
     Raises :class:`BuildError` with Sphinx's warnings when there are any; ``folder/html`` is then unchanged.
     """
-    source = assemble(folder)
+    new, old, spare = folder / "html.new", folder / "html", folder / "html.old"
+    if spare.exists() and not old.exists():  # a build was killed between two renames
+        spare.rename(old)
+    try:
+        source = assemble(folder)
+    except RecordError as error:
+        raise BuildError(str(error)) from error
+    built = _run_sphinx(folder, source)
+    for path in (new, spare):
+        shutil.rmtree(path, ignore_errors=True)
+    shutil.copytree(built, new, ignore=_unused)
+    settle_versions(new)
+    if old.exists():
+        old.rename(spare)
+    new.rename(old)
+    shutil.rmtree(spare, ignore_errors=True)
+    return old / "index.html"
+
+
+def _run_sphinx(folder: Path, source: Path) -> Path:
     work = folder / "sphinx"
-    jupyter_book = Path(sys.executable).with_name("jupyter-book")
-    command = [str(jupyter_book), "build", str(source), "--path-output", str(work), "-n", "-W", "--keep-going"]
-    done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+    shared = digest_of({path.relative_to(source).as_posix(): skeleton(path) for path in files_in(source)})
+    mark = work / "skeleton"
+    if not mark.exists() or mark.read_text() != shared:
+        shutil.rmtree(work, ignore_errors=True)
+    else:
+        mark.unlink()  # until this build has succeeded: after warnings all pages are read again, so that they come again
+    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(work)]
+    done = subprocess.run(
+        [*command, "-n", "-W", "--keep-going"],
+        cwd=PROJECT,
+        capture_output=True,
+        text=True,
+        preexec_fn=tied_to_us(),
+    )
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)  # Sphinx colours even what is not a terminal
     write_atomically(folder / "sphinx.log", output.encode())
     built = work / "_build" / "html"
@@ -37,40 +101,60 @@ def build_html(folder: Path) -> Path:
         raise BuildError(
             "the book did not build cleanly:\n  "
             + "\n  ".join(said[:40])
-            + f"\n  (whole log: {folder.relative_to(PROJECT)}/sphinx.log)"
+            + f"\n  (whole log: {named(folder)}/sphinx.log)"
         )
-    new, old = folder / "html.new", folder / "html"
-    shutil.rmtree(new, ignore_errors=True)
-    shutil.copytree(built, new)
-    prune(new)
-    shutil.rmtree(old, ignore_errors=True)
-    new.rename(old)
-    return old / "index.html"
+    mark.write_text(shared)
+    return built
 
 
-def prune(html: Path) -> None:
-    """Remove the parts of MathJax that no page loads."""
-    home = html / "_static" / "mathjax"
-    for path in [path for path in home.rglob("*") if path.is_file()]:
-        if not path.relative_to(home).as_posix().startswith(MATHJAX_KEPT):
-            path.unlink()
+def skeleton(path: Path) -> str:
+    """What other pages may depend on of a file of the source: of a page its titles, labels and directives, of others everything.
+
+    >>> import tempfile
+    >>> page = Path(tempfile.mkdtemp()) / "page.md"
+    >>> _ = page.write_text("(here)=\\n# Title\\n\\nProse that others never show.\\n")
+    >>> skeleton(page)
+    '(here)=\\n# Title'
+    """
+    if path.suffix == ".md":
+        lines = path.read_text(encoding="utf-8").splitlines()
+    elif path.suffix == ".ipynb":
+        cells = json.loads(path.read_text(encoding="utf-8"))["cells"]
+        lines = [
+            line for cell in cells if cell["cell_type"] == "markdown" for line in "".join(cell["source"]).split("\n")
+        ]
+    else:
+        return Hashes()(path) or ""
+    return "\n".join(line for line in lines if _SHARED.search(line))
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tier", required=True)
-    parser.add_argument("--folder", required=True, type=Path)
-    options = parser.parse_args()
-    folder = options.folder if options.folder.is_absolute() else PROJECT / options.folder
-    (folder / "errors" / "html.txt").unlink(missing_ok=True)
-    try:
-        print("building the pages", flush=True)
-        build_html(folder)
-    except BuildError as error:
-        write_atomically(folder / "errors" / "html.txt", f"{error}\n".encode())
-        return 1
-    return 0
+def settle_versions(html: Path) -> None:
+    """Name every style sheet and script with a checksum of its content.
+
+    Sphinx puts the checksum of the file that lies there while a page is written, which is another one, or none, in a first build.
+    """
+    sums: dict[Path, bytes] = {}
+
+    def versioned(match: re.Match) -> bytes:
+        path = Path(os.path.normpath(page.parent / match[2].decode()))
+        if path not in sums:
+            sums[path] = b"?v=%08x" % zlib.crc32(path.read_bytes()) if path.is_file() else b""
+        return match[1] + match[2] + sums[path] + match[3]
+
+    for page in html.rglob("*.html"):
+        old = page.read_bytes()
+        new = _ASSET.sub(versioned, old)
+        if new != old:
+            page.write_bytes(new)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _unused(folder: str, names: list[str]) -> set[str]:
+    """The parts of MathJax that no page loads, in the form that :func:`shutil.copytree` asks for."""
+    parts = Path(folder).parts
+    if "mathjax" not in parts:
+        return set()
+    inside = "/".join(parts[len(parts) - parts[::-1].index("mathjax") :])
+    paths = {name: f"{inside}/{name}".lstrip("/") for name in names}
+    return {
+        name for name, path in paths.items() if not any(path.startswith(k) or k.startswith(path) for k in MATHJAX_KEPT)
+    }

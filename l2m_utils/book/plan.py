@@ -6,26 +6,22 @@ build in its first second with one message.
 
 from __future__ import annotations
 
-import ast
-import re
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import ENVIRONMENT, input_files, named
+from l2m_utils.book.imports import dependencies
+from l2m_utils.book.source import code_of, default_parameters, read_notebook
 from l2m_utils.project import PROJECT, TIERS
 
 NOTEBOOKS = PROJECT / "notebooks"
 TIER_FILES = PROJECT / "workflow" / "tiers"
-BUILD_ROOT = PROJECT / "_build"
 GIVEN = ("tier", "corpus", "records")  # set by the build itself, never by a tier file
-
-
-class BuildError(RuntimeError):
-    """Something that the person who builds can mend; its text is the whole message."""
 
 
 class Tier(BaseModel):
@@ -34,6 +30,11 @@ class Tier(BaseModel):
     model_config = ConfigDict(extra="forbid")
     description: str
     notebooks: dict[str, dict[str, bool | int | float | str | list | None]]
+
+
+def runner_modules() -> tuple[Path, ...]:
+    """Files of the library that execute a notebook and clean its page."""
+    return dependencies("import l2m_utils.book.execute")
 
 
 @dataclass(frozen=True)
@@ -47,10 +48,18 @@ class Notebook:
     threads: int
     modules: tuple[Path, ...]
     stored: tuple[str, ...] = ()  # published tables that it reads, as "notebook:table"
+    files: tuple[str, ...] = ()  # other files of the project that its cells read
 
     @property
     def reads_text(self) -> bool:
         return "corpus" in self.parameters
+
+    def inputs(self) -> list[Path]:
+        """Every file whose content its page depends on, apart from the text and what the notebooks that it needs leave."""
+        patterns = ["results/*/{}/tables/{}.parquet".format(*table.split(":")) for table in self.stored]
+        tables = sorted(path for pattern in patterns for path in PROJECT.glob(pattern))
+        others = [*(PROJECT / name for name in self.files), *input_files(patterns=ENVIRONMENT)]
+        return [self.path, *self.modules, *runner_modules(), *tables, *others]
 
 
 def load_tier(tier: str) -> Tier:
@@ -61,83 +70,7 @@ def load_tier(tier: str) -> Tier:
     try:
         return Tier.model_validate(yaml.safe_load(path.read_text()))
     except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise BuildError(f"{path.relative_to(PROJECT)} is not a valid tier file: {error}") from error
-
-
-@cache
-def read_notebook(path: Path):
-    """The notebook as an nbformat node, its text and parameters included."""
-    import jupytext
-
-    return jupytext.read(path)
-
-
-def default_parameters(path: Path) -> dict[str, Any]:
-    """Literals assigned in the cell tagged ``parameters``; raises :class:`BuildError` when there is not exactly one."""
-    cells = [cell for cell in read_notebook(path).cells if "parameters" in cell.metadata.get("tags", [])]
-    where = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
-    if len(cells) != 1:
-        raise BuildError(f"{where} has {len(cells)} cells tagged `parameters`; expected exactly one")
-    parameters = {}
-    for statement in ast.parse(cells[0].source).body:
-        if not (
-            isinstance(statement, ast.Assign)
-            and len(statement.targets) == 1
-            and isinstance(statement.targets[0], ast.Name)
-        ):
-            raise BuildError(
-                f"{where}: the parameters cell holds {ast.unparse(statement)!r}; expected only `name = literal`"
-            )
-        try:
-            parameters[statement.targets[0].id] = ast.literal_eval(statement.value)
-        except ValueError as error:
-            raise BuildError(f"{where}: parameter {statement.targets[0].id!r} is not a literal") from error
-    return parameters
-
-
-def imported_modules(source: str) -> set[str]:
-    """Names of the ``l2m_utils`` modules that ``source`` imports, functions' own imports included.
-
-    >>> sorted(imported_modules("from l2m_utils.stats import fit\\nimport l2m_utils.estimators.codes as c"))
-    ['l2m_utils.estimators.codes', 'l2m_utils.stats', 'l2m_utils.stats.fit']
-    """
-    names: set[str] = set()
-    for node in ast.walk(ast.parse(source)):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name for name in names if name.split(".")[0] == "l2m_utils" and _module_path(name)}
-
-
-def _module_path(name: str) -> Path | None:
-    base = PROJECT.joinpath(*name.split("."))
-    for path in (base.with_suffix(".py"), base / "__init__.py"):
-        if path.exists():
-            return path
-    return None
-
-
-def dependencies(source: str) -> tuple[Path, ...]:
-    """Files of ``l2m_utils`` on which ``source`` depends, directly or through other modules, sorted."""
-    found: dict[str, Path] = {}
-    waiting = imported_modules(source)
-    while waiting:
-        name = waiting.pop()
-        path = _module_path(name)
-        if name in found or path is None:
-            continue
-        found[name] = path
-        # Importing a.b.c also runs a/__init__.py and a/b/__init__.py.
-        parents = {".".join(name.split(".")[:depth]) for depth in range(1, name.count(".") + 1)}
-        waiting |= (imported_modules(path.read_text()) | parents) - set(found)
-    return tuple(sorted(set(found.values())))
-
-
-def code_of(path: Path) -> str:
-    """The Python code of a notebook, magics left out."""
-    cells = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
-    return "\n".join(re.sub(r"^\s*[%!].*$", "", cell, flags=re.M) for cell in cells)
+        raise BuildError(f"{named(path)} is not a valid tier file: {error}") from error
 
 
 def load_plan(tier: str) -> dict[str, Notebook]:
@@ -174,12 +107,8 @@ def load_plan(tier: str) -> dict[str, Notebook]:
             int(metadata.get("threads", 1)),
             dependencies(code_of(path)),
             tuple(metadata.get("stored", ())),
+            tuple(metadata.get("files", ())),
         )
+        if missing := [file for file in plan[name].files if not (PROJECT / file).is_file()]:
+            raise BuildError(f"notebooks/{name}.md names files that do not exist: {', '.join(missing)}")
     return plan
-
-
-def build_folder(tier: str, corpus: str) -> Path:
-    """Where everything of one build goes: ``_build/<tier>-<short name of the corpus>``."""
-    from l2m_utils.text.corpora import short_name
-
-    return BUILD_ROOT / f"{tier}-{short_name(corpus)}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2m_utils.book.plan import BuildError
+from l2m_utils.book.errors import BuildError
 from l2m_utils.book.reproduction import write_published
 from l2m_utils.project import RESULTS
 from l2m_utils.records import load_values
@@ -15,8 +15,8 @@ from l2m_utils.records import load_values
 LARGEST = 500_000  # bytes: what is published is read by people and stays in the history for ever
 
 
-def publish_records(folder: Path, tier: str, corpus: str, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
-    """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``; returns what was written.
+def publish_records(folder: Path, tier: str, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
+    """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``, by the corpus of the records; returns what was written.
 
     A notebook that reads no text is published under corpus ``none``.  Raises :class:`BuildError` when
     there is nothing to publish or a file is larger than :data:`LARGEST`.
@@ -45,7 +45,7 @@ def publish_records(folder: Path, tier: str, corpus: str, notebooks: list[str], 
     return written
 
 
-def compare(folder: Path, tier: str, corpus: str, results: Path = RESULTS) -> pd.DataFrame:
+def compare(folder: Path, tier: str, results: Path = RESULTS) -> pd.DataFrame:
     """Each record of a fresh run against the published one of the same tier and corpus.
 
     ``verdict`` is ``same``, ``within`` (inside the published interval, or 1 % where there is none),

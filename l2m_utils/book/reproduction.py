@@ -12,7 +12,7 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from l2m_utils.book.plan import BuildError
+from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_json
 from l2m_utils.project import PROJECT, RESULTS

@@ -2,42 +2,31 @@
 
 from __future__ import annotations
 
-import argparse
+import contextlib
 import functools
 import http.server
-import sys
+from pathlib import Path
 
-from l2m_utils.book.plan import BuildError, build_folder
-from l2m_utils.project import PROJECT
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import named
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--tier", default="laptop")
-    parser.add_argument("--corpus", default="python-docs")
-    parser.add_argument("--jobs", help="accepted so that make can pass the same options everywhere")
-    parser.add_argument("--port", type=int, default=8000)
-    options = parser.parse_args()
-    html = build_folder(options.tier, options.corpus) / "html"
+def serve(folder: Path, port: int) -> None:
+    """Serve ``folder/html`` at 127.0.0.1 until interrupted; port 0 takes a free one.
+
+    Raises :class:`BuildError` when there is no book or the port is taken.
+    """
+    html = folder / "html"
     if not (html / "index.html").exists():
-        print(
-            f"error: no book in {html.relative_to(PROJECT)}; run `make book` with the same TIER and CORPUS first",
-            file=sys.stderr,
-        )
-        return 1
+        raise BuildError(f"no book in {named(html)}; run `make book` with the same TIER and CORPUS first")
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(html))
     try:
-        with http.server.ThreadingHTTPServer(("127.0.0.1", options.port), handler) as server:
-            print(f"http://127.0.0.1:{options.port}   (Ctrl-C ends it)", flush=True)
+        server = http.server.ThreadingHTTPServer(("127.0.0.1", port), handler)
+    except (OSError, OverflowError) as error:
+        raise BuildError(
+            f"port {port}: {getattr(error, 'strerror', None) or error}; choose another with --port"
+        ) from error
+    with server:
+        print(f"http://127.0.0.1:{server.server_address[1]}   (Ctrl-C ends it)", flush=True)
+        with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-    except OSError as error:
-        raise SystemExit(f"error: port {options.port}: {error.strerror}; choose another with --port") from error
-    except KeyboardInterrupt:
-        return 0
-
-
-if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BuildError as error:
-        sys.exit(f"error: {error}")

@@ -4,17 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from l2m_utils.files import checksum
 from l2m_utils.project import CACHE, PROJECT
+from l2m_utils.text import files, hub
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document
 from l2m_utils.text.sentences import sentence_starts
 
 HUB_LIMIT = 100_000_000  # bytes taken of a hub data set when no limit is given: pg19 alone has 11 GB
 LIMITED_DOCUMENTS = 10  # what a limit keeps is at least so many documents, if there are as many
 _SHORTEST_REST = 1000  # bytes: a shorter piece of a document is not worth keeping to fill a limit
+
+
+@dataclass(frozen=True)
+class Place:
+    """What a corpus name means: exactly one of ``path`` and ``hub`` is set, or neither for python-docs.
+
+    ``short`` is its name in records and folders; ``source`` says which text it is, wherever it is asked for from.
+    """
+
+    name: str
+    short: str
+    path: Path | None = None
+    hub: hub.HubSet | None = None
+
+    @property
+    def source(self) -> str:
+        if self.path is None:
+            return self.name if self.hub is None else str(self.hub)
+        path = self.path.resolve()
+        return path.relative_to(PROJECT).as_posix() if path.is_relative_to(PROJECT) else path.as_posix()
+
+
+def locate(name_or_path: str | Path) -> Place:
+    """Decide what a corpus name means: python-docs, a file or folder, or a pinned hub data set, in this order; reads no text.
+
+    Raises :class:`CorpusError` for a name that is none of these, and for a hub data set that is not pinned to a commit.
+
+    >>> place = locate("owner/My_Texts:en@" + 40 * "a")
+    >>> place.short, place.path, place.hub.repository
+    ('my-texts', None, 'owner/My_Texts')
+    """
+    name = str(name_or_path)
+    short = short_name(name)
+    if name == PYTHON_DOCS:
+        return Place(name, short)
+    if (path := files.find(name)) is not None:
+        return Place(name, short, path=path)
+    if (source := hub.parse(name)) is not None:
+        return Place(name, short, hub=source)
+    raise CorpusError(
+        f"{name}: there is no such file or folder (looked in {Path.cwd()} and {PROJECT}). Expected {PYTHON_DOCS}, "
+        f"{', '.join(hub.KNOWN)}, a {', '.join(files.SUFFIXES[:-1])} or {files.SUFFIXES[-1]} file, a folder of those, or a pinned "
+        "hub data set owner/name@commit. Check the spelling"
+    )
 
 
 def load(
@@ -45,15 +90,24 @@ def load(
     >>> corpus.name, [document.text for document in corpus]
     ('two-texts', ['First.', 'Second.'])
     """
-    from l2m_utils.text import files, hub
-
     if limit_bytes is not None and limit_bytes < 1:
         raise CorpusError(
             f"limit_bytes={limit_bytes}: expected a positive number of bytes, or None for all of the text"
         )
     cache = Path(cache) if cache is not None else CACHE
-    name = short_name(name_or_path)
-    if str(name_or_path) == PYTHON_DOCS:
+    place = locate(name_or_path)
+    name = place.short
+    if place.path is not None:
+        documents, note = files.read(place.path), f"text of {place.path.name}"
+        if limit_bytes is not None:
+            note += f"; limited to {limit_bytes / 1e6:g} MB"
+    elif place.hub is not None:
+        limit_bytes = limit_bytes or HUB_LIMIT
+        corpus = hub.corpus(
+            place.hub, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora"
+        )
+        documents, note = iter(corpus), corpus.note
+    else:
         corpus = files.python_docs_corpus(cache / "corpora")
         if limit_bytes is None:
             return corpus
@@ -62,24 +116,6 @@ def load(
             documents=list(_take(corpus, limit_bytes)),
             note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB",
         )
-    path = files.find(name_or_path)
-    if path is not None:
-        documents, note = files.read(path), f"text of {path.name}"
-        if limit_bytes is not None:
-            note += f"; limited to {limit_bytes / 1e6:g} MB"
-    else:
-        source = hub.parse(str(name_or_path))
-        if source is None:
-            raise CorpusError(
-                f"{name_or_path}: there is no such file or folder (looked in {Path.cwd()} and {PROJECT}). Expected {PYTHON_DOCS}, "
-                f"{', '.join(hub.KNOWN)}, a .parquet, .jsonl or .txt file, a folder of those, or a pinned hub data set "
-                "owner/name@commit. Check the spelling of CORPUS=…"
-            )
-        limit_bytes = limit_bytes or HUB_LIMIT
-        corpus = hub.corpus(
-            source, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora"
-        )
-        documents, note = iter(corpus), corpus.note
     empty = 0
 
     def with_text() -> Iterator[Document]:
@@ -108,7 +144,7 @@ def short_name(name_or_path: str | Path) -> str:
     """
     text = str(name_or_path)
     path = Path(text.rstrip("/") or "/")
-    base = path.stem if path.suffix.lower() in (".parquet", ".jsonl", ".txt") else path.name or path.resolve().name
+    base = path.stem if path.suffix.lower() in files.SUFFIXES else path.name or path.resolve().name
     words = re.findall(r"[a-z0-9]+", re.split(r"[:@]", base)[0].lower())
     return "-".join(words) or "corpus-" + checksum(text)[:8]
 

@@ -27,29 +27,30 @@ def find(name_or_path: str | Path) -> Path | None:
     return None
 
 
+def files_of(path: Path) -> list[Path]:
+    """The files that :func:`read` takes of a file or folder, in its order; raises :class:`CorpusError` for a folder without any."""
+    if not path.is_dir():
+        return [path]
+    try:
+        found = [
+            file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+        ]
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: the folder cannot be listed ({error.strerror or error}). Check its permissions"
+        ) from error
+    if not found:
+        raise CorpusError(f"{path}: the folder has no {', '.join(SUFFIXES)} file. Give a folder of texts, or one file")
+    return found
+
+
 def read(path: Path) -> Iterator[Document]:
     """Documents of one file, or of all text files of a folder in the order of their names.
 
     Ids are titles where a file has them (a number is added to one that comes again), else file name and row.  Raises
     :class:`CorpusError`, also while reading.
     """
-    if path.is_dir():
-        try:
-            files = [
-                file
-                for file in sorted(path.iterdir())
-                if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-            ]
-        except OSError as error:
-            raise CorpusError(
-                f"{path}: the folder cannot be listed ({error.strerror or error}). Check its permissions"
-            ) from error
-        if not files:
-            raise CorpusError(
-                f"{path}: the folder has no {', '.join(SUFFIXES)} file. Give a folder of texts, or one file"
-            )
-    else:
-        files = [path]
+    files = files_of(path)
     seen: dict[str, int] = {}
     for file in files:
         reader = _READERS.get(file.suffix.lower())

@@ -67,7 +67,7 @@ def parse(name: str) -> HubSet | None:
 def _advice(source: HubSet) -> str:
     return (
         f"Connect to the network (behind a proxy set HTTPS_PROXY), or download {source.repository} elsewhere and give the path of "
-        "its Parquet files as CORPUS=…; CORPUS=python-docs needs no network"
+        "its Parquet files instead; python-docs needs no network"
     )
 
 

@@ -1,0 +1,257 @@
+"""What the Makefile calls, one function a command.  Each imports what it needs when it is called, so that ``--help`` and a build that has
+nothing to do are quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from l2m_utils.book.errors import BuildError
+from l2m_utils.project import PROJECT
+
+BUILDS = PROJECT / "_build"
+CACHES = (".snakemake", ".cache", ".pytest_cache", ".hypothesis")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the commands to ``parser``; :func:`run` takes what it parses."""
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def command(function, help: str, *options: str) -> argparse.ArgumentParser:
+        name = function.__name__.replace("_", "-")
+        added = commands.add_parser(name, help=help, description=help)
+        added.set_defaults(book_command=function)
+        if "build" in options:
+            added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
+            added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
+        if "jobs" in options:
+            added.add_argument("--jobs", type=_positive, default=2, help="processor cores to use (default: 2)")
+            added.add_argument("--engine", default="", help="further options for Snakemake, as one word")
+        return added
+
+    command(book, "execute what changed and build the HTML of one tier and text", "build", "jobs")
+    command(corpus, "check the text of a build and describe it in its corpus.json", "build")
+    added = command(notebook, "execute one notebook of a planned build; Snakemake calls it")
+    added.add_argument("name", help="section/name")
+    added.add_argument("--folder", type=Path, default=Path(), help="the build folder (default: the working folder)")
+    command(html, "build the HTML of a build whose notebooks are executed", "build")
+    command(check_usage, "check that what the cells of a build used are declared inputs of their pages", "build")
+    added = command(publish, "copy the small records of a build to results/", "build")
+    added.add_argument("notebooks", nargs="*", help="only these notebooks (default: all that the build executed)")
+    added = command(reproduce, "compute a tier from nothing and compare it with the published records", "build", "jobs")
+    added.add_argument("--resume", action="store_true", help="go on with an interrupted run")
+    command(status, "print results/reproduction.json as a table")
+    added = command(serve, "show a built book on this machine", "build")
+    added.add_argument("--port", type=int, default=8000)
+    command(clean, "remove builds and caches, unless a build is running")
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the chosen command; what a person can mend becomes one message on stderr and exit status 1."""
+    try:
+        options.book_command(options)
+    except KeyboardInterrupt:
+        print("interrupted; finished notebooks are kept, the next run goes on from there", file=sys.stderr)
+        return 130
+    except BuildError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except ValueError as error:
+        from l2m_utils.text.documents import CorpusError
+
+        if not isinstance(error, CorpusError):
+            raise
+        print(f"error: {error}\n  (the text is chosen with CORPUS=… of make, or --corpus)", file=sys.stderr)
+        return 1
+    return 0
+
+
+def book(options: argparse.Namespace) -> None:
+    from l2m_utils.book import fingerprints
+    from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.status import print_build
+    from l2m_utils.text.files import files_of
+
+    start = time.perf_counter()
+    place, folder = _place_and_folder(options)
+    files = files_of(place.path) if place.path else []
+    with build_lock(folder, "make book") as lock:
+        if not fingerprints.unchanged(folder, place.source, files):
+            hashes = fingerprints.Hashes(fingerprints.read_stamp(folder)["files"])
+            (folder / "stamp.json").unlink(missing_ok=True)
+            inputs = hashes.note(fingerprints.input_files(files))
+            jobs = _execute(options, place, folder, lock, hashes)
+            _build_html(folder, jobs)
+            fingerprints.write_stamp(folder, place.source, inputs, fingerprints.Hashes(inputs))
+        print_build(folder, started=start)
+    print(f"\nstart page: {_shown(folder / 'html' / 'index.html')}   (`make serve` shows it in a browser)")
+
+
+def corpus(options: argparse.Namespace) -> None:
+    from l2m_utils.book import corpus as text
+    from l2m_utils.book.fingerprints import Hashes
+    from l2m_utils.book.locks import build_lock
+
+    place, folder = _place_and_folder(options)
+    with build_lock(folder, "corpus"):
+        found = text.ensure(folder, place, Hashes())
+    print(f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}")
+
+
+def notebook(options: argparse.Namespace) -> None:
+    from l2m_utils.book.engine import WATCHED
+    from l2m_utils.book.execute import execute
+    from l2m_utils.book.jobs import read_jobs
+    from l2m_utils.book.processes import end_when_free
+    from l2m_utils.files import write_atomically
+
+    if WATCHED in os.environ:
+        end_when_free(Path(os.environ[WATCHED]))
+    folder = options.folder.resolve()
+    jobs = read_jobs(folder)
+    if options.name not in jobs:
+        raise BuildError(f"no notebook {options.name!r} in this build; it has {', '.join(sorted(jobs))}")
+    job = jobs[options.name]
+    print(f"running  {job.name} (tier {job.tier})", flush=True)
+    start = time.perf_counter()
+    try:
+        execute(job, folder)
+    except (BuildError, OSError) as error:
+        write_atomically(folder / "errors" / f"{job.name.replace('/', '--')}.txt", f"{error}\n".encode())
+        raise
+    print(f"done     {job.name} in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def html(options: argparse.Namespace) -> None:
+    from l2m_utils.book.jobs import read_jobs
+    from l2m_utils.book.locks import build_lock
+
+    _, folder = _place_and_folder(options)
+    with build_lock(folder, "html"):
+        _build_html(folder, read_jobs(folder))
+    print(_shown(folder / "html" / "index.html"))
+
+
+def check_usage(options: argparse.Namespace) -> None:
+    from l2m_utils.book import usage
+    from l2m_utils.book.plan import load_plan
+    from l2m_utils.text.files import files_of
+
+    place, folder = _place_and_folder(options)
+    wrong = usage.check_usage(load_plan(options.tier), folder, files_of(place.path) if place.path else [])
+    if wrong:
+        raise BuildError("what cells used and what their pages depend on differ:\n  " + "\n  ".join(wrong))
+    print("every module and file that the cells used is a declared input")
+
+
+def publish(options: argparse.Namespace) -> None:
+    from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.publish import publish_records
+
+    _, folder = _place_and_folder(options)
+    with build_lock(folder, "publish"):
+        for path in publish_records(folder, options.tier, options.notebooks):
+            print(_shown(path))
+
+
+def reproduce(options: argparse.Namespace) -> None:
+    from l2m_utils.book.fingerprints import Hashes
+    from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.publish import compare
+
+    place, usual = _place_and_folder(options)
+    folder = usual.with_name(f"{usual.name}-from-nothing")
+    with build_lock(folder, "make reproduce") as lock:
+        if not options.resume:
+            shutil.rmtree(folder, ignore_errors=True)
+        _execute(options, place, folder, lock, Hashes(), recompute=True)
+        table = compare(folder, options.tier)
+    print(table.to_string(index=False) if len(table) else "no published record to compare with")
+    if changed := int((table["verdict"] == "changed").sum()):
+        raise BuildError(f"{changed} record(s) changed by more than their interval (table above)")
+
+
+def status(_: argparse.Namespace) -> None:
+    from l2m_utils.book.reproduction import print_reproduction
+
+    print_reproduction()
+
+
+def serve(options: argparse.Namespace) -> None:
+    from l2m_utils.book import serve
+
+    _, folder = _place_and_folder(options)
+    serve.serve(folder, options.port)
+
+
+def clean(_: argparse.Namespace) -> None:
+    from l2m_utils.book.locks import clean_lock
+
+    if BUILDS.exists():
+        with clean_lock(BUILDS) as lock:
+            for path in BUILDS.iterdir():
+                if path != lock:
+                    _remove(path)
+        BUILDS.rmdir()
+    for name in CACHES:
+        _remove(PROJECT / name)
+
+
+def _place_and_folder(options: argparse.Namespace):
+    """The text that ``--corpus`` means, and the folder of its build at ``--tier``."""
+    from l2m_utils.project import TIERS
+    from l2m_utils.text.corpora import locate
+
+    if options.tier not in TIERS:
+        raise BuildError(f"unknown tier {options.tier!r}: expected one of {', '.join(TIERS)} (TIER=…)")
+    place = locate(options.corpus)
+    return place, BUILDS / f"{options.tier}-{place.short}"
+
+
+def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashes, *, recompute: bool = False):
+    """Check tier, notebooks and text, then execute what is stale; returns the jobs."""
+    from l2m_utils.book import corpus, engine
+    from l2m_utils.book.plan import load_plan
+
+    plan = load_plan(options.tier)
+    found = corpus.ensure(folder, place, hashes)
+    # Notebooks run in the project folder, wherever the command was given.
+    argument = place.name if place.path is None or (PROJECT / place.name).exists() else str(place.path.resolve())
+    jobs = engine.plan_jobs(plan, argument, found, folder, hashes, recompute)
+    engine.execute_jobs(folder, jobs, lock, options.jobs, hashes, shlex.split(options.engine))
+    return jobs
+
+
+def _build_html(folder: Path, jobs) -> None:
+    from l2m_utils.book.engine import notebook_outputs
+    from l2m_utils.book.fingerprints import Hashes
+    from l2m_utils.book.html import ensure_html
+
+    ensure_html(folder, notebook_outputs(folder, jobs), Hashes())
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"got {text}, expected at least 1")
+    return number
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path, PROJECT) if path.is_relative_to(PROJECT) else str(path)

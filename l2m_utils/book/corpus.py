@@ -1,0 +1,65 @@
+"""The text of a build: read once before any notebook runs, so that bad text gives one message and not seven.
+
+``corpus.json`` in the build folder says which text it is, under which short name, and what it holds; whoever comes after reads it there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, input_files, named
+from l2m_utils.book.imports import dependencies
+from l2m_utils.files import write_json
+from l2m_utils.text.corpora import Place, load
+from l2m_utils.text.cuts import split
+from l2m_utils.text.files import files_of
+
+
+def corpus_files(place: Place) -> list[Path]:
+    """The files that a corpus is read from; none for python-docs and for a data set of the hub, which a commit pins."""
+    return [] if place.path is None else files_of(place.path)
+
+
+def describe(place: Place) -> dict[str, Any]:
+    """Name, source, fingerprint, documents and bytes of a corpus; raises ``CorpusError`` for text that no notebook could use."""
+    loaded = load(place.name)
+    split(loaded)  # one document alone cannot be split in training and held-out text
+    return {
+        "name": loaded.name,
+        "source": place.source,
+        "fingerprint": loaded.fingerprint,
+        "documents": len(loaded.documents),
+        "bytes": sum(len(document.text.encode()) for document in loaded.documents),
+    }
+
+
+def ensure(folder: Path, place: Place, hashes: Hashes) -> dict[str, Any]:
+    """``corpus.json`` of the build ``folder``, made anew when the text or the code that reads it has changed; returns it.
+
+    Raises ``CorpusError`` for bad text, and :class:`BuildError` when the folder holds the build of another text of the same name.
+    """
+    known = read(folder)
+    files = [*corpus_files(place), *input_files(patterns=ENVIRONMENT), *dependencies("import l2m_utils.book.corpus")]
+    made_from = digest_of([place.source, {named(path): hashes(path) for path in files}])
+    if known.get("made_from") == made_from:
+        return known
+    found = describe(place)
+    if known and known["source"] != place.source and known["fingerprint"] != found["fingerprint"]:
+        raise BuildError(
+            f"{place.source}: {named(folder)} holds the build of another text of the name {known['name']!r}, {known['source']}. "
+            f"Rename one of the two, since records carry the name; or remove {named(folder)} to give this one up"
+        )
+    write_json(folder / "corpus.json", {**found, "made_from": made_from})
+    return read(folder)
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """``corpus.json`` of a build; empty when there is none that can be read."""
+    try:
+        found = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))
+        return found if isinstance(found, dict) and {"name", "source", "fingerprint"} <= set(found) else {}
+    except (OSError, ValueError):
+        return {}

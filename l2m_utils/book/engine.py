@@ -1,0 +1,124 @@
+"""The engine of a build: which notebooks are out of date, and Snakemake, which executes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from graphlib import CycleError, TopologicalSorter
+from pathlib import Path
+from typing import Any
+
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import Hashes, digest_of, named
+from l2m_utils.book.jobs import Job, is_sealed, page_of, read_seal, write_jobs
+from l2m_utils.book.plan import Notebook
+from l2m_utils.book.processes import adopt_orphans, descendants, kill, tied_to_us
+from l2m_utils.project import PROJECT
+
+WATCHED = "L2M_BUILD_LOCK"  # environment variable: the lock that the runner of a notebook must not outlive
+
+
+def plan_jobs(
+    plan: dict[str, Notebook], argument: str, corpus: dict[str, Any], folder: Path, hashes: Hashes, recompute: bool
+) -> dict[str, Job]:
+    """The jobs of a build by name, each after those that it needs.
+
+    ``argument`` is the corpus as the notebooks are to load it, ``corpus`` its record ``corpus.json``.  Raises :class:`BuildError` for
+    notebooks that need each other.
+    """
+    try:
+        order = list(TopologicalSorter({name: notebook.needs for name, notebook in plan.items()}).static_order())
+    except CycleError as error:
+        raise BuildError(f"notebooks need each other: {' → '.join(error.args[1])}") from error
+    jobs: dict[str, Job] = {}
+    for name in order:
+        notebook = plan[name]
+        parameters = dict(notebook.parameters)
+        if recompute and "recompute" in parameters:
+            parameters["recompute"] = True
+        inputs = {named(path): hashes(path) for path in notebook.inputs()}
+        text = [corpus["name"], corpus["fingerprint"]] if notebook.reads_text else []
+        needed = [jobs[need].digest for need in notebook.needs]
+        python = list(sys.version_info[:2])
+        digest = digest_of([python, {k: v for k, v in parameters.items() if k != "corpus"}, inputs, text, needed])
+        parameters["records"] = named(folder / "records")
+        if notebook.reads_text:
+            parameters["corpus"] = argument
+        name_of_text = corpus["name"] if notebook.reads_text else "none"
+        jobs[name] = Job(
+            name, named(notebook.path), parameters, notebook.needs, notebook.threads, name_of_text, inputs, digest
+        )
+    return jobs
+
+
+def stale(folder: Path, jobs: dict[str, Job], hashes: Hashes) -> list[str]:
+    """Jobs whose page or records are missing, damaged, or made from something else than what is there now.
+
+    A job that needs a stale one is stale, too.
+    """
+    found: list[str] = []
+    for name, job in jobs.items():
+        if any(need in found for need in job.needs) or not is_sealed(folder, job, hashes):
+            found.append(name)
+    return found
+
+
+def execute_jobs(
+    folder: Path, jobs: dict[str, Job], lock: Path, cores: int, hashes: Hashes, options: Sequence[str] = ()
+) -> list[str]:
+    """Execute what is stale, and forget pages and records of notebooks that are no more; returns the names executed.
+
+    ``options`` go to Snakemake.  Raises :class:`BuildError` with what the jobs said.
+    """
+    _forget_others(folder, jobs)
+    write_jobs(folder, jobs)
+    waiting = stale(folder, jobs, hashes)
+    for name in waiting:  # Snakemake makes what is not there
+        page_of(folder, name).unlink(missing_ok=True)
+        (folder / "seals" / f"{name}.json").unlink(missing_ok=True)
+    if waiting:
+        _run_snakemake(folder, lock, cores, options)
+    return waiting
+
+
+def notebook_outputs(folder: Path, jobs: dict[str, Job]) -> dict[str, Any]:
+    """What the executed notebooks left, by name: hashes of pages and records."""
+    return {name: read_seal(folder, name)["outputs"] for name in jobs}
+
+
+def _forget_others(folder: Path, jobs: dict[str, Job]) -> None:
+    for kind, suffix in (("executed", ".ipynb"), ("status", ".json"), ("seals", ".json")):
+        for path in (folder / kind).glob(f"*/*{suffix}"):
+            if path.relative_to(folder / kind).with_suffix("").as_posix() not in jobs:
+                path.unlink()
+    for path in (folder / "records").glob("*/*"):
+        if path.is_dir() and path.relative_to(folder / "records").as_posix() not in jobs:
+            shutil.rmtree(path)
+
+
+def _run_snakemake(folder: Path, lock: Path, cores: int, options: Sequence[str]) -> None:
+    shutil.rmtree(folder / "errors", ignore_errors=True)
+    log = folder / "snakemake.log"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
+    command += ["--directory", str(folder), "--cores", str(cores), "--keep-going", "--rerun-incomplete", "--nolock"]
+    command += ["--rerun-triggers", "mtime", *options]
+    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
+    environment = {**os.environ, WATCHED: str(lock), "PYTHONPATH": path}
+    ours = descendants()
+    adopt_orphans()
+    try:
+        with open(log, "w") as stream:
+            # Jobs report on stdout, which the reader sees; Snakemake itself and warnings speak on stderr, which is kept.
+            done = subprocess.run(command, env=environment, cwd=folder, stderr=stream, preexec_fn=tied_to_us())
+    finally:
+        kill(descendants() - ours)
+    if done.returncode:
+        messages = [path.read_text().rstrip() for path in sorted((folder / "errors").glob("*.txt"))]
+        if not messages:
+            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:]) if log.exists() else ""
+            end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
+            messages = [f"{tail}\nSnakemake ended with {end}; its whole log is {named(log)}".lstrip()]
+        raise BuildError("\n".join(messages))

@@ -1,0 +1,83 @@
+"""The jobs of one build as a file, ``plan.json`` in its folder: what the front door decides, and Snakemake and the runners read."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import Hashes, files_in
+from l2m_utils.files import write_json
+from l2m_utils.project import PROJECT
+
+
+@dataclass(frozen=True)
+class Job:
+    """One notebook to execute: with which parameters, and on which contents it depends."""
+
+    name: str
+    path: str  # below the project, or absolute
+    parameters: dict[str, Any]  # all of them, those that the build gives included
+    needs: tuple[str, ...]  # notebooks whose records it reads
+    threads: int
+    corpus: str  # the short name, "none" for a notebook that reads no text
+    inputs: dict[str, str]  # files below the project and their hashes when the build began
+    digest: str  # of everything that the page depends on
+
+    @property
+    def tier(self) -> str:
+        return self.parameters["tier"]
+
+
+def write_jobs(folder: Path, jobs: dict[str, Job]) -> Path:
+    """Write the jobs of a build, by name."""
+    return write_json(folder / "plan.json", {name: asdict(job) for name, job in jobs.items()})
+
+
+def read_jobs(folder: Path) -> dict[str, Job]:
+    """The jobs of a build; raises :class:`BuildError` when none were written."""
+    path = folder / "plan.json"
+    try:
+        return {name: Job(**job) for name, job in json.loads(path.read_text(encoding="utf-8")).items()}
+    except (OSError, ValueError, TypeError) as error:
+        raise BuildError(f"{path} is not readable ({error}); `make book` writes it") from error
+
+
+def page_of(folder: Path, name: str) -> Path:
+    """The executed notebook of a job."""
+    return folder / "executed" / f"{name}.ipynb"
+
+
+def write_seal(folder: Path, job: Job) -> None:
+    """Say that the page and the records of ``job`` are whole and made from ``job.digest``.
+
+    Nothing is written when an input changed while the notebook ran: nobody knows which of its versions the page shows.
+    """
+    hashes = Hashes()
+    if all(hashes(PROJECT / name) == known for name, known in job.inputs.items()):
+        write_json(folder / "seals" / f"{job.name}.json", {"digest": job.digest, "outputs": _outputs(folder, job.name)})
+    else:
+        print(f"note     {job.name}: an input changed while it ran; the next build runs it again", flush=True)
+
+
+def is_sealed(folder: Path, job: Job, hashes: Hashes) -> bool:
+    """Whether the page and the records of ``job`` are what its last execution left, and were made from what is there now."""
+    seal = read_seal(folder, job.name)
+    return seal["digest"] == job.digest and seal["outputs"] == _outputs(folder, job.name, hashes)
+
+
+def read_seal(folder: Path, name: str) -> dict[str, Any]:
+    """Digest and outputs of the last whole execution; empty ones when there is none."""
+    try:
+        seal = json.loads((folder / "seals" / f"{name}.json").read_text())
+        return {"digest": seal["digest"], "outputs": seal["outputs"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        return {"digest": "", "outputs": {}}
+
+
+def _outputs(folder: Path, name: str, hashes: Hashes | None = None) -> dict[str, str | None]:
+    hashes = hashes or Hashes()
+    paths = [page_of(folder, name), folder / "status" / f"{name}.json", *files_in(folder / "records" / name)]
+    return {path.relative_to(folder).as_posix(): hashes(path) for path in paths}

@@ -1,0 +1,112 @@
+"""The text of a build: what a name means, and whose build a folder holds."""
+
+import argparse
+import json
+
+import pytest
+
+from l2m_utils.book import commands, corpus
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.fingerprints import Hashes
+from l2m_utils.project import PROJECT
+from l2m_utils.text import corpora, hub
+from l2m_utils.text.documents import CorpusError, Document
+
+COMMIT = "a" * 40
+
+
+def texts(home, *words):
+    home.mkdir(parents=True)
+    for number, word in enumerate(words):
+        (home / f"{number}.txt").write_text(f"A sentence about {word}. " * 50)
+    return home
+
+
+def test_a_name_means_one_thing_everywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    texts(tmp_path / "owner" / "name", "bees")
+    (tmp_path / "plain.txt").write_text("x")
+    (tmp_path / "2024").mkdir()
+    found = {
+        name: corpora.locate(name)
+        for name in ("python-docs", "owner/name", "plain.txt", "2024", "pg19", f"o/n:en@{COMMIT}")
+    }
+    assert {
+        name: (place.path and place.path.name, place.hub and place.hub.repository) for name, place in found.items()
+    } == {
+        "python-docs": (None, None),
+        "owner/name": ("name", None),
+        "plain.txt": ("plain.txt", None),
+        "2024": ("2024", None),
+        "pg19": (None, "emozilla/pg19"),
+        f"o/n:en@{COMMIT}": (None, "o/n"),
+    }
+    assert found["plain.txt"].source == (tmp_path / "plain.txt").as_posix()
+    assert corpora.locate(tmp_path / "plain.txt").source == found["plain.txt"].source
+    assert corpora.locate(PROJECT / "README.md").source == "README.md"
+    for wrong in ("no/such.parquet", "owner/other", "nowhere"):
+        with pytest.raises(
+            CorpusError, match=f"^{wrong}: there is no such file.*python-docs, pg19, wikipedia"
+        ) as error:
+            corpora.locate(wrong)
+        assert "CORPUS" not in str(error.value), "advice on make is the command line's"
+
+
+def command(*words):
+    parser = argparse.ArgumentParser()
+    commands.add_arguments(parser)
+    return commands.run(parser.parse_args(words))
+
+
+def test_a_hub_name_reaches_the_hub(tmp_path, monkeypatch, capsys):
+    """A stand-in for the network; the name that README and errors show goes all the way to it."""
+    asked = []
+
+    def stream(source):
+        asked.append(str(source))
+        return iter([Document("a", "Bees hum. " * 40), Document("b", "Ants work. " * 40)])
+
+    monkeypatch.setattr(hub, "stream", stream)
+    monkeypatch.setattr(hub, "_probe", lambda source: None)
+    monkeypatch.setattr(corpora, "CACHE", tmp_path / "cache")
+    monkeypatch.setattr(commands, "BUILDS", tmp_path / "builds")
+    assert command("corpus", "--corpus", f"owner/My_Texts@{COMMIT}", "--tier", "smoke") == 0
+    assert asked == [f"owner/My_Texts@{COMMIT}"]
+    record = json.loads((tmp_path / "builds/smoke-my-texts/corpus.json").read_text())
+    assert (record["name"], record["source"], record["documents"]) == ("my-texts", asked[0], 2)
+    assert command("corpus", "--corpus", "owner/My_Texts@main") == 1
+    said = capsys.readouterr().err
+    assert "error: owner/My_Texts@main: revision 'main' is no commit" in said and "CORPUS=…" in said
+
+
+def test_two_texts_of_one_name_do_not_share_a_build(tmp_path):
+    one, two = texts(tmp_path / "A" / "books", "bees", "ants"), texts(tmp_path / "B" / "books", "wasps", "ants")
+    folder = tmp_path / "build"
+    made = corpus.ensure(folder, corpora.locate(one), Hashes())
+    assert made["name"] == "books" and corpus.read(folder) == made
+    with pytest.raises(
+        BuildError, match=r"B/books: .*build holds the build of another text of the name 'books', .*A/books. Rename"
+    ):
+        corpus.ensure(folder, corpora.locate(two), Hashes())
+    assert corpus.read(folder) == made
+    moved = one.rename(tmp_path / "books")
+    assert corpus.ensure(folder, corpora.locate(moved), Hashes())["source"] == moved.as_posix()
+
+
+def test_a_text_is_read_again_only_when_it_or_its_reader_changed(tmp_path, monkeypatch):
+    home, folder, read = texts(tmp_path / "books", "bees", "ants"), tmp_path / "build", []
+    describe = corpus.describe
+    monkeypatch.setattr(corpus, "describe", lambda place: read.append(place.name) or describe(place))
+    first = corpus.ensure(folder, corpora.locate(home), Hashes())
+    (home / "0.txt").touch()
+    assert corpus.ensure(folder, corpora.locate(home), Hashes()) == first and len(read) == 1
+    (home / "2.txt").write_text("A sentence about wasps. " * 50)
+    assert corpus.ensure(folder, corpora.locate(home), Hashes())["documents"] == 3 and len(read) == 2
+    (folder / "corpus.json").write_text("{")
+    assert corpus.ensure(folder, corpora.locate(home), Hashes())["documents"] == 3 and len(read) == 3
+
+
+def test_a_text_that_no_notebook_could_use_is_one_error(tmp_path):
+    with pytest.raises(CorpusError, match="only one document"):
+        corpus.ensure(tmp_path / "build", corpora.locate(texts(tmp_path / "one", "bees")), Hashes())
+    assert not (tmp_path / "build").exists()

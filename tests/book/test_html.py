@@ -1,0 +1,97 @@
+"""The HTML: a later build equals a first one byte for byte, and a bad page never takes the old book away."""
+
+import re
+import shutil
+
+import pytest
+
+from l2m_utils.book import html
+
+
+def tree(folder):
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def page(built):
+    path = built.home / "book/prose.md"
+    old = path.read_text()
+    yield path
+    path.write_text(old)
+
+
+@pytest.mark.parametrize(
+    ("new", "read"),
+    [
+        ("(prose)=\n# Prose\n\nNew words.\n", 1),
+        ("(prose)=\n# Another title\n\n## More\n\nNew words.\n", 5),
+    ],
+)
+def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, new, read):
+    assert built.executed(built.run("book")) == set()
+    old = tree(built.build / "html")
+    page.write_text(new)
+    assert built.executed(built.run("book")) == set()
+    log = (built.build / "sphinx.log").read_text()
+    assert len(set(re.findall(r"reading sources\.\.\. \[ *\d+%\] *(\S+)", log))) == read
+    later = tree(built.build / "html")
+    shutil.rmtree(built.build / "sphinx")
+    shutil.rmtree(built.build / "html")
+    assert built.executed(built.run("book")) == set()
+    first = tree(built.build / "html")
+    assert [name for name in later | first if later.get(name) != first.get(name)] == []
+    changed = {name for name in later if later[name] != old.get(name)}
+    assert "prose.html" in changed and ("notebooks/part/first.html" in changed) == (read > 1)
+
+
+def test_a_bad_page_keeps_the_old_book_and_is_named_every_time(built, page):
+    assert built.executed(built.run("book")) == set()
+    old = tree(built.build / "html")
+    page.write_text("(prose)=\n# Prose\n\nSee [there](no-such-label).\n")
+    for _ in range(2):
+        done = built.run("book")
+        assert (
+            done.returncode == 1 and "the book did not build cleanly" in done.stderr and "no-such-label" in done.stderr
+        )
+        assert tree(built.build / "html") == old
+    page.write_text("(prose)=\n# Prose\n\nThe value is {{ part_first__lost }}.\n")
+    done = built.run("book")
+    assert done.returncode == 1 and "prose.md: no record for {{ part_first__lost }}" in done.stderr
+    assert tree(built.build / "html") == old
+
+
+def test_a_build_killed_between_two_renames_has_its_book_back(built):
+    assert built.executed(built.run("book")) == set()
+    old = tree(built.build / "html")
+    (built.build / "html").rename(built.build / "html.old")
+    assert built.executed(built.run("book")) == set()
+    assert tree(built.build / "html") == old
+
+
+def test_assets_are_named_by_their_content(tmp_path):
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "a.css").write_text("a")
+    (tmp_path / "sub" / "page.html").write_text(
+        '<link href="../a.css?v=0123abcd"><script src="lost.js"></script><a href="x.html">'
+    )
+    html.settle_versions(tmp_path)
+    assert (tmp_path / "sub" / "page.html").read_text() == (
+        '<link href="../a.css?v=e8b7be43"><script src="lost.js"></script><a href="x.html">'
+    )
+
+
+def test_only_the_parts_of_mathjax_that_pages_load_are_copied(tmp_path):
+    for name in ("tex-chtml.js", "output/chtml/fonts/a.woff", "output/svg.js", "input/tex/extensions/a.js", "sre/b.js"):
+        path = tmp_path / "from/_static/mathjax" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    (tmp_path / "from/output").mkdir()
+    (tmp_path / "from/output/kept.txt").write_text("x")
+    shutil.copytree(tmp_path / "from", tmp_path / "to", ignore=html._unused)
+    assert set(tree(tmp_path / "to")) == {
+        "output/kept.txt",
+        *(
+            f"_static/mathjax/{name}"
+            for name in ("tex-chtml.js", "output/chtml/fonts/a.woff", "input/tex/extensions/a.js")
+        ),
+    }

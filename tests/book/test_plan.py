@@ -1,0 +1,65 @@
+"""The plan: tiers, notebooks and parameters are read and checked before anything runs."""
+
+import pytest
+from tiny_project import FRONT
+
+from l2m_utils.book import plan, source
+from l2m_utils.book.errors import BuildError
+from l2m_utils.project import TIERS
+
+
+@pytest.mark.parametrize("tier", TIERS)
+def test_every_tier_fits_the_notebooks(tier):
+    notebooks = plan.load_plan(tier)
+    assert {notebook.parameters["tier"] for notebook in notebooks.values()} == {tier}
+
+
+def test_laptop_is_what_a_reader_gets_who_opens_a_notebook():
+    assert plan.load_tier("laptop").notebooks == {}, "laptop values are the defaults in the notebooks"
+    for notebook in plan.load_plan("laptop").values():
+        assert notebook.parameters == {**source.default_parameters(notebook.path), "tier": "laptop"}
+
+
+def test_unknown_tier_names_those_that_exist():
+    with pytest.raises(BuildError, match="unknown tier 'lapdog'.*smoke, laptop, gpu, cluster"):
+        plan.load_plan("lapdog")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            "description: x\nnotebooks: {theory/concept: {colour: red}}",
+            "unknown parameter colour of theory/concept; it takes seed",
+        ),
+        ("description: x\nnotebooks: {theory/concept: {records: here}}", "unknown parameter records"),
+        ("description: x\nnotebooks: {theory/nowhere: {}}", "notebooks that do not exist: theory/nowhere"),
+        ("notebooks: {}", "not a valid tier file"),
+        ("description: [", "not a valid tier file"),
+    ],
+)
+def test_bad_tier_file_is_one_clear_error(tmp_path, monkeypatch, content, message):
+    (tmp_path / "smoke.yml").write_text(content)
+    monkeypatch.setattr(plan, "TIER_FILES", tmp_path)
+    with pytest.raises(BuildError, match=message):
+        plan.load_plan("smoke")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [("tier = 1 + 1", "not a literal"), ("print(1)", "expected only"), ("a, b = 1, 2", "expected only")],
+)
+def test_parameters_cell_holds_literals(tmp_path, parameters, message):
+    with pytest.raises(BuildError, match=message):
+        path = tmp_path / "example.md"
+        path.write_text(FRONT.format(title="A page", code="pass", parameters=parameters, l2m=""))
+        source.default_parameters(path)
+
+
+def test_a_declared_file_must_be_there(monkeypatch, tmp_path):
+    path = tmp_path / "part" / "example.md"
+    path.parent.mkdir()
+    path.write_text(FRONT.format(title="A page", code="pass", parameters="", l2m="l2m: {files: [book/lost.json]}\n"))
+    monkeypatch.setattr(plan, "NOTEBOOKS", tmp_path)
+    with pytest.raises(BuildError, match="part/example.md names files that do not exist: book/lost.json"):
+        plan.load_plan("laptop")

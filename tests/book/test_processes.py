@@ -1,0 +1,130 @@
+"""A killed build leaves nothing running: not its kernels, and not what they started."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from l2m_utils.book.processes import descendants
+from l2m_utils.project import PROJECT
+
+# Its worker outlives it unless somebody ends it: it waits for nobody and has no terminal.
+SLEEPS = """import subprocess, time
+from pathlib import Path
+from l2m_utils.project import PROJECT
+worker = subprocess.Popen(["sleep", "600"])
+(PROJECT / "started").write_text(str(worker.pid))
+time.sleep(600)"""
+
+
+def commands(processes):
+    """Process ids and their command lines, of those that still run."""
+    found = {}
+    for process in processes:
+        try:
+            words = Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode().strip()
+            if words and Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+                found[process] = words
+        except FileNotFoundError:
+            pass
+    return found
+
+
+def wait_until(done, seconds=90.0):
+    """Poll ``done`` until it is true."""
+    end = time.monotonic() + seconds
+    while not done():
+        assert time.monotonic() < end, "waited too long"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize(
+    ("victim", "how"),
+    [
+        ("l2m_utils.book book", signal.SIGKILL),
+        ("l2m_utils.book book", signal.SIGTERM),
+        ("l2m_utils.book book", signal.SIGINT),
+        ("-m snakemake", signal.SIGKILL),
+        ("-m l2m_utils.book notebook", signal.SIGKILL),
+        ("everything but kernel and worker", signal.SIGKILL),
+    ],
+)
+def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
+    for name in ("second", "text"):
+        (tiny.home / f"notebooks/part/{name}.md").unlink()
+    tiny.notebook("first", SLEEPS, parameters="offset = 0")
+    build = tiny.start("book")
+    try:
+        wait_until(lambda: (tiny.home / "started").exists() and (tiny.home / "started").read_text())
+        running = commands({build.pid} | descendants(build.pid))
+        assert any("l2m_utils.book.kernel" in words for words in running.values())
+        assert any(words.startswith("sleep") for words in running.values())
+        if victim.startswith("everything"):
+            victims = [p for p, words in running.items() if "kernel" not in words and not words.startswith("sleep")]
+        else:
+            victims = [process for process, words in running.items() if victim in words and "/bin/bash" not in words]
+        assert victims
+        for process in victims:
+            os.kill(process, how)
+        # The worker of a kernel whose runner and builder died in the same moment has nobody left who knows it.
+        spared = (
+            {p for p, words in running.items() if words.startswith("sleep")}
+            if victim.startswith("everything")
+            else set()
+        )
+        wait_until(lambda: not set(commands(set(running) - spared)), seconds=20)
+        out, said = build.communicate()
+        assert build.returncode != 0
+        if how == signal.SIGINT:
+            assert build.returncode == 130 and "interrupted; finished notebooks are kept" in said
+        if victim == "-m snakemake":
+            assert (
+                "error: " in said
+                and "Snakemake ended with signal 9" in said
+                and "Traceback" not in said.split("error: ")[1]
+            )
+    finally:
+        build.kill()
+        for process in commands(running):
+            os.kill(process, signal.SIGKILL)
+
+
+def test_a_kernel_that_is_killed_is_one_clear_error(tiny):
+    for name in ("second", "text"):
+        (tiny.home / f"notebooks/part/{name}.md").unlink()
+    tiny.notebook("first", "import os\nos.kill(os.getpid(), 9)", parameters="offset = 0")
+    done = tiny.run("book")
+    assert done.returncode == 1 and "Traceback" not in done.stderr
+    assert "error: notebooks/part/first.md: its kernel was killed, most often for want of memory" in done.stderr
+
+
+def test_descendants_are_children_and_their_children():
+    shell = subprocess.Popen(["sh", "-c", "sleep 60 & echo; wait"], stdout=subprocess.PIPE)
+    shell.stdout.readline()
+    try:
+        found = descendants()
+        assert shell.pid in found and len(descendants(shell.pid)) == 1 and descendants(shell.pid) < found
+    finally:
+        for process in [*descendants(shell.pid), shell.pid]:
+            os.kill(process, signal.SIGKILL)
+        shell.communicate()
+
+
+def test_no_other_kernel_takes_the_place_of_the_builds_own(tmp_path):
+    """A foreign kernel named python3 before it on JUPYTER_PATH once did."""
+    code = (
+        "import os, sys; from pathlib import Path; from l2m_utils.book.kernel import kernel_environment\n"
+        "name = kernel_environment(Path(sys.argv[1]))\n"
+        "from jupyter_client.kernelspec import KernelSpecManager\n"
+        "print(KernelSpecManager().get_kernel_spec(name).argv[0] == sys.executable)"
+    )
+    foreign = tmp_path / "foreign" / "kernels" / "l2m-book"
+    foreign.mkdir(parents=True)
+    (foreign / "kernel.json").write_text('{"argv": ["false"], "display_name": "x", "language": "python"}')
+    environment = {**os.environ, "JUPYTER_PATH": str(tmp_path / "foreign"), "PYTHONPATH": str(PROJECT)}
+    command = [sys.executable, "-c", code, str(tmp_path / "build")]
+    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "True\n"

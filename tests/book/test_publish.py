@@ -1,0 +1,103 @@
+"""What pages and the reproduction table show of records, and how records are published."""
+
+import json
+
+import pandas as pd
+import pytest
+
+from l2m_utils.book import plan, pools, publish, reproduction
+from l2m_utils.book.assemble import substitutions
+from l2m_utils.book.errors import BuildError
+from l2m_utils.project import PROJECT
+from l2m_utils.records import Recorder
+
+
+@pytest.fixture
+def published(tmp_path):
+    """Two corpora at laptop and one at gpu, as published results, and a build of its own."""
+    for tier, corpus, value in (("laptop", "books", 0.8), ("laptop", "python-docs", 0.5), ("gpu", "books", 0.76)):
+        run = Recorder("estimation/example", tier, corpus, folder=tmp_path / "results" / f"{tier}-{corpus}")
+        run.value("beta", value, unit="", interval=(value - 0.01, value + 0.01))
+    own = Recorder("estimation/example", "laptop", "python-docs", folder=tmp_path / "own")
+    own.value("beta", 0.55, unit="", interval=(0.5, 0.6))
+    return pools.read_pools(tmp_path / "own", tmp_path / "results")
+
+
+def test_the_best_tier_is_shown_and_the_own_record_before_an_equal_published_one(published):
+    assert published.value("estimation/example:beta")["value"] == 0.76
+    assert published.value("estimation/example:beta", ["python-docs"])["value"] == 0.55
+    assert published.value("estimation/example:beta", ["pg19"]) is None
+    texts = substitutions(published)
+    assert texts["estimation_example__beta"] == "0.76 [0.75, 0.77]"
+    assert texts["estimation_example__beta__on__python_docs"] == "0.55 [0.5, 0.6]"
+    assert texts["estimation_example__beta__source"] == "tier gpu, books"
+    assert texts["estimation_example__beta__on__python_docs__value"] == "0.55"
+
+
+def test_states_of_the_reproduction_table(published):
+    row = {"id": "x", "title": "t", "paper": "p", "record": "estimation/example:beta"}
+
+    def state(**more):
+        return reproduction.join([reproduction.Row(**row, **more)], published)[0]["state"]
+
+    assert state(number=0.755) == "reproduced"
+    assert state(number=0.79) == "differs"
+    assert state(number=0.79, tolerance=0.05) == "reproduced"
+    assert state(within=(0, 1)) == "reproduced" and state(within=(0.76, 1)) == "differs"
+    assert reproduction.state_of(reproduction.Row(**row), {"value": True, "interval": None}, False) == "reproduced"
+    assert reproduction.state_of(reproduction.Row(**row), {"value": False, "interval": None}, False) == "differs"
+    missing = reproduction.Row(**{**row, "record": "estimation/example:gamma"})
+    assert reproduction.join([missing], published)[0]["state"] == "not-yet"
+    with pytest.raises(BuildError, match="needs `number` or `within`"):
+        state()
+
+
+def test_every_item_of_the_paper_has_a_row():
+    rows = [row for row in reproduction.read_rows() if row.kind == "paper"]
+    assert len(rows) == 31
+    for row in rows:
+        assert not row.record or (plan.NOTEBOOKS / f"{row.record.split(':')[0]}.md").exists(), (
+            f"row {row.id}: no such notebook"
+        )
+        assert not row.page or (PROJECT / f"{row.page}.md").exists(), f"row {row.id}: no such page"
+
+
+def test_published_table_is_what_the_published_records_say(tmp_path):
+    answered = reproduction.ANSWERED
+    assert json.loads(answered.read_text()) == json.loads(
+        json.dumps(reproduction.join(reproduction.read_rows(), pools.read_pools()))
+    )
+
+
+def test_published_records_say_where_they_come_from():
+    homes = list(publish.RESULTS.glob("*-*"))
+    assert len(homes) >= 4 and all(publish.load_values(home) for home in homes)
+    for home in homes:
+        for record in publish.load_values(home).values():
+            assert home.name == f"{record['tier']}-{record['corpus']}", record["id"]
+            assert not record["commit"].endswith("+changes") and record["commit"] != "unknown", (
+                f"{record['id']} was made by uncommitted code"
+            )
+
+
+def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "read_rows", lambda: [])
+    build = tmp_path / "build"
+    run = Recorder("estimation/example", "laptop", "books", folder=build / "records")
+    run.value("beta", 0.8, unit="", interval=(0.7, 0.9))
+    run.value("seconds", 10.0, unit="s")
+    run.table("curve", pd.DataFrame({"length": [1, 2]}))
+    results = tmp_path / "results"
+    written = publish.publish_records(build, "laptop", [], results)
+    assert results / "laptop-books/estimation/example/tables/curve.parquet" in written
+    run.value("beta", 0.95, unit="", interval=(0.9, 1.0))
+    run.value("seconds", 99.0, unit="s")
+    run.value("gamma", 1, unit="")
+    table = publish.compare(build, "laptop", results).set_index("record")["verdict"]
+    assert table.to_dict() == {
+        "estimation/example:beta": "changed",
+        "estimation/example:gamma": "new",
+        "estimation/example:seconds": "within",
+    }
+    with pytest.raises(BuildError, match="no records of estimation/other"):
+        publish.publish_records(build, "laptop", ["estimation/other"], results)
