@@ -10,7 +10,7 @@ VENV := .venv
 LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
-BUILD := $(RUN) -m l2m_utils.book
+BUILD := $(RUN) -m l2m_utils book
 # Values reach the command as they are, whatever characters they hold.
 quoted = '$(subst ','\'',$(1))'
 WHICH = --tier $(call quoted,$(TIER)) --corpus $(call quoted,$(CORPUS))
@@ -39,10 +39,10 @@ $(VENV)/.installed: requirements.lock requirements-torch.txt pyproject.toml
 setup: $(VENV)/.installed ## make the virtual environment from the lock
 
 book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
-	@$(BUILD) book $(WHICH) $(WORK)
+	@$(BUILD) build $(WHICH) $(WORK)
 
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
-	@$(BUILD) book --tier smoke --corpus $(call quoted,$(CORPUS)) $(WORK)
+	@$(BUILD) build --tier smoke --corpus $(call quoted,$(CORPUS)) $(WORK)
 
 test: setup ## the test suite, at most five minutes
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
@@ -88,4 +88,4 @@ lock: setup ## bring requirements.lock in line with pyproject.toml (UPGRADE=--up
 	    status=$$?; rm -f requirements.excluded; exit $$status
 
 clean: ## remove builds and caches (not the virtual environment)
-	@if test -x $(RUN); then $(BUILD) clean; else $(PYTHON) -m l2m_utils.book clean; fi
+	@if test -x $(RUN); then $(BUILD) clean; else $(PYTHON) -m l2m_utils book clean; fi

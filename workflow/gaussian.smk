@@ -29,7 +29,7 @@ rule grid:
         folder=FOLDER,
         results=RESULTS,
     shell:
-        "{PYTHON} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --results {params.results:q} --collect"
+        "{PYTHON:q} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --results {params.results:q} --collect"
 
 
 # A cell without a learning rate takes the one that the search found, so the search comes first.
@@ -46,4 +46,4 @@ rule cell:
         gpu=lambda wildcards: 0 if CELLS[wildcards.name].small else 1,
     retries: 2
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name}"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name}"

@@ -1,5 +1,6 @@
-"""What the Makefile calls, one function a command.  Each imports what it needs when it is called, so that ``--help`` and a build that has
-nothing to do are quick.
+"""Execute the notebooks, build, check, publish and show the book; `make` calls these commands.
+
+Each imports what it needs when it is called, so that a build that has nothing to do is quick.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             added.add_argument("--engine", default="", help="further options for Snakemake, as one word")
         return added
 
-    command(book, "execute what changed and build the HTML of one tier and text", "build", "jobs")
+    command(build, "execute what changed and build the HTML of one tier and text", "build", "jobs")
     command(corpus, "check the text of a build and describe it in its corpus.json", "build")
     added = command(notebook, "execute one notebook of a planned build; Snakemake calls it")
     added.add_argument("name", help="section/name")
@@ -59,10 +60,7 @@ def run(options: argparse.Namespace) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished notebooks are kept, the next run goes on from there", file=sys.stderr)
         return 130
-    except BuildError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (BuildError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
@@ -75,7 +73,8 @@ def run(options: argparse.Namespace) -> int:
     return 0
 
 
-def book(options: argparse.Namespace) -> None:
+def build(options: argparse.Namespace) -> None:
+    """Execute what changed and build the HTML; when nothing changed since the last whole build, say so and stop."""
     from l2m_utils.book import fingerprints
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.status import print_build
@@ -97,6 +96,7 @@ def book(options: argparse.Namespace) -> None:
 
 
 def corpus(options: argparse.Namespace) -> None:
+    """Read the text of a build and write what it holds to the build's ``corpus.json``."""
     from l2m_utils.book import corpus as text
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.locks import build_lock
@@ -108,14 +108,14 @@ def corpus(options: argparse.Namespace) -> None:
 
 
 def notebook(options: argparse.Namespace) -> None:
-    from l2m_utils.book.engine import WATCHED
+    """Execute one notebook of a planned build; what is wrong is also left in the build's ``errors`` for the front door."""
     from l2m_utils.book.execute import execute
     from l2m_utils.book.jobs import read_jobs
-    from l2m_utils.book.processes import end_when_free
+    from l2m_utils.book.processes import WATCHED, end_with
     from l2m_utils.files import write_atomically
 
     if WATCHED in os.environ:
-        end_when_free(Path(os.environ[WATCHED]))
+        end_with(os.environ[WATCHED])
     folder = options.folder.resolve()
     jobs = read_jobs(folder)
     if options.name not in jobs:
@@ -132,6 +132,7 @@ def notebook(options: argparse.Namespace) -> None:
 
 
 def html(options: argparse.Namespace) -> None:
+    """Build the HTML of a build whose notebooks are executed."""
     from l2m_utils.book.jobs import read_jobs
     from l2m_utils.book.locks import build_lock
 
@@ -142,6 +143,7 @@ def html(options: argparse.Namespace) -> None:
 
 
 def check_usage(options: argparse.Namespace) -> None:
+    """Compare what the cells of a build used with the declared inputs of their pages."""
     from l2m_utils.book import usage
     from l2m_utils.book.plan import load_plan
     from l2m_utils.text.files import files_of
@@ -154,6 +156,7 @@ def check_usage(options: argparse.Namespace) -> None:
 
 
 def publish(options: argparse.Namespace) -> None:
+    """Copy the small records of a build to ``results/``."""
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.publish import publish_records
 
@@ -164,6 +167,7 @@ def publish(options: argparse.Namespace) -> None:
 
 
 def reproduce(options: argparse.Namespace) -> None:
+    """Compute a tier from nothing, and fail when a published record has changed by more than its interval."""
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.publish import compare
@@ -176,17 +180,19 @@ def reproduce(options: argparse.Namespace) -> None:
         _execute(options, place, folder, lock, Hashes(), recompute=True)
         table = compare(folder, options.tier)
     print(table.to_string(index=False) if len(table) else "no published record to compare with")
-    if changed := int((table["verdict"] == "changed").sum()):
+    if changed := list(table["verdict"]).count("changed"):
         raise BuildError(f"{changed} record(s) changed by more than their interval (table above)")
 
 
 def status(_: argparse.Namespace) -> None:
+    """Print the reproduction table."""
     from l2m_utils.book.reproduction import print_reproduction
 
     print_reproduction()
 
 
 def serve(options: argparse.Namespace) -> None:
+    """Show a built book on this machine until interrupted."""
     from l2m_utils.book import serve
 
     _, folder = _place_and_folder(options)
@@ -194,6 +200,7 @@ def serve(options: argparse.Namespace) -> None:
 
 
 def clean(_: argparse.Namespace) -> None:
+    """Remove builds and caches; refuses while a build is running."""
     from l2m_utils.book.locks import clean_lock
 
     if BUILDS.exists():

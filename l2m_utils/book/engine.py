@@ -15,10 +15,8 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import Hashes, digest_of, named
 from l2m_utils.book.jobs import Job, is_sealed, page_of, read_seal, write_jobs
 from l2m_utils.book.plan import Notebook
-from l2m_utils.book.processes import adopt_orphans, descendants, kill, tied_to_us
+from l2m_utils.book.processes import WATCHED, adopt_orphans, descendants, kill, tied_to_us, token_of
 from l2m_utils.project import PROJECT
-
-WATCHED = "L2M_BUILD_LOCK"  # environment variable: the lock that the runner of a notebook must not outlive
 
 
 def plan_jobs(
@@ -106,7 +104,7 @@ def _run_snakemake(folder: Path, lock: Path, cores: int, options: Sequence[str])
     command += ["--directory", str(folder), "--cores", str(cores), "--keep-going", "--rerun-incomplete", "--nolock"]
     command += ["--rerun-triggers", "mtime", *options]
     path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, WATCHED: str(lock), "PYTHONPATH": path}
+    environment = {**os.environ, WATCHED: token_of(lock), "PYTHONPATH": path}
     ours = descendants()
     adopt_orphans()
     try:

@@ -23,11 +23,12 @@ class Job:
     needs: tuple[str, ...]  # notebooks whose records it reads
     threads: int
     corpus: str  # the short name, "none" for a notebook that reads no text
-    inputs: dict[str, str]  # files below the project and their hashes when the build began
+    inputs: dict[str, str | None]  # files below the project and their hashes when the build began
     digest: str  # of everything that the page depends on
 
     @property
     def tier(self) -> str:
+        """The tier, which is a parameter of every notebook."""
         return self.parameters["tier"]
 
 

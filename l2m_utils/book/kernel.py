@@ -1,6 +1,6 @@
 """The kernel of a build: a plain IPython kernel that ends with its parent and notes what its cells read.
 
-``kernel_environment`` installs it for one build under a name of its own, so that no other kernel on the machine can take its place.
+:func:`kernel_environment` installs it for one build under a name of its own, so that no other kernel on the machine can take its place.
 """
 
 from __future__ import annotations
@@ -38,6 +38,7 @@ def kernel_environment(folder: Path) -> str:
 
 
 def main() -> None:
+    """Run the kernel; Jupyter calls this in a process of its own."""
     from ipykernel.kernelapp import launch_new_instance
 
     from l2m_utils.book.processes import die_with_parent

@@ -52,6 +52,7 @@ class Notebook:
 
     @property
     def reads_text(self) -> bool:
+        """Whether it has a parameter ``corpus``."""
         return "corpus" in self.parameters
 
     def inputs(self) -> list[Path]:
@@ -107,7 +108,7 @@ def load_plan(tier: str) -> dict[str, Notebook]:
             int(metadata.get("threads", 1)),
             dependencies(code_of(path)),
             tuple(metadata.get("stored", ())),
-            tuple(metadata.get("files", ())),
+            tuple(file.replace("{tier}", tier) for file in metadata.get("files", ())),
         )
         if missing := [file for file in plan[name].files if not (PROJECT / file).is_file()]:
             raise BuildError(f"notebooks/{name}.md names files that do not exist: {', '.join(missing)}")

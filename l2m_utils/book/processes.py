@@ -4,7 +4,7 @@ A build is a chain: front door, Snakemake, a shell, the runner of a notebook, it
 tied to the one above it by the means that also work for SIGKILL: the kernel of the operating system sends a signal when a
 parent dies (:func:`die_with_parent`), and hands on orphans to the front door (:func:`adopt_orphans`), which ends them; between
 runner and front door lies a shell that can do neither, so the runner waits for the build's lock to come free
-(:func:`end_when_free`).
+(:func:`end_with`).
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ import contextlib
 import ctypes
 import fcntl
 import os
+import platform
 import signal
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
+# The environment variable with the token of the lock that the runner of a notebook must not outlive.
+WATCHED = "L2M_BUILD_LOCK"
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
@@ -73,8 +76,19 @@ def kill(processes: set[int]) -> None:
             os.waitpid(process, os.WNOHANG)  # adopted orphans are ours to bury
 
 
-def end_when_free(lock: Path) -> None:
-    """End this process and all its descendants once nobody holds ``lock`` exclusively any more: its builder is gone."""
+def token_of(lock: Path) -> str:
+    """What :func:`end_with` needs to know of a lock: the machine on which it is held, and its file."""
+    return f"{platform.node()}:{lock}"
+
+
+def end_with(token: str) -> None:
+    """End this process and all its descendants once nobody holds the lock exclusively any more: its builder is gone.
+
+    On another machine, where a cluster's scheduler runs the job and ends it, nothing is watched: not every shared file system has locks.
+    """
+    machine, _, lock = token.partition(":")
+    if machine != platform.node():
+        return
 
     def wait() -> None:
         try:

@@ -50,6 +50,12 @@ def _sources() -> ModuleType:
     return sources
 
 
+def _book() -> ModuleType:
+    from l2m_utils.book import commands
+
+    return commands
+
+
 @dataclass(frozen=True)
 class Command:
     """One subcommand: the module behind it, imported when it is called; what it does, and an example."""
@@ -89,6 +95,11 @@ COMMANDS = {
         _sources,
         "print the exponents of the known sources, measured and by theory",
         "l2m sources",
+    ),
+    "book": Command(
+        _book,
+        "execute the notebooks, build, check, publish and show the book",
+        "l2m book build --tier smoke --corpus books.parquet",
     ),
 }
 

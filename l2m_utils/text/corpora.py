@@ -32,6 +32,7 @@ class Place:
 
     @property
     def source(self) -> str:
+        """The path below the project or from the root, the data set with its commit, or ``python-docs``."""
         if self.path is None:
             return self.name if self.hub is None else str(self.hub)
         path = self.path.resolve()

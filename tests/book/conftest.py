@@ -12,5 +12,5 @@ def tiny(tmp_path):
 def built(tmp_path_factory):
     """A small project whose book is built; a test that changes it changes it back."""
     project = TinyProject(tmp_path_factory.mktemp("built") / "project")
-    assert project.executed(project.run("book")) == {"first", "second", "text"}
+    assert project.executed(project.run("build")) == {"first", "second", "text"}
     return project

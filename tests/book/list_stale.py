@@ -1,6 +1,7 @@
 """Run in a tiny project: apply each change in turn, print what became stale and whether the quick check saw it, and change back."""
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -38,8 +39,6 @@ def changed(kind: str, name: str, content: str) -> None:
     elif kind == "copy":
         shutil.copyfile(path, path.with_name(content))
     elif kind == "flip":  # one byte, size and times as they were
-        import os
-
         data, found = bytearray(path.read_bytes()), path.stat()
         data[len(data) // 2] ^= 1
         path.write_bytes(data)
@@ -48,17 +47,22 @@ def changed(kind: str, name: str, content: str) -> None:
         path.touch()
 
 
-for change in json.load(sys.stdin):
-    kind, name, content = change
-    kept = Path(sys.argv[1]) / "kept"
-    top = PROJECT / (Path(name).parent if kind != "remove" or Path(name).suffix else name)
-    shutil.copytree(top, kept, copy_function=shutil.copy2)
-    before = sorted(top.iterdir())
-    changed(kind, name, content)
-    print(json.dumps(look()), flush=True)
-    for path in set(top.parent.iterdir() if not top.exists() else top.iterdir()) - set(before):
-        if top.exists() and path.is_file():
-            path.unlink()
-    shutil.copytree(kept, top, copy_function=shutil.copy2, dirs_exist_ok=True)
-    shutil.rmtree(kept)
-print(json.dumps(look()))
+def main() -> None:
+    for change in json.load(sys.stdin):
+        kind, name, content = change
+        kept = Path(sys.argv[1]) / "kept"
+        top = PROJECT / (Path(name).parent if kind != "remove" or Path(name).suffix else name)
+        shutil.copytree(top, kept, copy_function=shutil.copy2)
+        before = sorted(top.iterdir())
+        changed(kind, name, content)
+        print(json.dumps(look()), flush=True)
+        for path in set(top.parent.iterdir() if not top.exists() else top.iterdir()) - set(before):
+            if top.exists() and path.is_file():
+                path.unlink()
+        shutil.copytree(kept, top, copy_function=shutil.copy2, dirs_exist_ok=True)
+        shutil.rmtree(kept)
+    print(json.dumps(look()))
+
+
+if __name__ == "__main__":
+    main()

@@ -14,16 +14,16 @@ from l2m_utils.project import PROJECT
 
 
 def call(*words, cwd=PROJECT, env=None):
-    command = [sys.executable, "-m", "l2m_utils.book", *words]
+    command = [sys.executable, "-m", "l2m_utils", "book", *words]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=env, timeout=60)
 
 
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (("book", "--tier", "huge"), "error: unknown tier 'huge': expected one of smoke, laptop, gpu, cluster"),
+        (("build", "--tier", "huge"), "error: unknown tier 'huge': expected one of smoke, laptop, gpu, cluster"),
         (("serve", "--tier", "huge"), "error: unknown tier 'huge'"),
-        (("book", "--corpus", "no/such/file.parquet"), "error: no/such/file.parquet: there is no such file or folder"),
+        (("build", "--corpus", "no/such/file.parquet"), "error: no/such/file.parquet: there is no such file or folder"),
         (("corpus", "--corpus", "no/such/file.parquet"), "(the text is chosen with CORPUS=… of make, or --corpus)"),
         (("reproduce", "--corpus", "wikipedia@main"), "error: wikipedia@main: revision 'main' is no commit"),
         (("publish", "--corpus", "LICENSE"), "error: no records of any notebook in"),
@@ -31,7 +31,7 @@ def call(*words, cwd=PROJECT, env=None):
         (("html", "--corpus", "LICENSE"), "`make book` writes it"),
         (("check-usage", "--corpus", "LICENSE"), "not executed in _build/laptop-license"),
         (("notebook", "part/first", "--folder", "book"), "plan.json is not readable"),
-        (("book", "--jobs", "0"), "argument --jobs: got 0, expected at least 1"),
+        (("build", "--jobs", "0"), "argument --jobs: got 0, expected at least 1"),
         ((), "the following arguments are required: COMMAND"),
     ],
 )
@@ -44,7 +44,7 @@ def test_what_is_wrong_is_one_message_and_no_traceback(words, said, tiny):
 
 def test_help_is_quick_in_what_it_imports():
     done = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "l2m_utils.book", "--help"],
+        [sys.executable, "-X", "importtime", "-m", "l2m_utils", "book", "--help"],
         capture_output=True,
         text=True,
         cwd=PROJECT,
@@ -80,7 +80,7 @@ def test_make_passes_values_as_they_are(tiny):
     done = subprocess.run(
         ["make", "-n", "book", f"CORPUS={name}", "-o", "setup"], cwd=tiny.home, capture_output=True, text=True
     )
-    (line,) = [line for line in done.stdout.splitlines() if " book " in line]
+    (line,) = [line for line in done.stdout.splitlines() if " build " in line]
     words = subprocess.run(
         ["sh", "-c", line.replace(line.split()[0], "printf '%s\\n'", 1)], capture_output=True, text=True
     )

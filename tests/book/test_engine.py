@@ -68,12 +68,12 @@ def test_the_quick_check_sees_every_change(seen, what):
 
 
 def test_nothing_changed_is_nothing_done_and_touching_is_no_change(built):
-    assert built.executed(built.run("book")) == NONE  # the changes of the other tests left new times, and old contents
+    assert built.executed(built.run("build")) == NONE  # the changes of the other tests left new times, and old contents
     (built.home / "notebooks/part/first.md").touch()
     (built.home / "texts/a.txt").touch()
-    done = built.run("book")
+    done = built.run("build")
     assert built.executed(done) == NONE and "executed" not in done.stdout and "building" not in done.stdout
-    with_modules = [sys.executable, "-X", "importtime", *built.command("book")[1:]]
+    with_modules = [sys.executable, "-X", "importtime", *built.command("build")[1:]]
     done = subprocess.run(with_modules, cwd=built.home, env=built.environment(), capture_output=True, text=True)
     loaded = {line.split("|")[-1].strip() for line in done.stderr.splitlines() if line.startswith("import time:")}
     assert "l2m_utils.book.fingerprints" in loaded
@@ -84,12 +84,12 @@ def test_a_failing_notebook_ends_the_build_with_its_error_and_the_next_one_goes_
     old = (built.build / "html/index.html").read_bytes()
     path = built.home / "l2m_utils/stats/tiny_late.py"
     path.write_text("VALUE = None\n")
-    done = built.run("book")
+    done = built.run("build")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: notebooks/part/first.md stopped in cell" in done.stderr and "TypeError" in done.stderr
     assert (built.build / "html/index.html").read_bytes() == old, "the old book stays"
     path.write_text("VALUE = 41\n")
-    assert built.executed(built.run("book")) == FIRST
+    assert built.executed(built.run("build")) == FIRST
     assert (built.build / "html/index.html").read_bytes() == old
 
 

@@ -28,16 +28,16 @@ def page(built):
     ],
 )
 def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, new, read):
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     old = tree(built.build / "html")
     page.write_text(new)
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     log = (built.build / "sphinx.log").read_text()
     assert len(set(re.findall(r"reading sources\.\.\. \[ *\d+%\] *(\S+)", log))) == read
     later = tree(built.build / "html")
     shutil.rmtree(built.build / "sphinx")
     shutil.rmtree(built.build / "html")
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     first = tree(built.build / "html")
     assert [name for name in later | first if later.get(name) != first.get(name)] == []
     changed = {name for name in later if later[name] != old.get(name)}
@@ -45,26 +45,26 @@ def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, ne
 
 
 def test_a_bad_page_keeps_the_old_book_and_is_named_every_time(built, page):
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     old = tree(built.build / "html")
     page.write_text("(prose)=\n# Prose\n\nSee [there](no-such-label).\n")
     for _ in range(2):
-        done = built.run("book")
+        done = built.run("build")
         assert (
             done.returncode == 1 and "the book did not build cleanly" in done.stderr and "no-such-label" in done.stderr
         )
         assert tree(built.build / "html") == old
     page.write_text("(prose)=\n# Prose\n\nThe value is {{ part_first__lost }}.\n")
-    done = built.run("book")
+    done = built.run("build")
     assert done.returncode == 1 and "prose.md: no record for {{ part_first__lost }}" in done.stderr
     assert tree(built.build / "html") == old
 
 
 def test_a_build_killed_between_two_renames_has_its_book_back(built):
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     old = tree(built.build / "html")
     (built.build / "html").rename(built.build / "html.old")
-    assert built.executed(built.run("book")) == set()
+    assert built.executed(built.run("build")) == set()
     assert tree(built.build / "html") == old
 
 

@@ -89,15 +89,15 @@ def test_a_lock_is_not_handed_on_to_children(tmp_path):
 def test_builds_and_cleaning_at_once_through_the_front_door(tiny):
     """A notebook that sleeps stands for a long build; beside it: the same build, another tier's text check, and clean."""
     tiny.notebook("first", "import time\nprint('asleep')\ntime.sleep(600)", parameters="offset = 0")
-    first = tiny.start("book")
+    first = tiny.start("build")
     try:
         assert first.stdout.readline().startswith("running ")
-        again = tiny.run("book")
+        again = tiny.run("build")
         assert again.returncode == 1 and "Traceback" not in again.stderr
         assert f"error: _build/smoke-texts is in use (make book, process {first.pid}); wait" in again.stderr
         other = tiny.run("corpus", tier="laptop")
         assert other.returncode == 0, other.stderr
-        command = [sys.executable, "-m", "l2m_utils.book", "clean"]
+        command = [sys.executable, "-m", "l2m_utils", "book", "clean"]
         clean = subprocess.run(command, cwd=tiny.home, env=tiny.environment(), capture_output=True, text=True)
         assert clean.returncode == 1 and "error: a build below _build is running" in clean.stderr
         assert (tiny.build / "plan.json").exists() and first.poll() is None

@@ -59,7 +59,9 @@ def test_parameters_cell_holds_literals(tmp_path, parameters, message):
 def test_a_declared_file_must_be_there(monkeypatch, tmp_path):
     path = tmp_path / "part" / "example.md"
     path.parent.mkdir()
-    path.write_text(FRONT.format(title="A page", code="pass", parameters="", l2m="l2m: {files: [book/lost.json]}\n"))
+    path.write_text(
+        FRONT.format(title="A page", code="pass", parameters="", l2m="l2m: {files: ['book/{tier}.json']}\n")
+    )
     monkeypatch.setattr(plan, "NOTEBOOKS", tmp_path)
-    with pytest.raises(BuildError, match="part/example.md names files that do not exist: book/lost.json"):
+    with pytest.raises(BuildError, match="part/example.md names files that do not exist: book/laptop.json"):
         plan.load_plan("laptop")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from l2m_utils.book.processes import descendants
+from l2m_utils.book.processes import descendants, token_of
 from l2m_utils.project import PROJECT
 
 # Its worker outlives it unless somebody ends it: it waits for nobody and has no terminal.
@@ -45,11 +45,11 @@ def wait_until(done, seconds=90.0):
 @pytest.mark.parametrize(
     ("victim", "how"),
     [
-        ("l2m_utils.book book", signal.SIGKILL),
-        ("l2m_utils.book book", signal.SIGTERM),
-        ("l2m_utils.book book", signal.SIGINT),
+        ("l2m_utils book build", signal.SIGKILL),
+        ("l2m_utils book build", signal.SIGTERM),
+        ("l2m_utils book build", signal.SIGINT),
         ("-m snakemake", signal.SIGKILL),
-        ("-m l2m_utils.book notebook", signal.SIGKILL),
+        ("-m l2m_utils book notebook", signal.SIGKILL),
         ("everything but kernel and worker", signal.SIGKILL),
     ],
 )
@@ -57,7 +57,7 @@ def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
     for name in ("second", "text"):
         (tiny.home / f"notebooks/part/{name}.md").unlink()
     tiny.notebook("first", SLEEPS, parameters="offset = 0")
-    build = tiny.start("book")
+    build = tiny.start("build")
     try:
         wait_until(lambda: (tiny.home / "started").exists() and (tiny.home / "started").read_text())
         running = commands({build.pid} | descendants(build.pid))
@@ -97,9 +97,22 @@ def test_a_kernel_that_is_killed_is_one_clear_error(tiny):
     for name in ("second", "text"):
         (tiny.home / f"notebooks/part/{name}.md").unlink()
     tiny.notebook("first", "import os\nos.kill(os.getpid(), 9)", parameters="offset = 0")
-    done = tiny.run("book")
+    done = tiny.run("build")
     assert done.returncode == 1 and "Traceback" not in done.stderr
     assert "error: notebooks/part/first.md: its kernel was killed, most often for want of memory" in done.stderr
+
+
+def test_a_runner_ends_with_its_builder_on_one_machine_and_not_on_another(tmp_path):
+    code = "import sys, time; from l2m_utils.book.processes import end_with; end_with(sys.argv[1]); time.sleep(1); print('on')"
+    lock = tmp_path / "lock"
+    lock.touch()  # and nobody holds it
+    for token, status in (
+        (token_of(lock), -signal.SIGKILL),
+        (f"elsewhere:{lock}", 0),
+        (token_of(tmp_path / "none"), 0),
+    ):
+        done = subprocess.run([sys.executable, "-c", code, token], cwd=PROJECT, capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (status, "on\n" * (status == 0))
 
 
 def test_descendants_are_children_and_their_children():

@@ -124,7 +124,7 @@ class TinyProject:
 
     def command(self, *words: str, tier: str = "smoke", corpus: str = "texts") -> list[str]:
         which = ["--tier", tier, "--corpus", corpus]
-        return [sys.executable, "-m", "l2m_utils.book", words[0], *which, *words[1:]]
+        return [sys.executable, "-m", "l2m_utils", "book", words[0], *which, *words[1:]]
 
     def run(self, *words: str, **which: str) -> subprocess.CompletedProcess:
         """One command of the front door, to its end."""
