@@ -1,7 +1,7 @@
 """What a history state is made of: terms ``layers × width × count(L)``, each with a kind and a growth.
 
-The history state z (definition 5.1) is the smallest set of numbers, computed from the tokens so far,
-through which the past acts on the model's output.  Every architecture known here stores, per layer, some
+The history state z (definition 5.1) is the set of numbers, computed from the tokens so far, that an architecture declares to
+carry, and through which the past acts on the model's output.  Every architecture known here stores, per layer, some
 *items* of a fixed width; the number of items is a function of the number L of tokens read.
 """
 
