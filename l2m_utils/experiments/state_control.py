@@ -68,6 +68,15 @@ def reading(runs: pd.DataFrame, limit: float) -> str:
     return "stuck" if last > STUCK * before else "falls"
 
 
+def control_runs(
+    folder: str | Path, steps: tuple[int, ...], seeds: int, sequences: int = 16
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Train what is not finished in ``folder``; the tables (runs, positions) of all cells, see :func:`l2m_utils.experiments.gaussian_runs.tables`."""
+    wanted = cells(steps, seeds, sequences)
+    run_grid(wanted, folder, processes=1)
+    return tables(folder, wanted)
+
+
 def collect(folder: str | Path, results: str | Path) -> pd.DataFrame:
     """Save the finished runs of a folder as the tables ``control`` and ``control-positions`` of the notebook; returns the first."""
     run = Recorder(NOTEBOOK, "laptop", folder=results)

@@ -64,6 +64,21 @@ def floor(information: float, state_nats: float, alphabet: int = 1) -> float:
     return max(information - state_nats - float(np.log(alphabet)), 0.0)
 
 
+GAUSSIAN_TOKEN = 0.5 * float(np.log(35 / 2))  # nats a copy that the current token may tell beside the state
+
+
+def gaussian_floor(information: float, state_nats: float) -> float:
+    """max(I^BP − state_nats − ½ log(35/2), 0): the floor on the hierarchical Gaussian data, nats a copy over the second half.
+
+    A continuous token has no log M.  But given everything else its variance is at least 2/35 of its own (lemma ``lem-gaussian-floor``), so
+    that I(x_ℓ; Y | z) ≤ ½ log(35/2) = 1.43 nats for every z.
+
+    >>> round(gaussian_floor(10.0, 4.0), 3), gaussian_floor(4.0, 4.0)
+    (4.569, 0.0)
+    """
+    return max(floor(information, state_nats) - GAUSSIAN_TOKEN, 0.0)
+
+
 def check_finite(joint: np.ndarray, states: np.ndarray, predictor: np.ndarray | None = None) -> dict[str, float | bool]:
     """All quantities of the loss version for a finite source and an s-state predictor, in nats, and whether its inequalities hold.
 
