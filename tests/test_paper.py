@@ -66,4 +66,3 @@ def test_the_reproduction_table_compares_with_the_same_numbers():
         assert rows[name]["number"] == number and f"{law.prefactor:.2f}" in rows[name]["paper"]
     assert rows["C.6-bipartite"]["number"] == paper.GAUSSIAN_EXPONENT
     assert rows["million-tokens"]["within"][0] == paper.MILLION_TOKEN_NATS
-    assert rows["one-source-two-laws"]["number"] == -paper.TWO_POINT.exponent
