@@ -57,8 +57,13 @@ class TextLaw:
         return tuple(TextLaw(e, self.nats(self.pivot) / self.pivot**e, self.source) for e in self.interval)
 
 
+# The direct fit, with the band down to the vCLUB fit of the same figure: the two printed laws meet at the pivot, so `bounds` gives back both.
 PUBLISHED_LAW = TextLaw(
-    paper.DIRECT.exponent, paper.DIRECT.prefactor, "PG19, LLaMA 3.1 405B, direct estimate, as published"
+    paper.DIRECT.exponent,
+    paper.DIRECT.prefactor,
+    "PG19, LLaMA 3.1 405B, direct estimate and vCLUB, as published",
+    (paper.VCLUB.exponent, paper.DIRECT.exponent),
+    (paper.VCLUB.prefactor / paper.DIRECT.prefactor) ** (1 / (paper.DIRECT.exponent - paper.VCLUB.exponent)),
 )
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from l2m_utils import paper
 from l2m_utils.state.atlas import architectures
 from l2m_utils.state.catalogue import config_of, model
 from l2m_utils.state.condition import PUBLISHED_LAW, TextLaw, growth_exponent, l2m_condition, series_factor
@@ -80,6 +81,13 @@ def test_million_token_extrapolation():
     assert 55_000 < vclub.nats(10**6) < 60_000 < PUBLISHED_LAW.nats(10**6) < 90_000
 
 
+def test_the_published_band_has_the_two_printed_laws_at_its_ends():
+    low, high = PUBLISHED_LAW.bounds()
+    for law, printed in ((low, paper.VCLUB), (high, paper.DIRECT)):
+        assert (law.exponent, law.prefactor) == pytest.approx((printed.exponent, printed.prefactor), rel=1e-9)
+    assert 1000 < PUBLISHED_LAW.pivot < 2000  # where they meet, in tokens
+
+
 def test_laws():
     law = TextLaw(0.8, 1.5, "here", (0.7, 0.9))
     low, high = law.bounds()
@@ -94,7 +102,7 @@ def test_laws():
         with pytest.raises(StateError):
             TextLaw(**bad, source="bad")
     with pytest.raises(StateError, match="no interval"):
-        PUBLISHED_LAW.bounds()
+        TextLaw(0.8, 1.5, "here").bounds()
     with pytest.raises(StateError, match="length ratio"):
         series_factor(law, 0)
     with pytest.raises(StateError, match="bits_per_entry"):
