@@ -14,7 +14,7 @@ from tqdm import tqdm
 
 from l2m_utils.models.configurations import GAUSSIAN
 from l2m_utils.sources.gaussian import COPIES, EXPONENT, HierarchicalGaussian
-from l2m_utils.state.linear_predictor import best_greedy, closed_form, optimise
+from l2m_utils.state.linear_predictor import best_greedy, closed_form, memoryless_loss, optimise
 from l2m_utils.state.linear_predictor_bounds import window_bound
 from l2m_utils.stats.collapse import Collapse, collapse, left_out_interval
 
@@ -42,6 +42,18 @@ def design_points(frame: pd.DataFrame) -> np.ndarray:
             for family, length, dimension in zip(frame["family"], frame["length"], frame["dimension"], strict=True)
         ]
     )
+
+
+def utilisation(loss: float, length: int, family: str = "sub-volume") -> float:
+    """U = 1 − D / I_available: the share of the predictive information in ``length`` tokens that a model of mean ``loss`` (nats a position) uses.
+
+    I_available is what the best predictor without memory loses, KL_0.  1 for a perfect model, 0 for one that knows only its position, below 0
+    for a worse one.  Our reading of the measure of L-CUBE (PMLR 306, 2026), whose formula we have not seen.
+
+    >>> round(utilisation(0.0, 64), 3), round(utilisation(0.1063, 64), 3)
+    (1.0, 0.5)
+    """
+    return 1 - loss / memoryless_loss(length, family)
 
 
 def rival_laws(frame: pd.DataFrame, *, shuffles: int = 200, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Collapse]]:

@@ -92,6 +92,43 @@ def test_time_training(layers: int, heads: int, head: int, hidden: int | None = 
     return (Term("memory", layers, heads * inner, STATE),)
 
 
+def mamba3(layers: int, heads: int, head: int, entries: int, rank: int = 1, rotated: float = 0.5) -> tuple[Term, ...]:
+    """Mamba-3: the state of Mamba-2, and, because its rule looks one token back, the last key (``rank`` of them) and value; no convolution.
+
+    The keys turn by an angle for every pair of the ``rotated`` share of the entries, and the angles add up over the text.
+    """
+    last = heads * (rank * entries + head + int(entries * rotated) // 2)
+    return (Term("recurrent", layers, heads * head * entries, STATE), Term("recurrent", layers, last, STATE))
+
+
+def memory_caching(layers: int, heads: int, key: int, value: int, segment: int) -> tuple[Term, ...]:
+    """Memory caching: a linear recurrence, and a checkpoint of its matrices at the end of every segment.
+
+    >>> sum(term.elements(1000) for term in memory_caching(1, 1, 2, 3, segment=256))  # 3 checkpoints and the running matrix
+    24
+    """
+    return (
+        Term("memory", layers, heads * key * value, Growth("chunks", segment)),
+        Term("linear attention", layers, heads * key * value, STATE),
+    )
+
+
+def hierarchical_chunks(
+    outer: int, width: int, entries: int, inner: int, inner_width: int, chunk: int
+) -> tuple[Term, ...]:
+    """H-Net of one stage: Mamba-2 layers over bytes, and full attention over chunks of ``chunk`` bytes on average; the text decides where they end.
+
+    The router keeps the last vector and the smoothing of the chunks another one.
+    """
+    channels = 2 * width
+    return (
+        Term("attention", inner, 2 * inner_width, Growth("chunks", chunk)),
+        Term("recurrent", outer, channels * entries, STATE),
+        Term("convolution", outer, channels + 2 * entries, Growth("window", 3)),
+        Term("memory", 1, 2 * width, STATE),
+    )
+
+
 def power_state(layers: int, width: int, exponent: float) -> tuple[Term, ...]:
     """An architecture that nobody has built: a state of ⌈L^β⌉ vectors a layer, exactly what the condition asks for."""
     return (Term("memory", layers, width, Growth("power", exponent)),)
@@ -140,6 +177,48 @@ def published() -> list[Published]:
             "guo2025loglinear",
             "a matrix a head and level",
             *log_linear(n, h // 2, 2 * k, 2 * k),
+        ),
+        _row(
+            "Gated DeltaNet-2",
+            "hatamizadeh2026gdn2",
+            "16 matrices of 128 × 128 a layer, the sizes of its paper",
+            *matrix_state(n, 16, 128, 128),
+        ),
+        _row(
+            "Mamba-3",
+            "lahoti2026mamba3",
+            "a 64 × 128 matrix a head, the last key and value, angles",
+            *mamba3(n, 2 * d // 64, 64, 128),
+        ),
+        _row(
+            "Memory caching, linear",
+            "behrouz2026caching",
+            "a matrix a head, and a checkpoint of it every 256 tokens",
+            *memory_caching(n, h // 2, 2 * k, 2 * k, 256),
+        ),
+        _row(
+            "Generalized linear mixing, log L",
+            "fagnou2026mixing",
+            "past outputs, as many as log₂ L; the paper gives the order",
+            Term("memory", n, d, Growth("levels")),
+        ),
+        _row(
+            "Generalized linear mixing, √L",
+            "fagnou2026mixing",
+            "past outputs, as many as √L; the paper gives the order",
+            *power_state(n, d, 0.5),
+        ),
+        _row(
+            "Sparse Delta Memory",
+            "sparsedelta2026",
+            "8 billion numbers in all, addressed sparsely",
+            Term("memory", 1, 8_000_000_000, STATE),
+        ),
+        _row(
+            "H-Net, one stage",
+            "hwang2025hnet",
+            "keys and values a chunk (6 bytes on average, our assumption), 8 Mamba-2 layers over bytes",
+            *hierarchical_chunks(8, 512, 128, 16, 1024, 6),
         ),
         _row("TTT-Linear", "sun2024ttt", "a linear map a head", *test_time_training(n, h, k)),
         _row("TTT-MLP", "sun2024ttt", "a two-layer network a head", *test_time_training(n, h, k, 4 * k)),

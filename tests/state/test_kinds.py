@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from l2m_utils.state import published as formulas
 from l2m_utils.state.atlas import architectures, atlas, family, kinds_counted, plain, short
 from l2m_utils.state.catalogue import MODELS, config_of, model, models
-from l2m_utils.state.condition import TextLaw
+from l2m_utils.state.condition import TextLaw, l2m_condition
 from l2m_utils.state.kinds import KINDS, Architecture, Growth, HistoryState, StateError, Term
 from l2m_utils.state.published import published
 from l2m_utils.state.transformers_configs import READERS, architecture_of, history_state
@@ -187,6 +187,103 @@ def test_inner_models_of_test_time_training():
         layers = [torch.nn.Linear(6, 6)] if hidden is None else [torch.nn.Linear(6, hidden), torch.nn.Linear(hidden, 6)]
         numbers = sum(p.numel() for layer in layers for p in layer.parameters())
         assert formulas.test_time_training(2, 5, 6, hidden)[0].elements(9) == 2 * 5 * numbers
+
+
+class WrittenMamba3:
+    """Mamba-3 in ten lines from its recurrence: decay, last and current input, turning keys; ``cache`` is all that it keeps."""
+
+    def __init__(self, heads=2, head=3, entries=8, seed=0):
+        make = torch.Generator().manual_seed(seed)
+        self.sizes, self.inputs = (
+            (heads, head, entries),
+            torch.randn(30, heads, head + 2 * entries + 3, generator=make).double(),
+        )
+        self.turns = torch.rand(30, heads, entries // 4, generator=make).double()  # half of the entries turn, in pairs
+        self.cache = [torch.zeros(heads, head, entries), torch.zeros(heads, entries), torch.zeros(heads, head)]
+        self.cache = [part.double() for part in (*self.cache, torch.zeros(heads, entries // 4))]
+
+    def turn(self, keys, angles):
+        first, second, rest = (
+            keys[:, : angles.shape[1]],
+            keys[:, angles.shape[1] : 2 * angles.shape[1]],
+            keys[:, 2 * angles.shape[1] :],
+        )
+        return torch.cat(
+            [first * angles.cos() - second * angles.sin(), first * angles.sin() + second * angles.cos(), rest], 1
+        )
+
+    def step(self, t):
+        state, key, value, angle = self.cache
+        _, head, entries = self.sizes
+        v, k, q, gates = self.inputs[t].split([head, entries, entries, 3], dim=1)
+        decay, before, now = torch.sigmoid(gates)[:, :, None, None].unbind(1)
+        angle = angle + self.turns[t]
+        k, q = self.turn(k, angle), self.turn(q, angle)
+        state = decay * (state + before * value[:, :, None] * key[:, None]) + now * v[:, :, None] * k[:, None]
+        self.cache = [state, k, v, angle]
+        return (state * q[:, None]).sum(-1)
+
+
+def test_mamba3_by_a_written_out_cache():
+    model = WrittenMamba3()
+    for t in range(12):
+        model.step(t)
+    heads, head, entries = model.sizes
+    declared = sum(term.elements(12) for term in formulas.mamba3(1, heads, head, entries))
+    assert sum(part.numel() for part in model.cache) == declared
+    kept = [part.clone() for part in model.cache]
+    whole = [model.step(t) for t in range(12, 15)]
+
+    fresh = WrittenMamba3()  # a model that has read nothing goes on from the cache alone
+    fresh.cache = [part.clone() for part in kept]
+    assert all(torch.equal(fresh.step(t), y) for t, y in zip(range(12, 15), whole, strict=True))
+    for place in range(4):  # and every part of it is needed
+        fresh.cache = [part.clone() + (0.5 if i == place else 0.0) for i, part in enumerate(kept)]
+        assert not torch.allclose(torch.stack([fresh.step(t) for t in range(12, 15)]), torch.stack(whole))
+
+
+def test_memory_caching_by_a_written_out_cache():
+    """Checkpoints of a linear recurrence: sums of outer products of each segment, and the running one."""
+    heads, key, value, segment = 2, 3, 4, 8
+    tokens = torch.randn(45, heads, key + value, generator=torch.Generator().manual_seed(0)).double()
+    cached, running = [], torch.zeros(heads, value, key).double()
+    for t in range(45):
+        k, v = tokens[t].split([key, value], dim=1)
+        running = running + v[:, :, None] * k[:, None]
+        if (t + 1) % segment == 0:
+            cached, running = [*cached, running], torch.zeros_like(running)
+        stored = sum(part.numel() for part in (*cached, running))
+        assert stored == sum(term.elements(t + 1) for term in formulas.memory_caching(1, heads, key, value, segment))
+    everything = torch.einsum("thv,thk->hvk", tokens[..., key:], tokens[..., :key])
+    assert torch.allclose(sum(cached) + running, everything)  # what is kept is the text's, cut into segments
+    assert formulas.memory_caching(1, heads, key, value, segment)[0].growth.exponent == 1
+
+
+def test_hierarchical_chunks_by_a_written_out_cache():
+    """Two outer layers, three inner ones; every sixth byte ends a chunk."""
+    outer, width, entries, inner, inner_width = 2, 4, 5, 3, 6
+    for read in (1, 5, 6, 50):
+        cache = [torch.zeros(2 * width, entries) for _ in range(outer)]
+        cache += [torch.zeros(min(read, 3), 2 * width + 2 * entries) for _ in range(outer)]
+        cache += [torch.zeros(2, read // 6, inner_width) for _ in range(inner)] + [
+            torch.zeros(width),
+            torch.zeros(width),
+        ]
+        terms = formulas.hierarchical_chunks(outer, width, entries, inner, inner_width, 6)
+        assert sum(part.numel() for part in cache) == sum(term.elements(read) for term in terms)
+
+
+def test_the_verdict_of_a_square_root_depends_on_the_exponent():
+    """√L passes if and only if β ≤ ½; a large state that does not grow fails all the same."""
+    table = {row.architecture.name: row.architecture for row in published()}
+    root = table["Generalized linear mixing, √L"]
+    assert root.growth == "L^0.5"
+    for beta, passes in ((0.3, True), (0.5, True), (0.51, False), (0.76, False)):
+        assert l2m_condition(root, law=TextLaw(beta, 1.0, "test")).grows == passes
+    sparse = table["Sparse Delta Memory"]
+    assert sparse.at(10**6).elements == sparse.at(10).elements == 8 * 10**9
+    assert not l2m_condition(sparse).grows
+    assert table["Gated DeltaNet-2"].at(5).elements == formulas.LAYERS * 16 * 128 * 128
 
 
 # --- reading configs ---------------------------------------------------------------------------------------------------
