@@ -76,6 +76,16 @@ def test_recurrent_numbers_by_the_layers():
             assert recurrent_numbers(name) == size.layers * 2 * size.width * (16 if size.kind == "mamba" else 128)
 
 
+@pytest.mark.parametrize("length", [64, 256])
+def test_the_floor_of_the_gaussian_data_holds_for_predictors_that_exist(length):
+    """Loss of the second half ≥ I^BP − what d linear numbers can hold − ½ log(35/2), for predictors that see the token beside the state."""
+    source = HierarchicalGaussian.from_length(length)
+    covariance, half = source.covariance(), length // 2
+    parts = -0.5 * np.log1p(-(canonical_correlations(covariance, half) ** 2))
+    for numbers, found in zip((0, 1, 4), best_greedy(covariance, [0, 1, 4], (16,), sees_token=True), strict=True):
+        assert found.kl[half:].sum() >= gaussian_floor(source.bipartite_mi(), parts[:numbers].sum()) > 0
+
+
 def test_a_state_that_is_too_small_is_forced():
     assert capacity(1, 1024)["forced, linear"] > 0.1
     assert capacity(1, 65536, nats_a_number=1.0)["forced, any encoder"] == pytest.approx(
