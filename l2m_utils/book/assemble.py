@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import reproduction, status
+from l2m_utils.book import api, reproduction, status
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
@@ -65,7 +65,11 @@ def gather(folder: Path) -> dict[Path, bytes]:
         ):
             files[relative] = path.read_bytes()
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
-        files[Path("notebooks") / path.relative_to(folder / "executed")] = path.read_bytes()
+        files[Path("notebooks") / path.relative_to(folder / "executed")] = api.with_links(path.read_bytes())
+    files |= api.pages()
+    contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
+    contents["parts"].append(api.contents())
+    files[Path("_toc.yml")] = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True).encode()
     for identifier, pairs in pools.figures.items():
         notebook, name = identifier.split(":")
         files[Path("figures") / notebook / f"{name}.svg"] = pairs[0][1].read_bytes()

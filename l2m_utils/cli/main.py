@@ -138,7 +138,7 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Run ``l2m`` with ``words`` (by default those of the command line) and return its exit code.
 
-    2 for words that are not understood, as :mod:`argparse` has it; what else is wrong is one line on stderr and a code of the subcommand's.
+    2 for words that are not understood, as ``argparse`` has it; what else is wrong is one line on stderr and a code of the subcommand's.
     """
     words = list(sys.argv[1:] if words is None else words)
     name = _top_parser().parse_args(words[:1]).command

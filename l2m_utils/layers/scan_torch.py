@@ -50,7 +50,7 @@ def _states(
 
 
 class TorchScan(torch.autograd.Function):
-    """(x, delta, A, B, C, state) → (y without D x, last state), shapes as in :func:`selective_scan.selective_scan`."""
+    """(x, delta, A, B, C, state) → (y without D x, last state), shapes as in :func:`l2m_utils.layers.selective_scan.selective_scan`."""
 
     @staticmethod
     def forward(ctx, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,7 +1,7 @@
 """The selective scan as two Triton kernels for CUDA: one pass forward, one pass backward, the state in registers.
 
 A program owns one sequence and a block of channels, and walks along time; sequences and channels do not meet in the scan.
-The gradient formulas are those of :mod:`scan_torch`: the states before a tile of tokens are kept, the states inside it are
+The gradient formulas are those of :mod:`l2m_utils.layers.scan_torch`: the states before a tile of tokens are kept, the states inside it are
 computed again into a scratch buffer when their gradient is due.  B and C are shared by all channels, so each block of
 channels writes its own share of their gradients and PyTorch adds the shares: no atomics, hence the same bits every run.
 
@@ -132,7 +132,7 @@ def _blocks(channels: int, entries: int) -> tuple[int, dict[str, int]]:
 
 
 class TritonScan(torch.autograd.Function):
-    """(x, delta, A, B, C, state) → (y without D x, last state), shapes as in :func:`selective_scan.selective_scan`."""
+    """(x, delta, A, B, C, state) → (y without D x, last state), shapes as in :func:`l2m_utils.layers.selective_scan.selective_scan`."""
 
     @staticmethod
     def forward(ctx, x: Tensor, delta: Tensor, A: Tensor, B: Tensor, C: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:

@@ -61,7 +61,7 @@ def selective_scan(
     """The scan of :func:`selective_scan_loop`, fast and small: same arguments, same results, all gradients.
 
     Memory for the gradient is the input and about √L states of b·n·d numbers; its own gradient cannot be taken.
-    Mixed types are computed in the widest of them, and autocast does not reach inside.  :mod:`scan_backends` says
+    Mixed types are computed in the widest of them, and autocast does not reach inside.  :mod:`l2m_utils.layers.scan_backends` says
     which code runs it.
 
     >>> one = torch.ones(1, 3, 1)

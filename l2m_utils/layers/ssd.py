@@ -5,7 +5,7 @@ One scalar decay a head (Dao and Gu 2024, section 6): for head h, entries n and 
     S_t = exp(Δ_t A) S_{t−1} + Δ_t B_t ⊗ x_t,        y_t = C_t · S_t + D x_t .
 
 Inside a chunk the same map is a masked attention, y = ((C Bᵀ) ∘ exp(segment sums)) (Δ x), so a chunk is
-a few matrix products (:mod:`ssd_chunks`); only chunk-to-chunk states are recurrent.
+a few matrix products (:mod:`l2m_utils.layers.ssd_chunks`); only chunk-to-chunk states are recurrent.
 
 Letters: b batch, L length, h heads, p channels a head, n entries of B and C, g groups that share B and C.
 """

@@ -2,12 +2,12 @@
 
 A *scorer* is any object with the method and attributes of :class:`Scorer`.  There are four:
 
-=====================================  =====================================================
+=========================================  =====================================================
 :class:`.transformers.TransformersScorer`  a causal model of the transformers library
 :class:`.vllm.VllmScorer`                  a vLLM engine (several GPUs, several machines)
 :class:`.server.ServerScorer`              an OpenAI-compatible completions server
 :class:`.exact.ExactScorer`                a source whose probabilities are known
-=====================================  =====================================================
+=========================================  =====================================================
 
 Every one of them puts exactly one prefix token before a sequence (BOS, else EOS), scores sequences of
 any length up to its context, and never pads.  :func:`.connect.connect` makes one from the name of a model;

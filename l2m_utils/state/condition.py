@@ -149,7 +149,7 @@ def l2m_condition(
 ) -> Verdict:
     """Does a model meet the L²M condition (theorems 5.4 and 5.6), and up to which length does its cap meet the demand?
 
-    ``config`` as in :func:`history_state`; the demand is ``prefactor · L^beta`` nats, or ``law``.  ``bits_per_entry`` sets
+    ``config`` as in :func:`l2m_utils.state.transformers_configs.history_state`; the demand is ``prefactor · L^beta`` nats, or ``law``.  ``bits_per_entry`` sets
     c in theorem 5.2: 16 is what a bfloat16 number can hold at the very most; trained models use far less.
     Raises :class:`StateError` for a law outside 0 < β < 1 and for non-positive bits or vocabulary.
 

@@ -93,7 +93,7 @@ def greedy(
 ) -> Predictor:
     """The online predictor that keeps, of (z_{t−1}, x_t), the d canonical directions with the next ``horizon`` variables (``None``: all).
 
-    ``covariance`` (L, L) float64 with variances 1.  ``factors`` are those of :func:`_factors`, to share between dimensions.
+    ``covariance`` (L, L) float64 with variances 1.  ``factors`` are those of ``_factors``, to share between dimensions.
 
     >>> covariance = HierarchicalGaussian(3).covariance()
     >>> round(greedy(covariance, 1, 4).mean, 4), round(greedy(covariance, 0).mean, 4)

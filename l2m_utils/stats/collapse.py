@@ -139,7 +139,7 @@ def best_factor(
     n_boot: int = 1000,
     seed: int = 0,
 ) -> tuple[float, tuple[float, float]]:
-    """The exponent p for which ``loss`` = curve(x) · ``base``^{−p} explains left-out points best, and its 95 % interval over design points.
+    """The exponent p for which ``loss`` = curve(x) · ``base ** −p`` explains left-out points best, and its 95 % interval over design points.
 
     >>> length, x = np.tile([16.0, 64, 256, 1024], 20), np.repeat(np.linspace(0, 2, 20), 4)
     >>> best_factor(x, x * length**-0.2, np.arange(80), length, np.arange(0, 0.45, 0.05))[0].__round__(2)

@@ -2,7 +2,7 @@
 
 Each law works in the centred variable x = log(L / L₀), L₀ the geometric mean of the lengths: prefactor
 and exponent are then nearly uncorrelated, and the fit is well conditioned.  ``theta`` is the internal
-parameter vector, shape (batch, p); :meth:`Law.public` turns it into the parameters that people quote.
+parameter vector, shape (batch, p); ``Law.public`` turns it into the parameters that people quote.
 
 The power law plus constant is fitted as I = θ₀ + θ₁·(e^{βx} − 1)/β, which passes smoothly through β = 0,
 where it *is* the logarithm; in the form A·L^β + c both A and c run to infinity there.

@@ -2,7 +2,7 @@
 
 Two sources: the language reference that ships with Python (``pydoc_data.topics``) and the docstrings
 of the packages in :data:`PACKAGES`, all of them pinned by the lock.  Sources are parsed with
-:mod:`ast`, never imported.  What is kept is prose: paragraphs of full sentences.  Signatures, parameter
+``ast``, never imported.  What is kept is prose: paragraphs of full sentences.  Signatures, parameter
 lists, tables, doctests, code blocks and mathematics set apart from the text are dropped, inline markup
 is removed, and a paragraph most of whose word runs were seen before is left out (documentation repeats
 itself far more than people do, and repeats would count as mutual information).
@@ -95,7 +95,7 @@ _PLAIN_WORD = re.compile(r"[\"'(]*[A-Za-z]+(?:[-'][A-Za-z]+)*[\"')]*[.,;:!?]*[\"
 def prose(docstring: str) -> list[str]:  # noqa: PLR0915  one state machine over the lines
     """The paragraphs of running English in a docstring, unwrapped and without markup.
 
-    ``docstring`` is cleaned of common indentation, as :func:`inspect.cleandoc` leaves it; reST, numpydoc
+    ``docstring`` is cleaned of common indentation, as ``inspect.cleandoc`` leaves it; reST, numpydoc
     and Google layouts are known.
 
     >>> prose('''Return the largest item of the array ``a`` along the given axis.

@@ -83,8 +83,8 @@ def test_the_package_is_the_command(capsys):
     done = l2m("--help")
     assert done.returncode == 0 and all(command.example in done.stdout for command in COMMANDS.values())
     assert l2m().returncode == 2
-    wrong = l2m("mesure")
-    assert wrong.returncode == 2 and "invalid choice: 'mesure'" in wrong.stderr and "Traceback" not in wrong.stderr
+    wrong = l2m("measured")
+    assert wrong.returncode == 2 and "invalid choice: 'measured'" in wrong.stderr and "Traceback" not in wrong.stderr
 
 
 def test_an_interruption_is_one_line(monkeypatch, capsys):
