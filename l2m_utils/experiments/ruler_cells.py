@@ -299,6 +299,7 @@ class Store:
         return (self.folder / f"{name}.parquet").exists()
 
     def add(self, name: str, rows: pa.Table) -> None:
+        """Write the rows of a finished cell, a table of :data:`SCHEMA`."""
         write_atomically(self.folder / f"{name}.parquet", parquet(rows))
 
     def read(self) -> pa.Table:

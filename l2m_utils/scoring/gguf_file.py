@@ -44,6 +44,7 @@ class Header:
 
     @property
     def architecture(self) -> str:
+        """The kind of model, ``llama`` for instance; empty when the file does not say."""
         return str(self.values.get("general.architecture", ""))
 
 

@@ -1,7 +1,7 @@
 """Work that may take its process with it: a child does it item by item, and is started again behind the item that killed it.
 
 After a fault in a GPU kernel every later call of the same process fails, so that the process must end; an item can also
-hang.  What a child finished is in a file of :class:`archive.Rows`.
+hang.  What a child finished is in a file of :class:`~l2m_utils.experiments.gpu.archive.Rows`.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``python -m l2m_utils.experiments.gpu --minutes N --out FOLDER``: everything that is worth a quarter of an hour of a GPU.
 
 Stages run one after the other, most valuable first, each in a process of its own that is killed at its cap; what a stage does not
-use goes to the later ones.  Each leaves ``stage-<name>.zip`` (:mod:`archive`); ``log.txt`` holds what all of them print and
+use goes to the later ones.  Each leaves ``stage-<name>.zip`` (:mod:`l2m_utils.experiments.gpu.archive`); ``log.txt`` holds what all of them print and
 ``summary.json`` how each ended.  ``--rehearse`` runs the same code on the CPU at sizes that mean nothing.
 """
 

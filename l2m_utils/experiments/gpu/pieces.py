@@ -99,6 +99,7 @@ def _sha256(path: Path) -> str:
 
 
 def main(words: list[str] | None = None) -> None:
+    """Cut or join from the command line; exits with one line for a file that is not there or not whole."""
     parser = argparse.ArgumentParser(
         prog="python -m l2m_utils.experiments.gpu.pieces", description="Cut a file for the journey, or join it."
     )

@@ -106,6 +106,7 @@ def layer_values(record: Recorder, entries: dict[str, Any]) -> list[Path]:
 
 
 def main(words: list[str] | None = None) -> None:
+    """Store from the command line and print the paths; exits with one line for a folder that holds no run."""
     parser = argparse.ArgumentParser(
         prog="python -m l2m_utils.experiments.gpu.publish", description="Store what a GPU sent back as records."
     )

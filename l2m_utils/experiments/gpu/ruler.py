@@ -172,6 +172,7 @@ def run(
 
 
 def main(words: list[str] | None = None) -> int:
+    """Prepare the model from the command line and print its folder; 1 for pieces that are missing or do not fit."""
     parser = argparse.ArgumentParser(
         prog="python -m l2m_utils.experiments.gpu.ruler", description="Join and convert the packaged model."
     )

@@ -143,7 +143,7 @@ def scored(one: Contender, held, recipe: TextRecipe, averaged: bool) -> pd.DataF
 
 
 class Comparison:
-    """The models of :data:`KINDS` on the same rows: :meth:`search` a rate for each, :meth:`start`, :meth:`advance` step by step, :meth:`measure`."""
+    """The models of :data:`KINDS` on the same rows: :meth:`search` a rate for each, :meth:`advance` step by step, :meth:`measure`."""
 
     def __init__(self, archive: Archive, learn: TokenCorpus, held: TokenCorpus, recipe: TextRecipe):
         self.archive, self.held, self.recipe, self.vocabulary = archive, held, recipe, learn.vocabulary_size

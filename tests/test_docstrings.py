@@ -1,0 +1,84 @@
+"""Every public function, class and method of the library says what it does, and what it refers to is there."""
+
+import ast
+import re
+
+import pytest
+
+from l2m_utils.book import api
+from l2m_utils.book.docstrings import imported
+from l2m_utils.project import PROJECT
+
+LIBRARY = PROJECT / "l2m_utils"
+DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+
+
+def without_docstring(source: str) -> list[str]:
+    """Public definitions (module, functions, classes, their methods; not what lies inside a function) that have none."""
+
+    def missing(node, path):
+        if not ast.get_docstring(node):
+            yield path or "module"
+        if isinstance(node, (ast.Module, ast.ClassDef)):
+            for inner in node.body:
+                if isinstance(inner, DEFINITIONS) and not inner.name.startswith("_"):
+                    yield from missing(inner, f"{path}.{inner.name}".lstrip("."))
+
+    return list(missing(ast.parse(source), ""))
+
+
+def test_what_is_missing_is_found():
+    source = "class A:\n    '''Says so.'''\n    def f(self): pass\n    def _g(self): pass\ndef h():\n    '''Says so.'''\n    def i(): pass\n"
+    assert without_docstring(source) == ["module", "A.f"]
+
+
+@pytest.mark.parametrize("path", sorted(LIBRARY.glob("**/*.py")), ids=lambda path: str(path.relative_to(LIBRARY)))
+def test_every_public_name_has_a_docstring(path):
+    assert not without_docstring(path.read_text())
+
+
+MODULES = [module for modules in api.rooms().values() for module in modules]
+ROLE = re.compile(r":(?:py:)?(?:mod|func|class|meth|attr|data|exc|obj):`(?:[^`<]*<)?[~]?([^`>]+)>?`")
+
+
+def names_in(module):
+    """Full names of a module and of what it defines, methods included."""
+    source = api.path_of(module).read_text()
+    yield module
+    yield from (f"{module}.{name}" for name, _, _ in api.constants(source))
+    for node in ast.parse(source).body:
+        if isinstance(node, DEFINITIONS):
+            yield f"{module}.{node.name}"
+            yield from (f"{module}.{node.name}.{inner.name}" for inner in node.body if isinstance(inner, DEFINITIONS))
+
+
+KNOWN = {name for module in MODULES for name in names_in(module)}
+
+
+def broken(module, docstring, inside=""):
+    """References of a docstring that lead nowhere; a name is one of the class, of the module, of its imports, or a full one."""
+    for target in ROLE.findall(docstring):
+        first, dot, rest = target.partition(".")
+        meant = {target, f"{module}.{target}", f"{module}.{inside}.{target}"}
+        meant.add(imported(module).get(first, "") + dot + rest)
+        if not meant & KNOWN and not (target.startswith(".") and any(name.endswith(target) for name in KNOWN)):
+            yield target
+
+
+def test_a_reference_that_leads_nowhere_is_found():
+    """The build of the book would find it as well, some minutes later."""
+    text = ":func:`nowhere` :class:`CorpusError` :func:`blocks` :mod:`cuts` :func:`.fit.power_law` :meth:`reads <Nothing.read>`"
+    assert list(broken("l2m_utils.text.cuts", text)) == ["nowhere", "cuts", "Nothing.read"]
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_references_lead_somewhere(module):
+    tree = ast.parse(api.path_of(module).read_text())
+    found = list(broken(module, ast.get_docstring(tree) or ""))
+    for node in tree.body:
+        if isinstance(node, DEFINITIONS) and not node.name.startswith("_"):
+            found += broken(module, ast.get_docstring(node) or "", node.name)
+            for inner in node.body:
+                if isinstance(inner, DEFINITIONS) and not inner.name.startswith("_"):
+                    found += broken(module, ast.get_docstring(inner) or "", node.name)
+    assert not found, "write the full name, or double backticks for what is not in the library"
