@@ -28,7 +28,7 @@ def direct(
     conditional: ArrayLike,
     marginals: Sequence[ArrayLike],
     documents: ArrayLike,
-    splits: Sequence[int],
+    splits: Sequence[int] | np.ndarray,
     *,
     ratio: int = 2,
     first: FirstTokens | None = None,
@@ -66,7 +66,7 @@ def direct(
             f"first.logprobs: got shape {np.shape(first.logprobs)}, expected (blocks, splits) = ({n}, {len(splits)})"
         )
     values = np.empty((n, len(columns)))
-    for out, column in enumerate(columns):
+    for out, column in enumerate(columns.tolist()):
         split = splits[column]
         length = int((ratio - 1) * split)
         marginal = check_logprobs(marginals[column], f"marginal at split {split}", length)
@@ -88,7 +88,7 @@ def vclub(
     conditional: ArrayLike,
     crossed: Sequence[ArrayLike],
     documents: ArrayLike,
-    splits: Sequence[int],
+    splits: Sequence[int] | np.ndarray,
     partners: ArrayLike,
     *,
     ratio: int = 2,
@@ -122,7 +122,7 @@ def vclub(
             f"partners: block {same[0, 1]} is paired with a block of its own document {documents[same[0, 1]]!r}; use derangements()"
         )
     values = np.empty((n, len(columns)))
-    for out, column in enumerate(columns):
+    for out, column in enumerate(columns.tolist()):
         split = splits[column]
         length = int((ratio - 1) * split)
         cross = check_logprobs(crossed[column], f"crossed at split {split}", length)

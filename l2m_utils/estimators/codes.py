@@ -226,7 +226,7 @@ def measure(documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, contr
     known: dict[int, float] = {}
     result = np.full(len(plan), np.nan)
     for row, (size, document, start) in enumerate(
-        tqdm(blocks, desc=code.name, leave=False, disable=plan["size"].sum() < 10**6)
+        tqdm(blocks, desc=code.name, leave=False, disable=int(plan["size"].to_numpy().sum()) < 10**6)
     ):
         first = int(plan["partner"].iat[row]) if control else row
         if first < 0:

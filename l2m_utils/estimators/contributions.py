@@ -134,7 +134,7 @@ def check_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -
     return logprobs
 
 
-def check_splits(splits: Sequence[int], length: int) -> np.ndarray:
+def check_splits(splits: Sequence[int] | np.ndarray, length: int) -> np.ndarray:
     """``splits`` as an increasing integer array within 1 … length−1; raises ``ValueError`` otherwise.
 
     >>> check_splits([2, 2, 4], 8)

@@ -44,10 +44,11 @@ def speed(shards: pd.DataFrame) -> Speed:
     >>> speed(pd.DataFrame({"tokens": [60, 40], "seconds": [1.0, 1.0], "hardware": "a machine", "dtype": "float32"})).rate
     50.0
     """
-    if shards.empty or not shards["seconds"].sum() > 0:
+    if shards.empty or not float(shards["seconds"].to_numpy().sum()) > 0:
         raise ValueError("no finished shard: score at least one before asking how fast it goes")
     named = {column: "; ".join(sorted(set(shards[column]))) for column in ("hardware", "dtype")}
-    return Speed(int(shards["tokens"].sum()), float(shards["seconds"].sum()), **named)
+    tokens, seconds = int(shards["tokens"].to_numpy().sum()), float(shards["seconds"].to_numpy().sum())
+    return Speed(tokens, seconds, **named)
 
 
 def score_first_shard(stored: StoredScorer, wanted: Plan, blocks: ArrayLike) -> Speed:
@@ -64,7 +65,7 @@ def score_first_shard(stored: StoredScorer, wanted: Plan, blocks: ArrayLike) -> 
 def remaining(stored: StoredScorer, wanted: Plan, blocks: int) -> int:
     """Tokens of the plan for ``blocks`` blocks that are not in the folder yet (sequences that occur twice are scored once)."""
     shards = stored.shards()
-    return max(0, blocks * wanted.evaluations - (0 if shards.empty else int(shards["tokens"].sum())))
+    return max(0, blocks * wanted.evaluations - (0 if shards.empty else int(shards["tokens"].to_numpy().sum())))
 
 
 def duration(seconds: float) -> str:

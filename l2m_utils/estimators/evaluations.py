@@ -91,7 +91,7 @@ class Plan:
 def plan(
     max_length: int,
     ratios: Sequence[int] = (2, 3, 4),
-    splits: Sequence[int] | None = None,
+    splits: Sequence[int] | np.ndarray | None = None,
     derangements: int = 1,
 ) -> Plan:
     """Plan the evaluations for all lengths ratio·ℓ ≤ ``max_length``; ``derangements=0`` leaves vCLUB out.

@@ -60,7 +60,7 @@ class NgramTable:
     (4, [0.6567, 0.6567])
     """
 
-    def __init__(self, documents: Iterable[ArrayLike], order: int, vocabulary: int):
+    def __init__(self, documents: Iterable[Sequence[int] | np.ndarray], order: int, vocabulary: int):
         if order < 1 or vocabulary < 1 or vocabulary**order >= 2**63:
             raise ValueError(
                 f"order {order}, vocabulary {vocabulary}: expected positive numbers with vocabulary^order < 2^63"
@@ -126,7 +126,7 @@ def ngram_correction(
     return FirstTokens(table.order, -table.surprisal(starts(tokens, splits, table.order)), weight)
 
 
-def published_correction(tokens: ArrayLike, splits: Sequence[int], order: int = 2) -> FirstTokens:
+def published_correction(tokens: ArrayLike, splits: Sequence[int] | np.ndarray, order: int = 2) -> FirstTokens:
     """The correction as released: one number for all, the entropy of the 2-grams at the starts of Y, pooled over blocks and splits.
 
     So few 2-grams (n·k of them) leave most of the bias of the entropy in place.

@@ -12,6 +12,7 @@ conditional informations over the same pairs; the *unconditional* two-point sum 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -88,7 +89,15 @@ def deltas_from_bipartite(first_against_rest: np.ndarray) -> np.ndarray:
     return np.diff(np.asarray(first_against_rest, dtype=np.float64), prepend=0.0)
 
 
-def entropies_of(source: Source, count: int) -> np.ndarray:
+class Stationary(Protocol):
+    """What :func:`entropies_of` asks of a source."""
+
+    def conditional_entropy(self, order: int) -> float:
+        """h_c = H(X_{c+1} | X_1 … X_c) in nats, c the ``order``."""
+        ...
+
+
+def entropies_of(source: Stationary, count: int) -> np.ndarray:
     """h_0 … h_{count-1} of a stationary source, in nats."""
     return np.array([source.conditional_entropy(c) for c in range(check_whole("count", count, 1))])
 

@@ -69,7 +69,7 @@ def mix_logprobs(logprobs: ArrayLike, weights: ArrayLike | None = None) -> np.nd
         raise ValueError(f"logprobs must have shape (models, n, length), got {logprobs.shape}")
     models = len(logprobs)
     weights = np.full(models, 1 / models) if weights is None else np.asarray(weights, dtype=float)
-    joint = logsumexp(logprobs.cumsum(axis=2) + np.log(weights)[:, None, None], axis=0)
+    joint: np.ndarray = logsumexp(logprobs.cumsum(axis=2) + np.log(weights)[:, None, None], axis=0)  # pyright: ignore[reportAssignmentType]  # untyped in scipy
     return np.diff(joint, axis=1, prepend=0.0)
 
 
@@ -153,10 +153,11 @@ def extrapolate(values: ArrayLike, budgets: ArrayLike, rate: float | None = None
             return float(np.sum((scaled - design @ (np.linalg.pinv(design) @ scaled)) ** 2))
 
         # The misfit is smooth in log s; a coarse grid finds the valley, a bounded search its floor.
-        grid = np.linspace(*np.log(RATES), 60)
+        grid = np.linspace(np.log(RATES[0]), np.log(RATES[1]), 60)
         best = int(np.argmin([misfit(point) for point in grid]))
         low, high = grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)]
-        rate = float(np.exp(minimize_scalar(misfit, bounds=(low, high), method="bounded", options={"xatol": 1e-10}).x))
+        found = minimize_scalar(misfit, bounds=(low, high), method="bounded", options={"xatol": 1e-10})
+        rate = float(np.exp(found.x))
     coefficients = np.linalg.pinv(_design(budgets, rate))[0]
     return Extrapolation(np.tensordot(coefficients, values, axes=1), rate, coefficients)
 

@@ -9,7 +9,7 @@ Letters: D documents, N counted symbols (or pairs).
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -33,8 +33,8 @@ class LeaveOneOut:
     """
 
     n_documents: int
-    sums: np.ndarray | float = 0.0
-    totals: np.ndarray | int = 0
+    sums: np.ndarray = field(default_factory=lambda: np.zeros(1))
+    totals: np.ndarray = field(default_factory=lambda: np.zeros(1))
     singletons: int = 0
 
     def add(self, table: Table) -> None:

@@ -76,9 +76,9 @@ def connect(
 
         if prefix_id is None and tokenizer:
             prefix_id = choose_prefix(read_tokenizer(tokenizer, revision))
-        device_map = device_map or ("auto" if torch.cuda.is_available() else None)
+        placed = device_map or ("auto" if torch.cuda.is_available() else None)
         scorer: Scorer = TransformersScorer.from_pretrained(
-            model, revision=revision, dtype=dtype, device_map=device_map, prefix_id=prefix_id, **options
+            model, revision=revision, dtype=dtype, device_map=placed, prefix_id=prefix_id, **options
         )
         scorer.identity["model"] = label or scorer.identity["model"]
     else:

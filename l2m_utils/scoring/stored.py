@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -59,7 +60,7 @@ class StoredScorer:
         self.identity = scorer.identity
         self.scored = 0
         # What score_all gets is the scorer itself, with a tally before it.
-        self._tallied = SimpleNamespace(
+        self._tallied: Any = SimpleNamespace(
             prefix_id=self.prefix_id,
             vocabulary=self.vocabulary,
             context=self.context,
@@ -90,5 +91,6 @@ class StoredScorer:
         wanted = {**self.identity, "prefix_id": self.prefix_id, "seed": self.seed, "corpus": self.corpus}
         for column, value in wanted.items():
             if not frame.empty:
-                frame = frame[frame[column].isna() if value is None else frame[column] == value]
+                found = pd.Series(frame[column])
+                frame = frame.loc[found.isna() if value is None else found == value]
         return frame

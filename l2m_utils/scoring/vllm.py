@@ -55,7 +55,7 @@ class VllmScorer:
         **options,
     ):
         try:
-            from vllm import LLM, SamplingParams
+            from vllm import LLM, SamplingParams  # pyright: ignore[reportAttributeAccessIssue]  # taken for this file
         except ImportError as error:
             raise ImportError("vLLM is not installed; on a machine with a GPU: pip install 'l2m-book[vllm]'") from error
         self.prefix_id, self.vocabulary, self.context = prefix_id, vocabulary, max_model_len - 2
@@ -135,7 +135,7 @@ def folder_fingerprint(folder: str | Path) -> str:
         return checksum(content())[:32]
 
 
-def prompt_logprobs(found, sequence: Sequence[int]) -> list[float]:
+def prompt_logprobs(found, sequence: Sequence[int] | np.ndarray) -> list[float]:
     """The log-probabilities (nats) of ``sequence`` from vLLM's ``prompt_logprobs`` of prefix and sequence.
 
     ``found`` is a list of one dictionary a position, token id to an object with ``logprob`` (None for the

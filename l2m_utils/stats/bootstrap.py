@@ -11,6 +11,8 @@ Letters: ``n`` documents, ``k`` lengths, ``n_boot`` replicates.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
@@ -97,7 +99,7 @@ def replicates(sums: ArrayLike, counts: ArrayLike, n_boot: int, rng: np.random.G
     raise ValueError("too few documents reach the greatest lengths to draw them again: leave these lengths out")
 
 
-def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None = None):
+def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None = None) -> tuple[Any, Any]:
     """Percentile interval (low, high) of bootstrap replicates along the first axis; floats for one column, else arrays.
 
     With ``n_documents`` the percentiles are moved outwards to make up for the narrowness of the bootstrap with
@@ -122,7 +124,7 @@ def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None
     if n_documents is not None:
         if n_documents < 2:
             raise ValueError(f"n_documents must be at least 2, got {n_documents}")
-        tail = stats.norm.cdf(np.sqrt(n_documents / (n_documents - 1)) * stats.t.ppf(tail, n_documents - 1))
+        tail = float(stats.norm.cdf(np.sqrt(n_documents / (n_documents - 1)) * stats.t.ppf(tail, n_documents - 1)))
     low, high = np.quantile(replicates, [tail, 1 - tail], axis=0)
     return (float(low), float(high)) if replicates.ndim == 1 else (low, high)
 

@@ -76,8 +76,9 @@ def fit_decay(
         # The prefactor is positive: its interval is taken on the logarithmic scale.
         intervals = {name: jackknife_interval(each[0], each[1:]) for name, each in found.items() if name != "prefactor"}
         log_a = intercept[:, 0]
-        intervals["prefactor"] = tuple(float(bound) for bound in np.exp(jackknife_interval(log_a[0], log_a[1:])))
-    return Decay(*(float(found[name][0]) for name in ("alpha", "prefactor", "plateau")), intervals)
+        low, high = np.exp(jackknife_interval(log_a[0], log_a[1:]))
+        intervals["prefactor"] = float(low), float(high)
+    return Decay(**{name: float(each[0]) for name, each in found.items()}, intervals=intervals)
 
 
 def _line(d: np.ndarray, rest: np.ndarray):

@@ -176,9 +176,8 @@ def power_law(
     transform = np.log if log_scale else np.asarray
     y = transform(estimates)
 
-    if replicates is None:
+    if replicates is None or weighting == "none":
         weighting = "none"
-    if weighting == "none":
         spread, whiten = None, np.eye(count)
     else:
         spread = bootstrap.covariance(transform(replicates), n_documents)
@@ -324,7 +323,7 @@ def compare(
     table = pd.DataFrame(rows).set_index("law").sort_values("aic")
     table["aic"] -= table["aic"].min()
     weight = np.exp(-table["aic"] / 2)
-    table.insert(table.columns.get_loc("aic") + 1, "weight", weight / weight.sum())
+    table.insert(list(table.columns).index("aic") + 1, "weight", weight / weight.sum())
     return table
 
 

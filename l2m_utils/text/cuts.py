@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def _exchange(sizes: np.ndarray, chosen: np.ndarray, lacking: float) -> set[int]
         if misses[which, given] >= abs(lacking):
             break
         taken = others[candidates[which, given]]
-        lacking -= sizes[taken] - sizes[chosen[given]]
+        lacking -= float(sizes[taken] - sizes[chosen[given]])
         chosen = np.append(np.delete(chosen, given), taken)
     return set(chosen.tolist())
 
@@ -125,7 +125,8 @@ def blocks(
         if starts is None:
             chosen = rng.choice(room, min(per_document, room), replace=False)
         else:
-            allowed = np.asarray(starts(number) if callable(starts) else starts[number])
+            at: Any = starts(number) if callable(starts) else starts[number]
+            allowed = np.asarray(at)
             allowed = allowed[allowed < room]
             chosen = rng.choice(allowed, min(per_document, len(allowed)), replace=False) if len(allowed) else allowed
         where += [(number, int(start)) for start in np.sort(chosen)]

@@ -60,7 +60,7 @@ def parse(name: str) -> HubSet | None:
         raise CorpusError(
             f"{name}: revision {revision!r} is no commit. Pin the data set to a full commit hash (40 hex digits)"
         )
-    source = known or HubSet(match["name"], revision)
+    source = known or HubSet(match["name"], revision or "")
     return replace(source, revision=revision or source.revision, config=match["config"] or source.config)
 
 

@@ -220,7 +220,7 @@ class _Seen:
     """Remembers runs of :data:`RUN` words, to tell new paragraphs from repeated ones."""
 
     def __init__(self) -> None:
-        self._runs: set[int] = set()
+        self._runs: set[str] = set()
 
     def is_new(self, paragraph: str) -> bool:
         words = re.findall(r"[a-z]+", paragraph.lower())
