@@ -45,18 +45,18 @@ smoke: setup ## the same at tier smoke: minutes, for checking that everything ru
 	@$(BUILD) build --tier smoke --corpus $(call quoted,$(CORPUS)) $(WORK)
 
 test: setup ## the test suite, at most five minutes
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_types.py
 
-check: setup ## format, lint, floor plan, spelling, and that lock, workflows and pyproject.toml agree; about a minute
+check: setup ## format, lint, floor plan, spelling, types, and that lock, workflows and pyproject.toml agree; about a minute
 	@$(RUN) -m ruff format --check --quiet .
 	@$(RUN) -m ruff check --quiet .
 	@$(VENV)/bin/lint-imports --no-cache > /dev/null || $(VENV)/bin/lint-imports --no-cache
 	@$(VENV)/bin/codespell
-	@$(RUN) -m pytest tests/test_project.py tests/test_hosting.py
+	@$(RUN) -m pytest tests/test_project.py tests/test_hosting.py tests/test_types.py
 
 coverage: setup ## which lines no test runs: a table, and pages in _build/coverage/html
 	@mkdir -p _build/coverage
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --cov --cov-report=term --cov-report=html
+	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_types.py --cov --cov-report=term --cov-report=html
 
 links: smoke ## ask for every outside link of the book (needs the network)
 	@$(VENV)/bin/jupyter-book build _build/smoke-python-docs/source --path-output _build/links --builder linkcheck --keep-going --quiet

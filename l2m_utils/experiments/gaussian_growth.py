@@ -137,10 +137,11 @@ def by_octave(positions: pd.DataFrame) -> pd.DataFrame:
     >>> by_octave(table).kl.to_dict()
     {1: 0.0, 2: 3.0}
     """
-    at = positions.groupby("position")[["kl", "nll"]].mean()
-    first = np.floor(np.log2(at.index.to_numpy() + 1)).astype(int)
-    last = int(np.ceil(np.log2(at.index.max() + 1)))
-    return at.groupby(2 ** np.minimum(first, max(last - 1, 0))).mean().rename_axis("position")
+    at = pd.DataFrame(positions.groupby("position")[["kl", "nll"]].mean())
+    counted = at.index.to_numpy() + 1
+    first, last = np.floor(np.log2(counted)).astype(int), int(np.ceil(np.log2(counted.max())))
+    octave = 2 ** np.minimum(first, max(last - 1, 0))
+    return pd.DataFrame(at.groupby(octave).mean()).rename_axis("position")
 
 
 def window_floor(length: int, reach: int, family: str = "sub-volume") -> np.ndarray:

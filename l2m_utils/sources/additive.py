@@ -82,7 +82,7 @@ class AdditiveChain(Source):
                 law = new
                 if change < 1e-15:
                     break
-            self._contexts = law / law.sum()
+            self._contexts = np.asarray(law / law.sum())
         return self._contexts
 
     def _draw(self, n: int, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

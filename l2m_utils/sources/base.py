@@ -18,6 +18,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def check_tokens(tokens: np.ndarray, alphabet: int | None) -> np.ndarray:
     return tokens.astype(np.int64, copy=False)
 
 
-def check_distribution(name: str, p: np.ndarray, ndim: int) -> np.ndarray:
+def check_distribution(name: str, p: ArrayLike, ndim: int) -> np.ndarray:
     """Non-negative float64 rows that sum to one (an array of ``ndim`` axes), or ``ValueError``."""
     p = np.array(p, dtype=np.float64)
     if (

@@ -8,6 +8,7 @@ stack, H(height) + E[height] log k, and the stack is the minimal history state.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.fft import dst
 from scipy.special import gammaln
 
@@ -23,7 +24,7 @@ from l2m_utils.sources.base import (
 )
 
 
-def log_paths(steps: np.ndarray, height: np.ndarray) -> np.ndarray:
+def log_paths(steps: ArrayLike, height: ArrayLike) -> np.ndarray:
     """log of the number of ±1 paths of ``steps`` steps from 0 to ``height`` that never go below 0; -inf if none.
 
     The ballot numbers (h + 1)/(n + 1) · C(n + 1, (n - h)/2), broadcast over both arguments.
@@ -48,6 +49,8 @@ class DyckWords(Source):
     >>> round(words.bipartite_mi(8, 4), 5), round(words.bipartite_mi(64, 32), 2)
     (1.9197, 5.52)
     """
+
+    alphabet: int
 
     def __init__(self, kinds: int = 2):
         self.kinds = check_whole("kinds", kinds, 1)

@@ -8,6 +8,7 @@ for which they are affordable is limited, and the error says so.
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from l2m_utils.sources.base import (
     Law,
@@ -38,7 +39,9 @@ class HiddenMarkov(Source):
     True
     """
 
-    def __init__(self, transition: np.ndarray, emission: np.ndarray, initial: np.ndarray | None = None):
+    alphabet: int
+
+    def __init__(self, transition: ArrayLike, emission: ArrayLike, initial: ArrayLike | None = None):
         self.transition = check_distribution("transition", transition, 2)
         self.emission = check_distribution("emission", emission, 2)
         self.states, self.alphabet = self.emission.shape

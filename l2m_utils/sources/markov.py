@@ -49,6 +49,8 @@ class MarkovChain(Source):
     (0.368064, 0.054692)
     """
 
+    alphabet: int
+
     def __init__(self, transition: np.ndarray, initial: np.ndarray | None = None):
         self.transition = check_distribution("transition", transition, 2)
         self.alphabet = len(self.transition)

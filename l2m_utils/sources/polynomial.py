@@ -20,6 +20,8 @@ class RandomPolynomial(Source):
     (0.0, 2.0)
     """
 
+    alphabet: int
+
     def __init__(self, prime: int, coefficients: int = 2):
         self.alphabet = check_whole("prime", prime, 2)
         if any(self.alphabet % q == 0 for q in range(2, int(self.alphabet**0.5) + 1)):

@@ -42,6 +42,8 @@ class TreeSource(Source):
     [0.379, 0.302, 0.28, 0.269]
     """
 
+    alphabet: int
+
     def __init__(self, transition: np.ndarray, branching: int = 2):
         self.transition = check_distribution("transition", transition, 2)
         self.alphabet = len(self.transition)
