@@ -21,12 +21,14 @@ from pathlib import Path
 
 import pandas as pd
 
-from l2m_utils.experiments.gaussian_runs import RATES, SEARCH_SEED, Cell, run_grid, tables
+from l2m_utils.experiments.gaussian_cells import SEARCH_SEED, Cell
+from l2m_utils.experiments.gaussian_runs import run_grid, tables
 from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder
 
 NOTEBOOK = "models/kl-collapse"
 LENGTH, STATE, COPIES = 64, 256, 4
+TRIED = (5e-3, 1e-2, 2e-2)  # learning rates
 NEARLY_ENOUGH = 12  # numbers a copy: one fewer than the strong directions of a block of 64
 STUCK = 0.8
 
@@ -41,7 +43,7 @@ def cells(steps: tuple[int, ...] = (1000, 3000, 10_000), seeds: int = 3, sequenc
     middle = sorted(steps)[len(steps) // 2]
     search = [
         Cell("mamba2", LENGTH, role="search", seed=SEARCH_SEED, steps=middle, learning_rate=rate, **common)
-        for rate in RATES
+        for rate in TRIED
     ]
     return search + [
         Cell("mamba2", LENGTH, role="control", seed=seed, steps=budget, **common)
