@@ -79,3 +79,47 @@ def test_every_doctest_is_collected():
     done = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     collected = {line.split("::")[0] for line in done.stdout.splitlines() if "::" in line}
     assert collected == written and len(written) > 60
+
+
+# What a command is called by is its name on the command line; and each of them has a `main`, or `add_arguments` and `run`.
+COMMANDS = [LIBRARY / "cli", LIBRARY / "book" / "commands.py"]
+# One command for a device, whose parts have their own sizes under the names of what they measure.
+DEVICE = LIBRARY / "experiments" / "gpu"
+
+
+def public_names(path):
+    """Functions, classes and constants that a module defines at its top, without a leading underscore."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            names = [node.name]
+        elif isinstance(node, ast.Assign):
+            parts = [
+                part for target in node.targets for part in (target.elts if isinstance(target, ast.Tuple) else [target])
+            ]
+            names = [part.id for part in parts if isinstance(part, ast.Name)]
+        elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+            names = [node.target.id]
+        else:
+            continue
+        yield from (name for name in names if not name.startswith("_"))
+
+
+def test_a_public_name_means_one_thing():
+    homes = {}
+    for path in sorted(LIBRARY.rglob("*.py")):
+        if any(apart in (path, *path.parents) for apart in (*COMMANDS, DEVICE)):
+            continue
+        for name in set(public_names(path)) - {"main"}:
+            homes.setdefault(name, []).append(path.relative_to(LIBRARY).as_posix())
+    twice = {name: places for name, places in homes.items() if len(places) > 1}
+    assert not twice, f"rename them, make them private, or import the one if it is the same idea: {twice}"
+    assert len(homes) > 500 and {"entropy", "Curve", "LEVEL", "compare_laws"} <= set(homes)
+
+
+def test_what_a_module_defines_is_seen(tmp_path):
+    """The test above can fail: every form of definition counts, and what is private or imported does not."""
+    path = tmp_path / "module.py"
+    path.write_text(
+        "import a\nfrom b import c\nX, Y = 1, 2\nZ: int = 3\n_P = 4\ndef f(): q = 1\nclass C: r = 1\ndef _g(): pass\n"
+    )
+    assert list(public_names(path)) == ["X", "Y", "Z", "f", "C"]

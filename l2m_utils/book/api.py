@@ -35,7 +35,7 @@ def rooms() -> dict[str, list[str]]:
     return {room: sorted(pages[room]) for room in sorted(pages, key=lambda room: (room == GROUND, room))}
 
 
-def path_of(module: str) -> Path:
+def source_of(module: str) -> Path:
     """The file of a module or, for a package, its ``__init__.py``."""
     base = PROJECT.joinpath(*module.split("."))
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
@@ -87,14 +87,14 @@ def _literal(text: str) -> str:
     return "".join(part if part.startswith("``") else re.sub(r"([\\*`|_])", r"\\\1", part) for part in parts)
 
 
-def page(room: str, modules: list[str]) -> str:
+def package_page(room: str, modules: list[str]) -> str:
     """The Markdown page of a room: each module with what it defines, in the order of its file."""
     title = "The ground floor" if room == GROUND else f"`{room}`"
     lines = [f"(api-{room})=", f"# {title}", ""]
     for module in modules:
         if module != modules[0]:
             lines += [f"## `{module.removeprefix(modules[0] + '.')}`", ""]
-        source = path_of(module).read_text()
+        source = source_of(module).read_text()
         lines += ["```{eval-rst}", f".. automodule:: {module}"]
         if names := definitions(source):  # by name, so that the text of the page changes with them
             lines += [f"   :members: {', '.join(names)}"]
@@ -107,7 +107,7 @@ def page(room: str, modules: list[str]) -> str:
 
 def pages() -> dict[Path, bytes]:
     """All pages by their path in the Sphinx source, and the front page that lists the rooms."""
-    found = {Path("api") / f"{room}.md": page(room, modules).encode() for room, modules in rooms().items()}
+    found = {Path("api") / f"{room}.md": package_page(room, modules).encode() for room, modules in rooms().items()}
     rows = [
         f"| [`{room}`]({room}.md) | {_first_sentence(modules[0])} |"
         for room, modules in rooms().items()
@@ -130,7 +130,7 @@ def pages() -> dict[Path, bytes]:
 
 
 def _first_sentence(module: str) -> str:
-    text = ast.get_docstring(ast.parse(path_of(module).read_text())) or ""
+    text = ast.get_docstring(ast.parse(source_of(module).read_text())) or ""
     text = re.sub(r":\w+:`~?([^`]+)`", r"`\1`", text.split("\n")[0])
     return text.replace("``", "`").replace("|", "\\|")
 
@@ -152,7 +152,7 @@ def used(source: str) -> dict[str, str]:
         if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "l2m_utils":
             for alias in node.names:
                 name = f"{node.module}.{alias.name}"
-                if path_of(name).exists():
+                if source_of(name).exists():
                     modules[alias.asname or alias.name] = name
                 else:
                     names[name] = alias.name

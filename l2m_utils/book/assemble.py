@@ -24,10 +24,10 @@ _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 _FIGURE = re.compile(r"figures/[\w./-]+\.svg")
 
 
-def key_of(identifier: str) -> str:
+def substitution_key(identifier: str) -> str:
     """The substitution name of a record.
 
-    >>> key_of("estimation/two-point:alpha-corrected")
+    >>> substitution_key("estimation/two-point:alpha-corrected")
     'estimation_two_point__alpha_corrected'
     """
     notebook, name = identifier.split(":")
@@ -45,7 +45,7 @@ def substitutions(pools: Pools) -> dict[str, str]:
         texts[f"{key}__source"] = source
 
     for identifier, records in pools.values.items():
-        key = key_of(identifier)
+        key = substitution_key(identifier)
         add(key, records[0])
         for record in reversed(records):  # the best of each corpus is written last
             add(f"{key}__on__{record['corpus'].replace('-', '_')}", record)
@@ -81,10 +81,10 @@ def gather(folder: Path) -> dict[Path, bytes]:
 
     answers = reproduction.join(reproduction.read_rows(), pools)
     tables = {
-        "REPRODUCTION": reproduction.markdown([row for row in answers if row["kind"] == "paper"]),
-        "ADDITIONS": reproduction.markdown([row for row in answers if row["kind"] == "addition"]),
+        "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
+        "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
         "COUNTS": ", ".join(f"{number} {state}" for state, number in reproduction.counts(answers).items()),
-        "STATUS": status.markdown(status.read_status(folder)),
+        "STATUS": status.status_table(status.read_status(folder)),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
     for path in [path for path in files if path.suffix == ".md"]:

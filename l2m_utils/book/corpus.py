@@ -41,7 +41,7 @@ def ensure(folder: Path, place: Place, hashes: Hashes) -> dict[str, Any]:
 
     Raises ``CorpusError`` for bad text, and :class:`BuildError` when the folder holds the build of another text of the same name.
     """
-    known = read(folder)
+    known = read_corpus(folder)
     files = [*corpus_files(place), *input_files(patterns=ENVIRONMENT), *dependencies("import l2m_utils.book.corpus")]
     made_from = digest_of([place.source, {named(path): hashes(path) for path in files}])
     if known.get("made_from") == made_from:
@@ -53,10 +53,10 @@ def ensure(folder: Path, place: Place, hashes: Hashes) -> dict[str, Any]:
             f"Rename one of the two, since records carry the name; or remove {named(folder)} to give this one up"
         )
     write_json(folder / "corpus.json", {**found, "made_from": made_from})
-    return read(folder)
+    return read_corpus(folder)
 
 
-def read(folder: Path) -> dict[str, Any]:
+def read_corpus(folder: Path) -> dict[str, Any]:
     """``corpus.json`` of a build; empty when there is none that can be read."""
     try:
         found = json.loads((folder / "corpus.json").read_text(encoding="utf-8"))

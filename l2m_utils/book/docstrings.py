@@ -10,7 +10,7 @@ import ast
 import re
 from functools import cache
 
-from l2m_utils.book.api import path_of
+from l2m_utils.book.api import source_of
 
 _HEADING = re.compile(r"(Parameters|Attributes)\n-+\n((?:\S.* : .*\n(?:[ \t]+\S.*\n)*)+)", re.M)
 _ENTRY = re.compile(r"^(\S.*?) : (.*\n(?:[ \t]+\S.*\n)*)", re.M)
@@ -45,7 +45,7 @@ def imported(module: str) -> dict[str, str]:
     >>> imported("l2m_utils.text.cuts")["CorpusError"]
     'l2m_utils.text.documents.CorpusError'
     """
-    nodes = [node for node in ast.walk(ast.parse(path_of(module).read_text())) if isinstance(node, ast.ImportFrom)]
+    nodes = [node for node in ast.walk(ast.parse(source_of(module).read_text())) if isinstance(node, ast.ImportFrom)]
     nodes = [node for node in nodes if (node.module or "").split(".")[0] == "l2m_utils"]
     return {alias.asname or alias.name: f"{node.module}.{alias.name}" for node in nodes for alias in node.names}
 

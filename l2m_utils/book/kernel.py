@@ -13,7 +13,7 @@ from pathlib import Path
 from l2m_utils.files import write_json
 from l2m_utils.project import PROJECT
 
-NAME = "l2m-book"
+_KERNEL_NAME = "l2m-book"
 _LEFT_OUT = {"_build", ".venv", ".cache", ".git", ".snakemake"}
 _opened: set[str] = set()
 
@@ -22,7 +22,7 @@ def kernel_environment(folder: Path) -> str:
     """Write the kernel's description below ``folder`` and let Jupyter look there first; returns the kernel's name."""
     start = "from l2m_utils.book.kernel import main; main()"
     write_json(
-        folder / "kernels" / NAME / "kernel.json",
+        folder / "kernels" / _KERNEL_NAME / "kernel.json",
         {
             "argv": [sys.executable, "-c", start, "-f", "{connection_file}"],
             "display_name": "Python 3",
@@ -34,7 +34,7 @@ def kernel_environment(folder: Path) -> str:
     )
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(PROJECT)]
     os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *others])
-    return NAME
+    return _KERNEL_NAME
 
 
 def main() -> None:

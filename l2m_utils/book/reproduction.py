@@ -113,7 +113,7 @@ def write_published(results: Path = RESULTS) -> Path:
     return write_json(results / "reproduction.json", join(read_rows(), read_pools(results=results)))
 
 
-def markdown(answers: list[dict[str, Any]]) -> str:
+def reproduction_table(answers: list[dict[str, Any]]) -> str:
     """The table as MyST, one row a line; page names become links."""
     lines = [
         "| | what | paper | ours, 95 % interval | data, model | tier | state |",

@@ -13,7 +13,7 @@ def read_status(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in sorted((folder / "status").glob("*/*.json"))]
 
 
-def markdown(rows: list[dict[str, Any]]) -> str:
+def status_table(rows: list[dict[str, Any]]) -> str:
     """The status table as MyST."""
     lines = [
         "| page | tier | corpus | seconds | state | machine | date | commit |",

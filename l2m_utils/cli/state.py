@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # the tiny models would each report missing GPU kernels
-    from l2m_utils.state.atlas import atlas, kinds_counted, named_models, plain, short
+    from l2m_utils.state.atlas import atlas, kinds_counted, named_models, plain_text, short
     from l2m_utils.state.condition import TextLaw, l2m_condition
     from l2m_utils.state.kinds import StateError
 
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> int:
                     f"{length:>12,} tokens: {short(verdict.architecture.at(length).elements):>7} numbers, {gib:.3g} GiB at 16 bits"
                 )
             return 0
-        print(plain(atlas(law, options.bits)))
+        print(plain_text(atlas(law, options.bits)))
     except StateError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -12,10 +12,10 @@ from pathlib import Path
 
 
 def _job(text: str):
-    from l2m_utils.experiments.text_runs import Job
+    from l2m_utils.experiments.text_runs import TrainingJob
 
     try:
-        return Job.read(text)
+        return TrainingJob.read(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
 
@@ -47,13 +47,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Train, score and store; 1 for what a reader can mend."""
     from l2m_utils.experiments.text_recipe import TextRecipe
-    from l2m_utils.experiments.text_runs import Job, run_plan
+    from l2m_utils.experiments.text_runs import TrainingJob, run_plan
     from l2m_utils.text.documents import CorpusError
     from l2m_utils.training.errors import TrainingError
 
     given = vars(options)
     corpus, work, records, tier = (given.pop(name) for name in ("corpus", "work", "records", "tier"))
-    plan = given.pop("plan") or [Job(TextRecipe.steps)]
+    plan = given.pop("plan") or [TrainingJob(TextRecipe.steps)]
     if "rates" in given:
         given["rates"] = tuple(given["rates"])
     try:

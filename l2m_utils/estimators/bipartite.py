@@ -20,7 +20,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from l2m_utils.estimators.contributions import Contributions, check_logprobs, derangements, prepare, summed
+from l2m_utils.estimators.contributions import Contributions, check_inputs, check_token_logprobs, derangements, summed
 from l2m_utils.estimators.first_tokens import FirstTokens, published_correction
 
 
@@ -52,7 +52,7 @@ def direct(
     >>> direct(conditional, [marginal], ["a", "b"], [2]).estimates.round(4).tolist()   # log(0.8·0.4·0.9²/(0.5²·0.6²))/2
     [0.5289]
     """
-    conditional, documents, splits, ratio, columns = prepare(conditional, documents, splits, ratio)
+    conditional, documents, splits, ratio, columns = check_inputs(conditional, documents, splits, ratio)
     n = len(documents)
     if len(marginals) != len(splits):
         raise ValueError(f"marginals: got {len(marginals)} arrays, expected one per split, {len(splits)}")
@@ -69,7 +69,7 @@ def direct(
     for out, column in enumerate(columns.tolist()):
         split = splits[column]
         length = int((ratio - 1) * split)
-        marginal = check_logprobs(marginals[column], f"marginal at split {split}", length)
+        marginal = check_token_logprobs(marginals[column], f"marginal at split {split}", length)
         if len(marginal) != n:
             raise ValueError(f"marginal at split {split}: got {len(marginal)} blocks, expected {n}")
         second = summed(marginal[:, :length])
@@ -110,7 +110,7 @@ def vclub(
     >>> vclub(conditional, [crossed], ["a", "b"], [2], [[1, 0]]).estimates.round(4).tolist()   # log(0.8·0.4·0.9²/(0.2·0.1·0.5²))/2
     [1.9741]
     """
-    conditional, documents, splits, ratio, columns = prepare(conditional, documents, splits, ratio)
+    conditional, documents, splits, ratio, columns = check_inputs(conditional, documents, splits, ratio)
     n, partners = len(documents), np.atleast_2d(np.asarray(partners))
     if len(crossed) != len(splits):
         raise ValueError(f"crossed: got {len(crossed)} arrays, expected one per split, {len(splits)}")
@@ -125,7 +125,7 @@ def vclub(
     for out, column in enumerate(columns.tolist()):
         split = splits[column]
         length = int((ratio - 1) * split)
-        cross = check_logprobs(crossed[column], f"crossed at split {split}", length)
+        cross = check_token_logprobs(crossed[column], f"crossed at split {split}", length)
         if cross.shape[:2] != partners.shape:
             raise ValueError(
                 f"crossed at split {split}: got shape {cross.shape}, expected (derangements, blocks, tokens) = {partners.shape} + tokens"
@@ -142,7 +142,7 @@ def conditional_entropy(conditional: ArrayLike, documents: ArrayLike) -> Contrib
     >>> conditional_entropy(np.log([[0.5, 0.25]]), ["a"]).estimates.round(4).tolist()
     [0.6931, 1.3863]
     """
-    conditional = check_logprobs(conditional, "conditional")
+    conditional = check_token_logprobs(conditional, "conditional")
     if conditional.ndim != 2:
         raise ValueError(f"conditional: got shape {conditional.shape}, expected (blocks, tokens)")
     return Contributions(

@@ -210,7 +210,7 @@ def plan_blocks(
     return pd.concat(rows, ignore_index=True)
 
 
-def measure(documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, control: bool = False) -> np.ndarray:
+def measure_blocks(documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, control: bool = False) -> np.ndarray:
     """Î of every row of a plan, in nats, shape (rows,).
 
     With ``control`` X is replaced by the X of the partner row, from another document: C(X′) + C(Y) − C(X′Y).  Two
@@ -218,7 +218,7 @@ def measure(documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, contr
 
     >>> documents = [np.random.default_rng(seed).bytes(2048) for seed in (0, 1)]
     >>> plan = plan_blocks([2048, 2048], [1024], np.random.default_rng(0))
-    >>> len(plan), measure(documents, plan, lzma_raw()).shape
+    >>> len(plan), measure_blocks(documents, plan, lzma_raw()).shape
     (16, (16,))
     """
     blocks = list(plan[["size", "document", "start"]].itertuples(index=False))

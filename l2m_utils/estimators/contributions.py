@@ -106,13 +106,13 @@ def derangements(documents: ArrayLike, count: int, rng: np.random.Generator) -> 
     return partners
 
 
-def check_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -> np.ndarray:
+def check_token_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -> np.ndarray:
     """``logprobs`` as an array of log-probabilities, the last axis tokens; raises ``ValueError`` when they cannot be that.
 
     Refused: NaN, infinities (a model that gives a token probability zero has no cross-entropy), positive values,
     fewer than ``columns`` tokens.
 
-    >>> check_logprobs([[-1.0, 0.5]], "conditional")
+    >>> check_token_logprobs([[-1.0, 0.5]], "conditional")
     Traceback (most recent call last):
         ...
     ValueError: conditional: a log-probability is 0.5, above 0; expected nats of discrete tokens, log q <= 0 (probabilities or densities?)
@@ -162,9 +162,9 @@ def check_ratio(ratio: int) -> int:
     return int(ratio)
 
 
-def prepare(conditional, documents, splits, ratio):
+def check_inputs(conditional, documents, splits, ratio):
     """Checked inputs, the documents as an array, and the columns of the splits whose ratio·ℓ tokens fit into the block."""
-    conditional = check_logprobs(conditional, "conditional")
+    conditional = check_token_logprobs(conditional, "conditional")
     if conditional.ndim != 2:
         raise ValueError(f"conditional: got shape {conditional.shape}, expected (blocks, tokens)")
     n, length = conditional.shape

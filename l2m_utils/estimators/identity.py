@@ -16,7 +16,8 @@ from typing import Protocol
 
 import numpy as np
 
-from l2m_utils.sources.base import Source, check_between, check_split, check_whole, entropy
+from l2m_utils.information.tables import entropy
+from l2m_utils.sources.base import Source, check_between, check_split, check_whole
 
 _MAX_CELLS = 2**22
 

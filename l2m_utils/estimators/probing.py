@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from l2m_utils.estimators.contributions import Contributions, check_logprobs
+from l2m_utils.estimators.contributions import Contributions, check_token_logprobs
 from l2m_utils.estimators.identity import deltas_from_entropies, lag_counts
 
 
@@ -38,14 +38,14 @@ class Probe:
     seconds: float
 
 
-def windows(contexts: int, targets: int, stride: int) -> list[tuple[int, int]]:
+def probe_windows(contexts: int, targets: int, stride: int) -> list[tuple[int, int]]:
     """(start, end) of every window in an excerpt of ``contexts`` + ``targets`` tokens that holds a target.
 
     Raises ``ValueError`` unless stride divides both numbers (then every context meets targets/stride targets).
 
-    >>> windows(4, 2, 2)
+    >>> probe_windows(4, 2, 2)
     [(2, 6), (4, 6)]
-    >>> sum(end - start for start, end in windows(512, 256, 16))      # token evaluations an excerpt
+    >>> sum(end - start for start, end in probe_windows(512, 256, 16))      # token evaluations an excerpt
     16128
     """
     if stride < 1 or contexts < 2 or targets < 1 or contexts % stride or targets % stride:
@@ -71,7 +71,7 @@ def probe(
             f"excerpts: got shape {excerpts.shape} and {len(documents)} documents, expected (excerpts, tokens) and one document each"
         )
     contexts = excerpts.shape[1] - targets
-    spans = windows(contexts, targets, stride)
+    spans = probe_windows(contexts, targets, stride)
     cost = len(excerpts) * sum(end - start for start, end in spans)
     if progress:
         print(
@@ -87,7 +87,7 @@ def probe(
                 f"the scorer returned {len(scores)} arrays of {sorted({len(row) for row in scores})} log-probabilities for {len(excerpts)} windows of "
                 f"{end - start} tokens; expected one for each token of each window"
             )
-        scores = check_logprobs(np.stack(scores), "window")
+        scores = check_token_logprobs(np.stack(scores), "window")
         first = max(contexts - start, 0)  # context of the first target in this window
         losses[:, first : end - start] -= scores[:, first:]
         met[first : end - start] += 1

@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 
 from l2m_utils.information.counting import SHARD, count_tokens, pair_shards, tally
 from l2m_utils.information.leave_one_out import LeaveOneOut, pair_information
-from l2m_utils.information.token_pairs import Pairs, check_tokens, null_pairs
+from l2m_utils.information.token_pairs import Pairs, check_nonempty, null_pairs
 from l2m_utils.stats.decay import Decay, fit_decay
 from l2m_utils.stats.jackknife import jackknife_covariance
 
@@ -110,7 +110,7 @@ def two_point_mi(
     >>> bool((abs(curve.mi - exact) < 3 * curve.standard_error).all()), curve.pairs.tolist()
     (True, [399980, 399960])
     """
-    tokens, offsets = check_tokens(tokens, offsets)
+    tokens, offsets = check_nonempty(tokens, offsets)
     distances = np.atleast_1d(np.asarray(distances))
     if not distances.size or distances.dtype.kind not in "iu" or distances[0] < 1 or (np.diff(distances) <= 0).any():
         raise ValueError(

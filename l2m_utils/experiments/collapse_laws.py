@@ -20,7 +20,7 @@ from l2m_utils.stats.collapse import Collapse, collapse, left_out_interval
 
 Values = Callable[[pd.DataFrame], np.ndarray]
 # What the loss should rise with (in logarithms, so that curves are interpolated on the axis of the figure) and the factor in front.
-LAWS: dict[str, tuple[Values, Values | None]] = {
+COLLAPSE_LAWS: dict[str, tuple[Values, Values | None]] = {
     "I/d": (lambda f: np.log(f["information"] / f["dimension"]), None),
     "I/d with L^(1-β)": (lambda f: np.log(f["information"] / f["dimension"]), lambda f: f["length"] ** (1 - EXPONENT)),
     "L/d": (lambda f: np.log(f["length"] / f["dimension"]), None),
@@ -57,7 +57,7 @@ def utilisation(loss: float, length: int, family: str = "sub-volume") -> float:
 
 
 def rival_laws(frame: pd.DataFrame, *, shuffles: int = 200, seed: int = 0) -> tuple[pd.DataFrame, dict[str, Collapse]]:
-    """Each of :data:`LAWS` on the same losses: a table (in sample, left out with interval, shuffled) and the :class:`Collapse` objects.
+    """Each of :data:`COLLAPSE_LAWS` on the same losses: a table (in sample, left out with interval, shuffled) and the :class:`Collapse` objects.
 
     Laws whose variable takes fewer than two values are left out: they have no curve.
 
@@ -67,7 +67,7 @@ def rival_laws(frame: pd.DataFrame, *, shuffles: int = 200, seed: int = 0) -> tu
     ('I/d', True)
     """
     points, rows, found = design_points(frame), {}, {}
-    for name, (variable, factor) in LAWS.items():
+    for name, (variable, factor) in COLLAPSE_LAWS.items():
         x = np.asarray(variable(frame), dtype=float)
         if np.ptp(x) < 1e-9:
             continue

@@ -32,7 +32,7 @@ from l2m_utils.training.checkpoints import CHECKPOINT, LOG
 from l2m_utils.training.errors import TrainingError, memory_errors
 from l2m_utils.training.loop import Settings, process_of, train
 
-NOTEBOOK = "models/gaussian-kl"
+_NOTEBOOK = "models/gaussian-kl"
 RECORD = "record.json"
 HELD_OUT_SEED = 1_000_000  # the sequences that a finished model is measured on are the same for all models of a length
 
@@ -284,7 +284,7 @@ def simulate(tier: str, folder: str | Path, processes: int = 1) -> tuple[pd.Data
 
 def collect(folder: str | Path, tier: str, results: str | Path, cells: Sequence[Cell] | None = None) -> pd.DataFrame:
     """Save the tables ``runs`` and ``positions`` of a folder as records of the notebook; returns ``runs``."""
-    run = Recorder(NOTEBOOK, tier, folder=results)
+    run = Recorder(_NOTEBOOK, tier, folder=results)
     runs, positions = tables(folder, cells)
     run.table("positions", positions)
     return run.table("runs", runs)

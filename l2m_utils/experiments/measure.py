@@ -37,7 +37,7 @@ NO_MARGINAL = (
 PAIRS = 1000  # sample pairs of the published protocol
 
 
-def draw(
+def draw_blocks(
     tokenizer, text: documents.Corpus, *, max_length: int, per_document: int, seed: int
 ) -> tuple[TokenCorpus, cuts.Blocks]:
     """The tokens of ``text`` and blocks of ``max_length`` of them, each from a sentence start within one document.
@@ -106,7 +106,7 @@ def measure(options: argparse.Namespace) -> int:
     check_fit(wanted, options.fit_from)
     tokenizer = read_tokenizer(options.tokenizer or options.model, options.revision)
     text = corpora.load(options.corpus, limit_bytes=options.limit_bytes or None)
-    tokens, blocks = draw(
+    tokens, blocks = draw_blocks(
         tokenizer.backend_tokenizer,
         text,
         max_length=wanted.max_length,

@@ -23,8 +23,8 @@ from l2m_utils.experiments.ruler_cells import (
     Draw,
     Store,
     Task,
-    cells,
-    draw,
+    block_cells,
+    draw_sequences,
     evaluations,
     far_steps,
     joined,
@@ -96,7 +96,7 @@ def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
             chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:WIKI_DOCUMENTS])
         sizes = {"long": (LONG[corpus], 1)} | ({"short": (NEAR, MORE)} if corpus == "books" else {})
         found.append(
-            draw(
+            draw_sequences(
                 corpus,
                 [tokens.document(i) for i in chosen],
                 [text.documents[i].id for i in chosen],
@@ -112,7 +112,10 @@ def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
 def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_tokens: int = CELL_TOKENS) -> None:
     """Do the tasks that ``store`` does not hold; ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take."""
     work = [
-        (task, name, blocks) for task in wanted for name, blocks in cells(draws, task, cell_tokens) if name not in store
+        (task, name, blocks)
+        for task in wanted
+        for name, blocks in block_cells(draws, task, cell_tokens)
+        if name not in store
     ]
     costs = [evaluations(draws, task, blocks) for task, _, blocks in work]
     print(f"{len(work)} cells are left, {sum(costs):,} token evaluations", flush=True)

@@ -1,7 +1,7 @@
 """What the ruler chapter scores, and how it is kept: blocks drawn once, cells that survive a kill, scores by token.
 
-A *draw* (:func:`draw`) fixes which tokens of which documents are scored, before any model is asked, so that a laptop and a GPU score the
-same sequences.  A :class:`Task` names a part of the work on it, :func:`cells` cuts it by documents, :func:`score_cell` returns its rows:
+A *draw* (:func:`draw_sequences`) fixes which tokens of which documents are scored, before any model is asked, so that a laptop and a GPU score the
+same sequences.  A :class:`Task` names a part of the work on it, :func:`block_cells` cuts it by documents, :func:`score_cell` returns its rows:
 
 ===============  =======================================================================  =====================
 part             log q of …                                                               ``split`` holds
@@ -108,7 +108,7 @@ def parquet(table: pa.Table) -> bytes:
     return sink.getvalue()
 
 
-def draw(
+def draw_sequences(
     corpus: str,
     documents: Sequence[np.ndarray],
     names: Sequence[str],
@@ -208,13 +208,15 @@ def far_steps(length: int, near: int) -> tuple[tuple[str, int, int], ...]:
     return (("conditional", length, length), *(("marginal", split, split) for split in splits))
 
 
-def sequences(draw: Draw, block: int, step: tuple[str, int, int], seed: int = 0) -> tuple[list[np.ndarray], int]:
+def sequences(
+    draw_sequences: Draw, block: int, step: tuple[str, int, int], seed: int = 0
+) -> tuple[list[np.ndarray], int]:
     """The sequences of one step on one block, and how many of the last scores of each are kept.
 
     Raises ``ValueError`` for a block that is too short for the step.
     """
     part, split, kept = step
-    tokens = draw.tokens[block]
+    tokens = draw_sequences.tokens[block]
     longest = {
         "conditional": split,
         "window": split + (TARGETS if split <= EXACT_CONTEXT else TARGETS // 2),
@@ -229,7 +231,9 @@ def sequences(draw: Draw, block: int, step: tuple[str, int, int], seed: int = 0)
     if part == "marginal":
         return [tokens[split : split + kept]], kept
     if part == "crossed":
-        return [np.concatenate([draw.tokens[draw.partner[block]][:split], tokens[split : split + kept]])], kept
+        return [
+            np.concatenate([draw_sequences.tokens[draw_sequences.partner[block]][:split], tokens[split : split + kept]])
+        ], kept
     if part == "window":
         first = len(tokens) - TARGETS
         if split <= EXACT_CONTEXT:
@@ -238,42 +242,42 @@ def sequences(draw: Draw, block: int, step: tuple[str, int, int], seed: int = 0)
     if part == "repair":
         rng = np.random.default_rng([seed, block, split])
         others = np.flatnonzero(
-            (draw.corpus == draw.corpus[block])
-            & (draw.kind == draw.kind[block])
-            & (draw.document != draw.document[block])
+            (draw_sequences.corpus == draw_sequences.corpus[block])
+            & (draw_sequences.kind == draw_sequences.kind[block])
+            & (draw_sequences.document != draw_sequences.document[block])
         )
         chosen = rng.choice(others, CONTEXTS, replace=len(others) < CONTEXTS)
-        begins = [rng.integers(len(draw.tokens[other]) - CONTEXT_TOKENS) for other in chosen]
+        begins = [rng.integers(len(draw_sequences.tokens[other]) - CONTEXT_TOKENS) for other in chosen]
         following = tokens[split : split + FIRST]
         return [
-            np.concatenate([draw.tokens[o][b : b + CONTEXT_TOKENS], following])
+            np.concatenate([draw_sequences.tokens[o][b : b + CONTEXT_TOKENS], following])
             for o, b in zip(chosen, begins, strict=True)
         ], FIRST
     raise ValueError(f"part {part!r}: expected conditional, marginal, crossed, window or repair")
 
 
-def cells(draw: Draw, task: Task, cell_tokens: int) -> Iterator[tuple[str, np.ndarray]]:
+def block_cells(draw_sequences: Draw, task: Task, cell_tokens: int) -> Iterator[tuple[str, np.ndarray]]:
     """The blocks of a task in cells of about ``cell_tokens`` evaluations, each with a name that says what it holds."""
-    blocks = draw.blocks(task.corpus, task.kind)
+    blocks = draw_sequences.blocks(task.corpus, task.kind)
     if not len(blocks):
         return
-    each = max(1, cell_tokens // max(1, evaluations(draw, task, blocks[:1])))
+    each = max(1, cell_tokens // max(1, evaluations(draw_sequences, task, blocks[:1])))
     for first in range(0, len(blocks), each):
         part = blocks[first : first + each]
         yield f"{task.name}-{task.dtype}-{part[0]}-{part[-1]}", part
 
 
-def evaluations(draw: Draw, task: Task, blocks: np.ndarray) -> int:
+def evaluations(draw_sequences: Draw, task: Task, blocks: np.ndarray) -> int:
     """Token evaluations of a task on some blocks."""
-    return sum(sum(map(len, sequences(draw, int(block), step)[0])) for block in blocks for step in task.steps)
+    return sum(sum(map(len, sequences(draw_sequences, int(block), step)[0])) for block in blocks for step in task.steps)
 
 
-def score_cell(scorer, draw: Draw, task: Task, blocks: np.ndarray) -> pa.Table:
+def score_cell(scorer, draw_sequences: Draw, task: Task, blocks: np.ndarray) -> pa.Table:
     """Rows (:data:`SCHEMA`) of a task on some blocks: everything goes to the scorer in one call, which batches by length."""
     keys, everything, kept = [], [], []
     for block in blocks:
         for step in task.steps:
-            made, last = sequences(draw, int(block), step)
+            made, last = sequences(draw_sequences, int(block), step)
             keys.append((int(block), step, len(made)))
             everything += made
             kept += [last] * len(made)

@@ -17,12 +17,10 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler_cells import EXACT_CONTEXT, TARGETS
-from l2m_utils.experiments.ruler_results import replicates
+from l2m_utils.experiments.ruler_results import seeded_replicates
 from l2m_utils.experiments.ruler_scores import Scores
-from l2m_utils.stats.bootstrap import interval
+from l2m_utils.stats.bootstrap import LEVEL, interval
 from l2m_utils.stats.fit import Fit, power_law
-
-LEVEL = 0.95
 
 
 def losses(scores: Scores, corpus: str, dtype: str, least: int = rules.LEAST_DOCUMENTS) -> Contributions | None:
@@ -62,8 +60,8 @@ def octaves(values: Contributions) -> Contributions:
 def context_table(values: Contributions, n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """h_c and the worth of the octave that ends at c, with 95 % intervals, and one at 95 % for all octaves at once (``all_low``, ``all_high``)."""
     worth, documents = octaves(values), len(values.counts)
-    low, high = interval(replicates(values, n_boot), n_documents=documents)
-    drawn = replicates(worth, n_boot)
+    low, high = interval(seeded_replicates(values, n_boot), n_documents=documents)
+    drawn = seeded_replicates(worth, n_boot)
     each = interval(drawn, n_documents=documents)
     together = interval(drawn, 1 - (1 - LEVEL) / len(worth.lengths), n_documents=documents)
     table = pd.DataFrame({"context": values.lengths, "loss": values.estimates, "low": low, "high": high})
@@ -90,7 +88,11 @@ def fit_context(values: Contributions, n_boot: int = rules.N_BOOT) -> tuple[Fit,
     ``beta`` and ``inside`` (of the 95 % region): how much of β the unknown h decides.
     """
     kept = values.lengths >= rules.CONTEXT_FROM
-    contexts, estimates, drawn = values.lengths[kept], values.estimates[kept], replicates(values, n_boot)[:, kept]
+    contexts, estimates, drawn = (
+        values.lengths[kept],
+        values.estimates[kept],
+        seeded_replicates(values, n_boot)[:, kept],
+    )
     documents = len(values.counts)
     settings = {"scale": "linear", "n_documents": documents}
     whole = power_law(contexts, estimates, drawn, law="power-plus-constant", **settings)
@@ -111,7 +113,7 @@ def octave_slope(values: Contributions, first: int, last: int, n_boot: int = rul
     """
     worth = octaves(values)
     kept = (worth.lengths >= first) & (worth.lengths <= last) & (worth.lengths == 2 * values.lengths[:-1])
-    drawn = replicates(worth, n_boot)
+    drawn = seeded_replicates(worth, n_boot)
     kept &= np.ptp(drawn, axis=0) > 0
     if kept.sum() < 3:
         return None
@@ -137,7 +139,7 @@ def interpolation(contexts: np.ndarray) -> np.ndarray:
     return CubicSpline(np.log(contexts), np.eye(len(contexts)), axis=0)(np.log(every))
 
 
-def probing(values: Contributions, first: np.ndarray) -> Contributions:
+def probing_by_octave(values: Contributions, first: np.ndarray) -> Contributions:
     """I(n; 2n) = Σ_{j<n} (h_j − h_{n+j}) in nats for L = 2n = 4, 8, … up to the longest context, with h_0 = ``first`` (n,)."""
     # Windows beyond the exact ones are centred on their c, and h is smooth there.
     assert values.lengths[0] == 1 and EXACT_CONTEXT >= 2

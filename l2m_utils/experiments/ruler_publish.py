@@ -23,17 +23,17 @@ from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store
-from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, ngrams, start_penalty
+from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
 from l2m_utils.records import Recorder, load_values
 from l2m_utils.stats.bootstrap import interval
 
-NOTEBOOK = "estimation/ruler"
+_NOTEBOOK = "estimation/ruler"
 NAMES = {
     "books": "books",
     "wiki": "wiki-plain",
     "python-docs": "python-docs",
 }  # of a corpus in the draw, and of its records
-ESTIMATORS = {"direct": ("beta-direct", "prefactor-direct"), "vCLUB": ("beta-vclub", "prefactor-vclub")}
+RECORD_NAMES = {"direct": ("beta-direct", "prefactor-direct"), "vCLUB": ("beta-vclub", "prefactor-vclub")}
 
 
 def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:
@@ -46,7 +46,7 @@ def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:
     )
 
 
-def publish(
+def publish_ruler(
     draw: Draw,
     rows: pa.Table,
     note: dict,
@@ -73,17 +73,17 @@ def publish(
     written = []
     for corpus, name in NAMES.items():
         tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
-        found = curves(scores, corpus, "float32", tables, least) if tables else []
+        found = ruler_curves(scores, corpus, "float32", tables, least) if tables else []
         if not any(curve.set == "whole" for curve in found):
             continue
         folder = Path(target) / f"gpu-{name}"
-        run = Recorder(NOTEBOOK, "gpu", corpus=name, seed=rules.SEED, folder=folder, made=made)
+        run = Recorder(_NOTEBOOK, "gpu", corpus=name, seed=rules.SEED, folder=folder, made=made)
         label = f"{ruler} float32"
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)
         _context(run, scores, corpus, tables[1], found, label, n_boot, least)
-        _formats(run, scores, corpus, found, curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
+        _formats(run, scores, corpus, found, ruler_curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
         _pages(run, scores, corpus, label, n_boot)
         if cells is not None:
             _machines(run, scores, Scores(draw, cells), corpus, label)
@@ -94,15 +94,15 @@ def publish(
     return written
 
 
-def _curves(run: Recorder, found: Sequence[Curve], model: str, n_boot: int) -> None:
+def _curves(run: Recorder, found: Sequence[RulerCurve], model: str, n_boot: int) -> None:
     """Curves, exponents with everything that was varied, laws, windows and ratios."""
     run.table("curves", results.curve_table(found, n_boot))
     run.table("contributions", results.contribution_table([curve for curve in found if curve.set == "whole"]))
-    exponents = run.table("exponents", results.exponent_table(found, n_boot))
-    laws = run.table("laws", results.law_table(found, n_boot))
+    exponents = run.table("exponents", results.ruler_exponents(found, n_boot))
+    laws = run.table("laws", results.ruler_laws(found, n_boot))
     if len(windows := results.sensitivity_table(found, n_boot)):
         run.table("windows", windows)
-    for estimator, (beta, prefactor) in ESTIMATORS.items():
+    for estimator, (beta, prefactor) in RECORD_NAMES.items():
         if not (exponents["estimator"] == estimator).any():
             continue
         choices = results.varied(exponents, estimator)
@@ -160,7 +160,7 @@ def _curves(run: Recorder, found: Sequence[Curve], model: str, n_boot: int) -> N
 
 
 def _mean(values: Contributions, n_boot: int) -> tuple[float, tuple[float, float]]:
-    drawn = results.replicates(values, n_boot)[:, -1]
+    drawn = results.seeded_replicates(values, n_boot)[:, -1]
     return float(values.estimates[-1]), interval(drawn, n_documents=len(values.counts))
 
 
@@ -178,7 +178,7 @@ def _loss(run: Recorder, scores: Scores, corpus: str, model: str, tokenizer, n_b
         characters = np.array([len(text) for text in texts], dtype=float)
         total = -scores.matrix(key, blocks).sum(axis=1, dtype=float)
         drawn = [
-            results.replicates(Contributions("", np.array([length]), x[:, None], documents), n_boot)[:, 0]
+            results.seeded_replicates(Contributions("", np.array([length]), x[:, None], documents), n_boot)[:, 0]
             for x in (total, characters)
         ]
         bounds = interval(drawn[0] / drawn[1], n_documents=len(set(documents)))
@@ -230,7 +230,7 @@ def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_bo
     )
     penalty = start_penalty(scores, corpus, "float32", max(both)) if both else None
     if penalty is not None:
-        low, high = interval(results.replicates(penalty, n_boot), n_documents=len(penalty.counts))
+        low, high = interval(results.seeded_replicates(penalty, n_boot), n_documents=len(penalty.counts))
         columns = {"position": penalty.lengths, "nats": penalty.estimates, "low": low, "high": high}
         run.table("start", pd.DataFrame(columns).assign(split=max(both), documents=len(penalty.counts)))
 
@@ -287,11 +287,11 @@ def _context(run: Recorder, scores: Scores, corpus: str, table, found, model: st
             model=model,
             note=note,
         )
-    probed = context.probing(values, context.first_entropy(scores, values, corpus, table))
-    curve = Curve("windows", "probing", "1-gram", 2, probed)
+    probed = context.probing_by_octave(values, context.first_entropy(scores, values, corpus, table))
+    curve = RulerCurve("windows", "probing", "1-gram", 2, probed)
     shared = next(c.values for c in found if c.set == "whole" and c.repair == "2-gram")
     kept = np.isin(shared.documents, probed.documents)
-    same = Curve(
+    same = RulerCurve(
         "windows",
         "direct",
         "2-gram",
@@ -409,4 +409,4 @@ def publish_command(
     rows, note = read_stage(scores)
     tokenizer = read_tokenizer(model).backend_tokenizer if known(model) else None
     own = Store(cells).read() if cells else None
-    return [run.home for run in publish(Draw.load(draws), rows, note, target, cells=own, tokenizer=tokenizer)]
+    return [run.home for run in publish_ruler(Draw.load(draws), rows, note, target, cells=own, tokenizer=tokenizer)]

@@ -13,27 +13,27 @@ import pandas as pd
 
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.experiments import ruler_rules as rules
-from l2m_utils.experiments.ruler_scores import Curve, Scores
+from l2m_utils.experiments.ruler_scores import RulerCurve, Scores
 from l2m_utils.stats.bootstrap import interval
-from l2m_utils.stats.fit import Fit, compare, power_law, range_sensitivity
+from l2m_utils.stats.fit import Fit, compare_laws, power_law, range_sensitivity
 
-NAME = ["set", "estimator", "repair", "ratio"]
+CURVE_COLUMNS = ["set", "estimator", "repair", "ratio"]
 
 
-def replicates(values: Contributions, n_boot: int = rules.N_BOOT, seed: int = rules.SEED) -> np.ndarray:
+def seeded_replicates(values: Contributions, n_boot: int = rules.N_BOOT, seed: int = rules.SEED) -> np.ndarray:
     """Estimates on documents drawn again, (n_boot, k), always with the same draws."""
     return values.replicates(n_boot, np.random.default_rng(seed))
 
 
-def curve_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def curve_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """Estimates in nats with 95 % intervals: columns of a curve's name, ``length``, ``estimate``, ``low``, ``high``, ``documents``, ``blocks``."""
     rows = []
     for curve in curves:
         documents = len(curve.values.counts)
-        low, high = interval(replicates(curve.values, n_boot), n_documents=documents)
+        low, high = interval(seeded_replicates(curve.values, n_boot), n_documents=documents)
         for row in zip(curve.values.lengths.tolist(), curve.values.estimates, low, high, strict=True):
             rows.append((*curve.name, *row, documents, len(curve.values.documents)))
-    return pd.DataFrame(rows, columns=[*NAME, "length", "estimate", "low", "high", "documents", "blocks"])
+    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS, "length", "estimate", "low", "high", "documents", "blocks"])
 
 
 def main_curves(table: pd.DataFrame) -> pd.DataFrame:
@@ -41,7 +41,7 @@ def main_curves(table: pd.DataFrame) -> pd.DataFrame:
     return table[(table["set"] == "whole") & (table["ratio"] == 2) & table["repair"].isin(["2-gram", "none"])]
 
 
-def contribution_table(curves: Sequence[Curve]) -> pd.DataFrame:
+def contribution_table(curves: Sequence[RulerCurve]) -> pd.DataFrame:
     """What every block says, in nats (float32): columns of a curve's name, ``length``, ``document``, ``value``."""
     parts = []
     for curve in curves:
@@ -51,7 +51,7 @@ def contribution_table(curves: Sequence[Curve]) -> pd.DataFrame:
             "document": np.repeat(curve.values.documents, k),
             "value": curve.values.values.ravel().astype(np.float32),
         }
-        parts.append(pd.DataFrame({**dict(zip(NAME, curve.name, strict=True)), **part}))
+        parts.append(pd.DataFrame({**dict(zip(CURVE_COLUMNS, curve.name, strict=True)), **part}))
     return pd.concat(parts, ignore_index=True).astype(
         {name: "category" for name in ("set", "estimator", "repair", "document")}
     )
@@ -62,7 +62,7 @@ def fit_in(values: Contributions, window: rules.Window, n_boot: int = rules.N_BO
 
     A length at which the estimate or a replicate is not positive has no logarithm and is left out.
     """
-    drawn = replicates(values, n_boot)
+    drawn = seeded_replicates(values, n_boot)
     usable = (values.lengths >= window.first) & (values.lengths <= window.last)
     usable &= (values.estimates > 0) & (drawn > 0).all(axis=0)
     if usable.sum() < rules.LEAST_LENGTHS:
@@ -76,7 +76,7 @@ def fit_in(values: Contributions, window: rules.Window, n_boot: int = rules.N_BO
     )
 
 
-def exponent_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def ruler_exponents(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """Exponent and prefactor of every curve in every window that was fixed beforehand, with intervals over documents."""
     rows = []
     for curve in curves:
@@ -91,11 +91,11 @@ def exponent_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.Da
             )
     columns = ["window", "weights", "first", "last", "exponent", "low", "high"]
     columns += ["prefactor", "prefactor_low", "prefactor_high", "documents"]
-    return pd.DataFrame(rows, columns=[*NAME, *columns])
+    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS, *columns])
 
 
 def varied(table: pd.DataFrame, estimator: str) -> pd.DataFrame:
-    """The rows of :func:`exponent_table` that answer a row of the reproduction: the main choice first, then all that differ in one thing.
+    """The rows of :func:`ruler_exponents` that answer a row of the reproduction: the main choice first, then all that differ in one thing.
 
     Column ``differs`` says in what.  Raises ``ValueError`` when the main choice was not fitted.
     """
@@ -115,7 +115,7 @@ def varied(table: pd.DataFrame, estimator: str) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def law_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def ruler_laws(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """Rival laws of the curves at L/ℓ = 2 over the window with weights: p-value of χ², difference of AIC to the best, held-out error."""
     window = next(window for window in rules.WINDOWS if window.weighting == "full")
     parts = []
@@ -126,22 +126,26 @@ def law_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFra
         if fit is None or len(fit.lengths) < 5:
             continue
         kept = np.isin(curve.values.lengths, fit.lengths)
-        drawn = replicates(curve.values, n_boot)[:, kept]
-        table = compare(fit.lengths, fit.estimates, drawn, n_documents=len(curve.values.counts)).reset_index()
+        drawn = seeded_replicates(curve.values, n_boot)[:, kept]
+        table = compare_laws(fit.lengths, fit.estimates, drawn, n_documents=len(curve.values.counts)).reset_index()
         parts.append(
-            table.assign(**dict(zip(NAME, curve.name, strict=True)), first=fit.lengths[0], last=fit.lengths[-1])
+            table.assign(
+                **dict(zip(CURVE_COLUMNS, curve.name, strict=True)), first=fit.lengths[0], last=fit.lengths[-1]
+            )
         )
     found = pd.concat(parts, ignore_index=True)
-    return found[[*NAME, "first", "last", "law", "parameters", "chi2", "p_value", "aic", "weight", "held_out_error"]]
+    return found[
+        [*CURVE_COLUMNS, "first", "last", "law", "parameters", "chi2", "p_value", "aic", "weight", "held_out_error"]
+    ]
 
 
-def sensitivity_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def sensitivity_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """OLS exponents of the main direct and vCLUB curves over every window of neighbouring lengths."""
     parts = []
     for curve in curves:
         if curve.set != "whole" or curve.repair not in ("2-gram", "none"):
             continue
-        drawn = replicates(curve.values, n_boot)
+        drawn = seeded_replicates(curve.values, n_boot)
         kept = (curve.values.estimates > 0) & (drawn > 0).all(axis=0)
         if kept.sum() >= rules.SENSITIVITY_POINTS:
             table = range_sensitivity(
@@ -152,11 +156,11 @@ def sensitivity_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd
                 weighting="none",
                 n_documents=len(curve.values.counts),
             )
-            parts.append(table.assign(**dict(zip(NAME, curve.name, strict=True))))
+            parts.append(table.assign(**dict(zip(CURVE_COLUMNS, curve.name, strict=True))))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
-def ratio_differences(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def ratio_differences(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """β at L/ℓ = 3 and 4 less β at 2, by OLS over the same splits, paired by document: columns estimator, ratio, difference, low, high."""
     rows = []
     low_split, high_split = rules.RATIO_SPLITS
@@ -188,7 +192,7 @@ def ratio_differences(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd
     )
 
 
-def repair_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def repair_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
     """What each repair changes against the 2-gram one on the same blocks: nats and share of the estimate by length, and β over the paper's window.
 
     Columns ``set``, ``repair``, ``length``, ``nats``, ``low``, ``high``, ``share``, ``share_low``, ``share_high`` (all 2-gram less repair = 0 for
@@ -200,12 +204,12 @@ def repair_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.Data
         if "2-gram" not in own:
             continue
         base = own["2-gram"].values
-        drawn, documents = replicates(base, n_boot), len(base.counts)
+        drawn, documents = seeded_replicates(base, n_boot), len(base.counts)
         base_fit = fit_in(base, rules.PAPER, n_boot)
         for repair, curve in own.items():
             if repair == "2-gram":
                 continue
-            again = replicates(curve.values, n_boot)
+            again = seeded_replicates(curve.values, n_boot)
             nats, share = curve.values.estimates - base.estimates, curve.values.estimates / base.estimates - 1
             bounds = interval(again - drawn, n_documents=documents), interval(again / drawn - 1, n_documents=documents)
             fit, beta = fit_in(curve.values, rules.PAPER, n_boot), (np.nan, np.nan, np.nan)
@@ -219,7 +223,9 @@ def repair_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.Data
     return pd.DataFrame(rows, columns=["set", "repair", "length", *columns])
 
 
-def precision_table(coarse: Sequence[Curve], fine: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
+def precision_table(
+    coarse: Sequence[RulerCurve], fine: Sequence[RulerCurve], n_boot: int = rules.N_BOOT
+) -> pd.DataFrame:
     """What ``coarse`` (bfloat16) changes against ``fine`` (float32) on the blocks that both have: nats by length, and β over the paper's window."""
     rows = []
     known = {curve.name: curve for curve in fine}
@@ -239,7 +245,7 @@ def precision_table(coarse: Sequence[Curve], fine: Sequence[Curve], n_boot: int 
             )
         if pair[0].documents.tolist() != pair[1].documents.tolist():
             raise ValueError(f"{curve.name}: the two formats have other numbers of blocks of a document")
-        drawn = [replicates(one, n_boot) for one in pair]
+        drawn = [seeded_replicates(one, n_boot) for one in pair]
         low, high = interval(drawn[0] - drawn[1], n_documents=len(documents))
         fits = [fit_in(one, rules.PAPER, n_boot) for one in pair]
         beta = (np.nan, np.nan, np.nan)
@@ -250,7 +256,7 @@ def precision_table(coarse: Sequence[Curve], fine: Sequence[Curve], n_boot: int 
             nats = pair[0].estimates[i] - pair[1].estimates[i]
             rows.append((*curve.name, length, nats, low[i], high[i], pair[1].estimates[i], *beta, len(documents)))
     columns = ["length", "nats", "low", "high", "estimate", "beta", "beta_low", "beta_high", "documents"]
-    return pd.DataFrame(rows, columns=[*NAME, *columns])
+    return pd.DataFrame(rows, columns=[*CURVE_COLUMNS, *columns])
 
 
 def difference_table(
@@ -295,6 +301,11 @@ def page_table(scores: Scores, corpus: str, dtype: str, n_boot: int = rules.N_BO
     for name in table:
         values = Contributions(name, np.array([lengths[0]]), table[[name]].to_numpy(), table.index.to_numpy())
         rows.append(
-            (name, table[name].mean(), *interval(replicates(values, n_boot)[:, 0], n_documents=len(table)), len(table))
+            (
+                name,
+                table[name].mean(),
+                *interval(seeded_replicates(values, n_boot)[:, 0], n_documents=len(table)),
+                len(table),
+            )
         )
     return pd.DataFrame(rows, columns=["pages", "loss", "low", "high", "documents"])

@@ -27,11 +27,11 @@ from l2m_utils.experiments.ruler_cells import CONTEXTS, FIRST, Draw
 from l2m_utils.experiments.ruler_rules import LEAST_DOCUMENTS, MIXTURES, RATIOS
 
 Key = tuple[str, str, int]  # dtype, part, split: see l2m_utils.experiments.ruler_cells
-KINDS = ("long", "short")  # what direct and vCLUB are measured on; first and last pages are not
+MEASURED_KINDS = ("long", "short")  # what direct and vCLUB are measured on; first and last pages are not
 
 
 @dataclass(frozen=True)
-class Curve:
+class RulerCurve:
     """One curve to estimate: ``set`` of blocks, ``estimator``, ``repair``, ``ratio`` L/ℓ, and what every block says."""
 
     set: str
@@ -76,12 +76,12 @@ class Scores:
         found = []
         for (kind, name, split), blocks in self.keys.items():
             if (kind, name) == (dtype, part):
-                inside = blocks[(self.draw.corpus[blocks] == corpus) & np.isin(self.draw.kind[blocks], KINDS)]
+                inside = blocks[(self.draw.corpus[blocks] == corpus) & np.isin(self.draw.kind[blocks], MEASURED_KINDS)]
                 if len(set(self.draw.document[inside])) >= least:
                     found.append(split)
         return sorted(found)
 
-    def blocks(self, corpus: str, keys: Iterable[Key], kinds: Sequence[str] = KINDS) -> np.ndarray:
+    def blocks(self, corpus: str, keys: Iterable[Key], kinds: Sequence[str] = MEASURED_KINDS) -> np.ndarray:
         """Blocks of a corpus that have a row for each of ``keys``."""
         found = np.flatnonzero((self.draw.corpus == corpus) & np.isin(self.draw.kind, kinds))
         for key in keys:
@@ -162,9 +162,9 @@ def _vclub(scores: Scores, blocks, splits, dtype, ratio, length) -> Contribution
     return Contributions("vCLUB", ratio * np.asarray(splits), np.stack(values, axis=1), scores.draw.document[blocks])
 
 
-def curves(
+def ruler_curves(
     scores: Scores, corpus: str, dtype: str, tables: dict[int, NgramTable], least: int = LEAST_DOCUMENTS
-) -> list[Curve]:
+) -> list[RulerCurve]:
     """Every curve that enough documents were scored for; ``tables`` are those of :func:`ngrams`."""
     lengths = scores.splits(corpus, dtype, "conditional", least)
     marginal, crossed, repair = (
@@ -173,7 +173,7 @@ def curves(
     if not lengths or not marginal:
         return []
     near, far = lengths[0], lengths[-1]
-    made: list[Curve] = []
+    made: list[RulerCurve] = []
 
     def add(name, length, part, splits, ratio=2, orders=(2,), also=()):
         keys = [
@@ -184,21 +184,23 @@ def curves(
         if not splits or len(set(scores.draw.document[blocks])) < least:
             return
         if part == "crossed":
-            made.append(Curve(name, "vCLUB", "none", ratio, _vclub(scores, blocks, splits, dtype, ratio, length)))
+            made.append(RulerCurve(name, "vCLUB", "none", ratio, _vclub(scores, blocks, splits, dtype, ratio, length)))
             return
         plain, marginals = _direct(scores, blocks, splits, dtype, ratio, length)
-        made.append(Curve(name, "direct", "uncorrected", ratio, plain))
+        made.append(RulerCurve(name, "direct", "uncorrected", ratio, plain))
         tokens = scores.tokens(blocks, length)
         for order in orders:
             first = ngram_correction(tokens, splits, tables[order])
-            made.append(Curve(name, "direct", f"{order}-gram", ratio, repaired(plain, marginals, first, ratio)))
+            made.append(RulerCurve(name, "direct", f"{order}-gram", ratio, repaired(plain, marginals, first, ratio)))
         for repair, order in MIXTURES.items() if also else ():
             columns = []
             for column, split in enumerate(splits):  # a Y of two tokens has two to replace
                 first = mixture(scores, blocks, [split], dtype, min(order, split * (ratio - 1)))
                 one = replace(plain, lengths=plain.lengths[[column]], values=plain.values[:, [column]])
                 columns.append(repaired(one, [marginals[column]], first, ratio).values)
-            made.append(Curve(name, "direct", repair, ratio, replace(plain, values=np.concatenate(columns, axis=1))))
+            made.append(
+                RulerCurve(name, "direct", repair, ratio, replace(plain, values=np.concatenate(columns, axis=1)))
+            )
 
     add("whole", far, "marginal", [s for s in marginal if 2 * s <= far], orders=(1, 2))
     longest = far if any(2 * s > near for s in crossed) else near

@@ -26,20 +26,20 @@ from l2m_utils.experiments.gaussian_runs import run_grid, tables
 from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder
 
-NOTEBOOK = "models/kl-collapse"
-LENGTH, STATE, COPIES = 64, 256, 4
+_NOTEBOOK = "models/kl-collapse"
+LENGTH, CONTROL_STATE, CONTROL_COPIES = 64, 256, 4
 TRIED = (5e-3, 1e-2, 2e-2)  # learning rates
 NEARLY_ENOUGH = 12  # numbers a copy: one fewer than the strong directions of a block of 64
 STUCK = 0.8
 
 
-def cells(steps: tuple[int, ...] = (1000, 3000, 10_000), seeds: int = 3, sequences: int = 16) -> list[Cell]:
+def control_cells(steps: tuple[int, ...] = (1000, 3000, 10_000), seeds: int = 3, sequences: int = 16) -> list[Cell]:
     """The runs of the control, the search for a learning rate first, then all budgets seed by seed.
 
-    >>> len(cells()), cells()[3].name, cells()[3].state // cells()[3].copies
+    >>> len(control_cells()), control_cells()[3].name, control_cells()[3].state // control_cells()[3].copies
     (12, 'control-sub-volume-mamba2-256-64-s0-1000', 64)
     """
-    common = {"state": STATE, "copies": COPIES, "sequences": sequences}
+    common = {"state": CONTROL_STATE, "copies": CONTROL_COPIES, "sequences": sequences}
     middle = sorted(steps)[len(steps) // 2]
     search = [
         Cell("mamba2", LENGTH, role="search", seed=SEARCH_SEED, steps=middle, learning_rate=rate, **common)
@@ -74,15 +74,15 @@ def control_runs(
     folder: str | Path, steps: tuple[int, ...], seeds: int, sequences: int = 16
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Train what is not finished in ``folder``; the tables (runs, positions) of all cells, see :func:`l2m_utils.experiments.gaussian_runs.tables`."""
-    wanted = cells(steps, seeds, sequences)
+    wanted = control_cells(steps, seeds, sequences)
     run_grid(wanted, folder, processes=1)
     return tables(folder, wanted)
 
 
-def collect(folder: str | Path, results: str | Path) -> pd.DataFrame:
+def collect_control(folder: str | Path, results: str | Path) -> pd.DataFrame:
     """Save the finished runs of a folder as the tables ``control`` and ``control-positions`` of the notebook; returns the first."""
-    run = Recorder(NOTEBOOK, "laptop", folder=results)
-    runs, positions = tables(folder, cells())
+    run = Recorder(_NOTEBOOK, "laptop", folder=results)
+    runs, positions = tables(folder, control_cells())
     run.table("control-positions", positions)
     return run.table("control", runs)
 
@@ -94,11 +94,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--collect", action="store_true", help="save the finished runs as the published tables")
     arguments = parser.parse_args(words)
     if arguments.collect:
-        print(f"{len(collect(arguments.folder, arguments.results))} of {len(cells())} runs collected")
+        print(f"{len(collect_control(arguments.folder, arguments.results))} of {len(control_cells())} runs collected")
         return
     if commit().endswith("+changes"):
         sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them first")
-    run_grid(cells(), arguments.folder, processes=1)
+    run_grid(control_cells(), arguments.folder, processes=1)
 
 
 if __name__ == "__main__":

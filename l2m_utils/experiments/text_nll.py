@@ -61,7 +61,7 @@ def sums_and_counts(table: pd.DataFrame, model: str, losses: str = "nll_sum") ->
 
 
 def far_gain(table: pd.DataFrame, model: str) -> tuple[np.ndarray, np.ndarray]:
-    """Per-document sums of what the far context is worth, and numbers of samples, both (d, L): for :func:`curve` and :func:`mean_between`.
+    """Per-document sums of what the far context is worth, and numbers of samples, both (d, L): for :func:`position_curve` and :func:`mean_between`.
 
     The loss of a token when the model is shown a recent part of the context only, minus its loss with the whole context.  Both are
     of the same token, so that the hardness of the text drops out.  Above zero: the model uses what lies far back.
@@ -75,7 +75,7 @@ def far_gain(table: pd.DataFrame, model: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 @dataclass(frozen=True)
-class Curve:
+class PositionCurve:
     """A smoothed curve by position: ``mean`` (L,) in nats a token, ``low`` and ``high`` (L,), ``replicates`` (n_boot, L)."""
 
     positions: np.ndarray
@@ -85,12 +85,14 @@ class Curve:
     replicates: np.ndarray
 
 
-def curve(sums: np.ndarray, counts: np.ndarray, *, octaves: float = 0.5, n_boot: int = 400, seed: int = 0) -> Curve:
+def position_curve(
+    sums: np.ndarray, counts: np.ndarray, *, octaves: float = 0.5, n_boot: int = 400, seed: int = 0
+) -> PositionCurve:
     """Smoothed mean by position with 95 % intervals (pointwise) from a bootstrap over documents.
 
     ``sums`` and ``counts`` are (d, L).  The same ``seed`` draws the same documents for every curve.
 
-    >>> c = curve(np.full((3, 2), 4.0), np.full((3, 2), 2.0), n_boot=10)
+    >>> c = position_curve(np.full((3, 2), 4.0), np.full((3, 2), 2.0), n_boot=10)
     >>> c.mean.tolist(), c.low.tolist()
     ([2.0, 2.0], [2.0, 2.0])
     """
@@ -99,11 +101,11 @@ def curve(sums: np.ndarray, counts: np.ndarray, *, octaves: float = 0.5, n_boot:
     sums, counts = sums @ smooth.T, counts @ smooth.T
     drawn = replicates(sums, counts, n_boot, np.random.default_rng(seed))
     low, high = interval(drawn, n_documents=len(sums))
-    return Curve(np.arange(1, sums.shape[1] + 1), pooled(sums, counts), low, high, drawn)
+    return PositionCurve(np.arange(1, sums.shape[1] + 1), pooled(sums, counts), low, high, drawn)
 
 
-def difference(table: pd.DataFrame, first: str, second: str, **options) -> Curve:
-    """Loss of ``first`` minus loss of ``second`` by position, on the same samples; options as for :func:`curve`.
+def difference(table: pd.DataFrame, first: str, second: str, **options) -> PositionCurve:
+    """Loss of ``first`` minus loss of ``second`` by position, on the same samples; options as for :func:`position_curve`.
 
     Raises ``ValueError`` when the two were scored on different numbers of samples.
 
@@ -116,7 +118,7 @@ def difference(table: pd.DataFrame, first: str, second: str, **options) -> Curve
         raise ValueError(
             f"{first} and {second} were scored on different samples, {a.shape} and {b.shape}: score both on the same ones"
         )
-    return curve(a - b, counts, **options)
+    return position_curve(a - b, counts, **options)
 
 
 def comparisons(losses: pd.DataFrame, kinds: Sequence[str], missing_ok: bool = False) -> list[tuple[str, str, int]]:
@@ -166,11 +168,11 @@ class Crossing:
     interval: tuple[float, float] | None
 
 
-def find_crossing(gap: Curve, n_documents: int) -> Crossing:
+def find_crossing(gap: PositionCurve, n_documents: int) -> Crossing:
     """Where a difference curve crosses for good, with the bootstrap's verdict; an interval needs 95 % of the replicates to cross.
 
     >>> line = np.array([1.0, 0.5, -0.5])
-    >>> find_crossing(Curve(np.arange(1, 4), line, line, line, np.tile(line, (20, 1))), 5)
+    >>> find_crossing(PositionCurve(np.arange(1, 4), line, line, line, np.tile(line, (20, 1))), 5)
     Crossing(position=2.5, share=1.0, interval=(2.5, 2.5))
     """
     places = np.array([crossing(row) for row in gap.replicates])

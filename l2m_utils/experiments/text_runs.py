@@ -49,10 +49,10 @@ def prepare(corpus: Corpus, recipe: TextRecipe) -> tuple[TokenCorpus, TokenCorpu
     return encode_corpus(tokenizer, learn), encode_corpus(tokenizer, held)
 
 
-Draw = Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]]
+DrawRows = Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]]
 
 
-def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> Draw:
+def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> DrawRows:
     """A function (step, rows, tokens) → ids (rows, tokens + 1) and the position of each row's first token (rows, 1), the same for the same step and seed.
 
     A row is the prefix and then ``tokens`` tokens from a random sentence start.  A row shorter than the context lies anywhere in it, so that every
@@ -87,7 +87,7 @@ def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> Draw:
 
 def fit(
     model: TextModel,
-    draw: Draw,
+    draw: DrawRows,
     recipe: TextRecipe,
     rate: float,
     steps: int,
@@ -123,7 +123,7 @@ def fit(
     )
 
 
-def score(
+def score_positions(
     model: TextModel, held: TokenCorpus, recipe: TextRecipe, progress: bool = True, at_once: int = 4
 ) -> pd.DataFrame:
     """Summed losses in nats by held-out document and position: columns document, position, nll_sum, near_sum, samples.
@@ -175,7 +175,7 @@ def score(
 
 
 @dataclass(frozen=True)
-class Job:
+class TrainingJob:
     """One entry of a plan: ``steps`` of training for each of ``kinds``, once for each of ``seeds``."""
 
     steps: int
@@ -183,10 +183,10 @@ class Job:
     seeds: tuple[int, ...] = (0,)
 
     @classmethod
-    def read(cls, text: str) -> Job:
+    def read(cls, text: str) -> TrainingJob:
         """From ``STEPS[:KIND,…[:SEED,…]]``; raises ``ValueError`` for anything else.
 
-        >>> Job.read("500:gpt2,mamba:0,1")
+        >>> TrainingJob.read("500:gpt2,mamba:0,1")
         Job(steps=500, kinds=('gpt2', 'mamba'), seeds=(0, 1))
         """
         steps, kinds, seeds = (text.split(":") + ["", ""])[:3]
@@ -273,7 +273,7 @@ class _Bench:
             model, row = self._trained(kind, this, rate, steps, "final")
             if process_of()[0] > 0:
                 return {}
-            losses = score(model, self.held, this, self.progress).assign(model=kind, budget=steps, seed=seed)
+            losses = score_positions(model, self.held, this, self.progress).assign(model=kind, budget=steps, seed=seed)
             return {"run": pd.DataFrame([row]), "losses": losses}
 
         return self._kept(f"{kind}/{steps}-{seed}", {"kind": kind, "steps": steps, "seed": seed, "rate": rate}, build)
@@ -288,10 +288,10 @@ def _read_tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: pd.read_parquet(path) for path in folder.glob("*.parquet")}
 
 
-def compare(
+def train_and_score(
     corpus: Corpus,
     recipe: TextRecipe,
-    plan: Sequence[Job],
+    plan: Sequence[TrainingJob],
     work: Path | None = None,
     progress: bool = True,
     finished: Callable[[pd.DataFrame, pd.DataFrame], None] | None = None,
@@ -305,7 +305,7 @@ def compare(
     """
     if work is None:
         with tempfile.TemporaryDirectory(prefix="l2m-") as folder:
-            return compare(corpus, recipe, plan, Path(folder), progress, finished)
+            return train_and_score(corpus, recipe, plan, Path(folder), progress, finished)
     learn, held = prepare(corpus, recipe)
     bench = _Bench(recipe, learn, held, work, progress)
     bench = replace(bench, home=work / checksum(f"{bench.shared} {held.fingerprint}")[:16])
@@ -326,11 +326,13 @@ def compare(
     return tuple(pd.concat(tables or [pd.DataFrame()], ignore_index=True) for tables in (losses, runs))
 
 
-def run_plan(corpus: str, recipe: TextRecipe, plan: Sequence[Job], work: Path, records: Path, tier: str) -> None:
+def run_plan(
+    corpus: str, recipe: TextRecipe, plan: Sequence[TrainingJob], work: Path, records: Path, tier: str
+) -> None:
     """Train, score and store a plan: ``losses`` of the largest budget on its first seed, ``bands`` and ``runs`` of all, after every model.
 
     ``corpus`` is a name as for :func:`~l2m_utils.text.corpora.load`; checkpoints and finished models lie in ``work``, the tables in ``records`` under
-    ``tier``.  Raises what :func:`compare` and :func:`~l2m_utils.text.corpora.load` raise.
+    ``tier``.  Raises what :func:`train_and_score` and :func:`~l2m_utils.text.corpora.load` raise.
     """
     text = load(corpus)
     record = Recorder("models/text-nll", tier, text.name, TextRecipe.seed, records)
@@ -340,4 +342,4 @@ def run_plan(corpus: str, recipe: TextRecipe, plan: Sequence[Job], work: Path, r
         record.table("bands", bands(losses))
         record.table("runs", runs)
 
-    compare(text, recipe, plan, work, finished=publish)
+    train_and_score(text, recipe, plan, work, finished=publish)

@@ -19,7 +19,7 @@ def gaussian_mi(lengths: np.ndarray, family: str) -> np.ndarray:
     return np.array([HierarchicalGaussian.from_length(int(length), family).bipartite_mi() for length in lengths])
 
 
-def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str, ruler: str):
+def draw_glance(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str, ruler: str):
     """Left the bipartite laws, right the two-point law, of ``corpus`` against the published ones; ``ruler`` names the model that measured.
 
     ``bipartite`` has columns estimator, ratio, length, estimate, low, high; ``two_point`` has distance, mi and

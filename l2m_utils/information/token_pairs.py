@@ -52,7 +52,7 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
     >>> long_documents(*flatten([[1, 2], [3], [4, 5, 6]]), 2)
     (array([1, 2, 4, 5, 6]), array([0, 2, 5]))
     """
-    tokens, offsets = check_tokens(tokens, offsets)
+    tokens, offsets = check_nonempty(tokens, offsets)
     kept = [tokens[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True) if b - a >= minimum]
     if len(kept) < 2:
         raise ValueError(
@@ -62,7 +62,7 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
     return flatten(kept)
 
 
-def check_tokens(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
+def check_nonempty(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """``tokens`` (T,) and ``offsets`` (D + 1,) as arrays; ``ValueError`` like :func:`~l2m_utils.information.counting.check_documents`, and for no token at all."""
     tokens, offsets = check_documents(tokens, offsets)
     if not tokens.size:
@@ -82,7 +82,7 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
     >>> pairs.left.tolist(), pairs.right.tolist(), pairs.document.tolist()
     ([0, 1, 2, 4], [1, 2, 3, 5], [0, 0, 0, 1])
     """
-    tokens, offsets = check_tokens(tokens, offsets)
+    tokens, offsets = check_nonempty(tokens, offsets)
     reach = distance if reach is None else reach
     if not 1 <= distance <= reach:
         raise ValueError(f"expected 1 ≤ distance ≤ reach, got distance {distance} and reach {reach}")

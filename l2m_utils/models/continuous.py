@@ -77,7 +77,7 @@ def architecture(model: str, state: int = 0) -> Architecture:
         return Architecture(model, (Term("attention", SMALL_LAYERS, keys_and_values, Growth("tokens")),))
     if model == "window":  # it stores one token less than it sees: the current one has only just been read
         return Architecture(
-            model, (Term("sliding window", SMALL_LAYERS, keys_and_values, Growth("window", WINDOW - 1)),)
+            model, (Term("sliding window", SMALL_LAYERS, keys_and_values, Growth("window", SMALL_WINDOW - 1)),)
         )
     if state < 1:
         raise StateError(f"{model}: a recurrent state of {state} numbers remembers nothing; expected at least 1")
@@ -211,7 +211,7 @@ class _Residual(nn.Module):
         return x + self.inner(self.norm(x))
 
 
-SMALL_WIDTH, SMALL_HIDDEN, SMALL_HEADS, SMALL_LAYERS, WINDOW = 64, 128, 4, 2, 16
+SMALL_WIDTH, SMALL_HIDDEN, SMALL_HEADS, SMALL_LAYERS, SMALL_WINDOW = 64, 128, 4, 2, 16
 # (heads, entries) for state numbers: few heads, because the chunked layer pays for them
 _MAMBA2 = {4: (1, 1), 8: (2, 1), 12: (3, 1), 16: (2, 2), 24: (3, 2), 32: (4, 2), 48: (4, 3), 64: (4, 4), 256: (8, 8)}
 SMALL_KINDS = ("transformer", "mamba2", "mamba", "window", "hybrid")
@@ -223,7 +223,7 @@ def _mixers(kind: str, state: int) -> list[nn.Module]:
     if kind not in SMALL_KINDS:
         raise ValueError(f"kind {kind!r}: expected one of {', '.join(SMALL_KINDS)}")
     if kind in ("transformer", "window"):
-        return [Attention(w, heads, WINDOW if kind == "window" else 0) for _ in range(SMALL_LAYERS)]
+        return [Attention(w, heads, SMALL_WINDOW if kind == "window" else 0) for _ in range(SMALL_LAYERS)]
     if kind == "mamba":
         channels = max(1, state // 4)
         if state < 1 or state > 3 and state % 4:

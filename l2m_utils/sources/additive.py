@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import numpy as np
 
+from l2m_utils.information.tables import entropy
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     binary_information,
     check_distance,
     check_split,
     check_tokens,
     check_whole,
-    entropy,
     xlogx,
 )
 
@@ -54,9 +54,9 @@ class AdditiveChain(Source):
         self._contexts: np.ndarray | None = None
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """A memory of J tokens: everything is settled within it."""
-        return Law(f"exponential beyond {self.memory}", "constant", f"the last {self.memory} tokens")
+        return SourceLaw(f"exponential beyond {self.memory}", "constant", f"the last {self.memory} tokens")
 
     def _p_one(self) -> np.ndarray:
         """P(+1 | context) for all 2^J contexts; the newest token is the lowest bit."""

@@ -22,10 +22,10 @@ from numpy.typing import ArrayLike
 
 
 @dataclass(frozen=True)
-class Law:
+class SourceLaw:
     """Asymptotic laws of a source; ``bipartite_exponent`` is β of I^BP ~ L^β (0 for constants and logarithms).
 
-    >>> Law("constant", "L^0.5", "a stack", 0.5).bipartite_exponent
+    >>> SourceLaw("constant", "L^0.5", "a stack", 0.5).bipartite_exponent
     0.5
     """
 
@@ -42,7 +42,7 @@ class Source(ABC):
 
     @property
     @abstractmethod
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Two-point law, bipartite law and minimal history state."""
 
     @abstractmethod
@@ -137,31 +137,6 @@ def check_distribution(name: str, p: ArrayLike, ndim: int) -> np.ndarray:
 def xlogx(p: np.ndarray) -> np.ndarray:
     """p log p elementwise, 0 at p = 0."""
     return p * np.log(np.where(p > 0, p, 1.0))
-
-
-def entropy(p: np.ndarray) -> float:
-    """Shannon entropy in nats of a distribution of any shape.
-
-    >>> round(entropy(np.full(4, 0.25)), 6)
-    1.386294
-    """
-    return float(-xlogx(np.asarray(p, dtype=np.float64)).sum())
-
-
-def mutual_information(joint: np.ndarray) -> float:
-    """I(A;B) in nats of a joint table P(a, b); never negative (a sum of non-negative terms up to rounding).
-
-    >>> round(mutual_information(np.eye(2) / 2), 6)
-    0.693147
-    """
-    joint = np.asarray(joint, dtype=np.float64)
-    product = joint.sum(1, keepdims=True) * joint.sum(0, keepdims=True)
-    seen = joint > 0
-    ratio = np.ones_like(joint)
-    np.divide(joint, product, out=ratio, where=seen)
-    # p log(p/q) - p + q >= 0 term by term, and the added parts cancel in the sum.
-    terms = np.where(seen, joint * np.log(ratio), 0.0) - joint + product
-    return float(max(terms.sum(), 0.0))
 
 
 def binary_information(correlation: np.ndarray) -> np.ndarray:

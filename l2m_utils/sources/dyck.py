@@ -12,16 +12,8 @@ from numpy.typing import ArrayLike
 from scipy.fft import dst
 from scipy.special import gammaln
 
-from l2m_utils.sources.base import (
-    Law,
-    Source,
-    check_distance,
-    check_split,
-    check_tokens,
-    check_whole,
-    mutual_information,
-    xlogx,
-)
+from l2m_utils.information.tables import mutual_information
+from l2m_utils.sources.base import Source, SourceLaw, check_distance, check_split, check_tokens, check_whole, xlogx
 
 
 def log_paths(steps: ArrayLike, height: ArrayLike) -> np.ndarray:
@@ -57,11 +49,11 @@ class DyckWords(Source):
         self.alphabet = 2 * self.kinds
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """A stack: its depth grows like √L, and each of its brackets has a kind; with one kind only the height is left."""
         if self.kinds == 1:
-            return Law("zero in long words", "0.5 log L", "the height: 0.5 log L nats")
-        return Law("d^-3 at odd d, zero at even d", "L^0.5", "the stack: L^0.5", 0.5)
+            return SourceLaw("zero in long words", "0.5 log L", "the height: 0.5 log L nats")
+        return SourceLaw("d^-3 at odd d, zero at even d", "L^0.5", "the stack: L^0.5", 0.5)
 
     @staticmethod
     def _even(length: int) -> int:

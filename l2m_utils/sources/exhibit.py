@@ -16,7 +16,7 @@ import pandas as pd
 
 from l2m_utils import paper
 from l2m_utils.sources.additive import AdditiveChain, power_weights
-from l2m_utils.sources.base import Law, check_whole
+from l2m_utils.sources.base import SourceLaw, check_whole
 from l2m_utils.sources.dyck import DyckWords
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.sources.hidden import HiddenMarkov
@@ -42,7 +42,7 @@ class Exhibit:
     distances: str = "powers of 2"  # or "odd", 2^k - 1 (brackets match at odd distances), or "ends", 4^k - 1
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """The law of the source."""
         return self.source.law
 
@@ -126,7 +126,7 @@ def exhibits(dyck_length: int = 1024) -> list[Exhibit]:
     ]
 
 
-def curves(items: list[Exhibit], longest: int) -> pd.DataFrame:
+def exhibit_curves(items: list[Exhibit], longest: int) -> pd.DataFrame:
     """Both curves of each source up to length and distance ``longest``: columns source, kind, x, nats.
 
     ``x`` is the length L (powers of 4) for kind "bipartite", the distance d for "two-point".
@@ -144,7 +144,7 @@ def curves(items: list[Exhibit], longest: int) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["source", "kind", "x", "nats"])
 
 
-def law_table(items: list[Exhibit], frame: pd.DataFrame) -> pd.DataFrame:
+def exhibit_laws(items: list[Exhibit], frame: pd.DataFrame) -> pd.DataFrame:
     """One row a source: the laws, and the local exponents d log I / d log x measured at the far end of its curves."""
     rows = []
     for item in items:

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from l2m_utils.sources.base import Law, check_distance, check_split, check_whole
+from l2m_utils.sources.base import SourceLaw, check_distance, check_split, check_whole
 from l2m_utils.sources.gaussian_dense import gaussian_pair_mi
 from l2m_utils.sources.gaussian_splits import MIXING, correlations, gram, split_mi, window_factors
 
@@ -74,12 +74,12 @@ class HierarchicalGaussian:
         return cls(layers, family)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Asymptotic laws; the two-point law is that of the two ends, see :meth:`two_point_mi` for the others."""
         ends = f"L^-{TWO_POINT_EXPONENT:.3f} between the ends"
         if self.family == "sub-volume":
-            return Law(ends, f"L^{EXPONENT:.4f}", f"L^{EXPONENT:.4f} directions", EXPONENT)
-        return Law(ends, "log L", "log L directions")
+            return SourceLaw(ends, f"L^{EXPONENT:.4f}", f"L^{EXPONENT:.4f} directions", EXPONENT)
+        return SourceLaw(ends, "log L", "log L directions")
 
     def member(self, length: int | None) -> HierarchicalGaussian:
         """This source for ``None`` or its own length, else the family's member of that length."""

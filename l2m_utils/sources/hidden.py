@@ -10,18 +10,17 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from l2m_utils.information.tables import entropy, mutual_information
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     check_between,
     check_distance,
     check_distribution,
     check_split,
     check_tokens,
     check_whole,
-    entropy,
     inverse_cdf,
-    mutual_information,
     xlogx,
 )
 from l2m_utils.sources.markov import stationary_distribution
@@ -66,11 +65,13 @@ class HiddenMarkov(Source):
         return entropy(self.initial)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Bounded by the entropy of the hidden state; the decay of two tokens by the second eigenvalue of its chain."""
         rate = np.sort(np.abs(np.linalg.eigvals(self.transition)))[-2] if self.states > 1 else 0.0
         decay = f"at most {rate:.3g}^(2d)" if rate < 1 - 1e-12 else "need not vanish"
-        return Law(decay, f"constant, at most {self.state_entropy:.3g} nats", f"a belief over {self.states} states")
+        return SourceLaw(
+            decay, f"constant, at most {self.state_entropy:.3g} nats", f"a belief over {self.states} states"
+        )
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         """Emissions along a path of the hidden chain that starts in ``initial``; int64 (n, length)."""

@@ -10,18 +10,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from l2m_utils.information.tables import entropy, mutual_information
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     check_between,
     check_distance,
     check_distribution,
     check_split,
     check_tokens,
     check_whole,
-    entropy,
     inverse_cdf,
-    mutual_information,
 )
 
 
@@ -78,11 +77,11 @@ class MarkovChain(Source):
         return float(np.sort(np.abs(np.linalg.eigvals(self.transition)))[-2]) if self.alphabet > 1 else 0.0
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """|λ₂|^{2d} between two tokens, a constant between two parts: the last token tells everything."""
         rate = self.second_eigenvalue
         decay = f"{rate:.3g}^(2d)" if rate < 1 - 1e-12 else "does not vanish"
-        return Law(decay, "constant", f"one token: log {self.alphabet} nats")
+        return SourceLaw(decay, "constant", f"one token: log {self.alphabet} nats")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         """Paths that start in ``initial``; int64 (n, length)."""
@@ -134,9 +133,9 @@ class IdenticalTokens(MarkovChain):
         super().__init__(np.eye(alphabet), np.full(alphabet, 1 / alphabet))
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Every token tells every other one: log M nats at any distance and any length."""
-        return Law(
+        return SourceLaw(
             f"constant, log {self.alphabet}", f"constant, log {self.alphabet}", f"one token: log {self.alphabet} nats"
         )
 
@@ -158,9 +157,9 @@ class Independent(MarkovChain):
         super().__init__(np.tile(p, (len(p), 1)), p)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """No information at any distance or length."""
-        return Law("zero", "zero", "nothing")
+        return SourceLaw("zero", "zero", "nothing")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         """Independent draws from ``p``; int64 (n, length)."""

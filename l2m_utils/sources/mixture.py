@@ -10,15 +10,15 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import betaln, gammaln
 
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     check_between,
     check_distance,
     check_split,
     check_tokens,
     check_whole,
-    mutual_information,
 )
 
 
@@ -36,9 +36,9 @@ class BernoulliMixture(Source):
         self.a, self.b = check_between("a", a, 0, 1e6), check_between("b", b, 0, 1e6)
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Two tokens share the bias at any distance; two parts learn it at the rate ½ log L."""
-        return Law("constant", "0.5 log L", "two counts: about log L nats")
+        return SourceLaw("constant", "0.5 log L", "two counts: about log L nats")
 
     def sample(self, n: int, length: int, rng: np.random.Generator) -> np.ndarray:
         """A bias from Beta(a, b) for each row, then independent coins; int64 (n, length)."""

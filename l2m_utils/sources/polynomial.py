@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from l2m_utils.sources.base import Law, Source, check_distance, check_split, check_tokens, check_whole
+from l2m_utils.sources.base import Source, SourceLaw, check_distance, check_split, check_tokens, check_whole
 
 
 class RandomPolynomial(Source):
@@ -35,11 +35,11 @@ class RandomPolynomial(Source):
             )
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """Any r tokens at different points determine all others, and fewer say nothing about another one."""
         if self.order == 1:  # a constant polynomial: all tokens identical
-            return Law("constant", "constant", f"one token: log {self.alphabet} nats")
-        return Law(
+            return SourceLaw("constant", "constant", f"one token: log {self.alphabet} nats")
+        return SourceLaw(
             f"zero for d < {self.alphabet}",
             f"constant, {self.order} log {self.alphabet}",
             f"the last {self.order} tokens",

@@ -33,10 +33,10 @@ class Reading:
     two_point_residual: float
 
 
-def read(source: Source) -> Reading:
+def read_windows(source: Source) -> Reading:
     """The two least-squares lines on the exact curves of ``source`` over the paper's windows.
 
-    >>> found = read(SantaFe(1 / 0.76, flip=0.02, flip_exponent=1.24 / 0.91))  # exponents 0.76 and 0.91 in the limit
+    >>> found = read_windows(SantaFe(1 / 0.76, flip=0.02, flip_exponent=1.24 / 0.91))  # exponents 0.76 and 0.91 in the limit
     >>> round(found.beta, 3), round(found.alpha, 3)
     (0.89, 0.79)
     """
@@ -69,7 +69,7 @@ def read_as(beta: float, alpha: float, flip: float = FLIP) -> SantaFe:
     """
 
     def missed(unknown: np.ndarray) -> list[float]:
-        found = read(SantaFe(1 + float(np.exp(unknown[0])), flip=flip, flip_exponent=float(np.exp(unknown[1]))))
+        found = read_windows(SantaFe(1 + float(np.exp(unknown[0])), flip=flip, flip_exponent=float(np.exp(unknown[1]))))
         return [found.beta - beta, found.alpha - alpha]
 
     start = np.log([max(1 / beta - 0.7, 0.1), (2 - beta) / alpha])

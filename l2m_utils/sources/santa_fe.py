@@ -18,8 +18,8 @@ import numpy as np
 from scipy.special import zeta
 
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     binary_information,
     check_between,
     check_distance,
@@ -65,7 +65,7 @@ class SantaFe(Source):
         self._norm = float(zeta(self.zipf)) - beyond
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """L^{1/zipf} facts are met in a block; flips let old ones go stale."""
         beta = 1 / self.zipf
         if self.facts is not None:
@@ -73,12 +73,12 @@ class SantaFe(Source):
         else:
             bipartite, exponent, state = f"L^{beta:.3g}", beta, f"facts seen: L^{beta:.3g} bits"
         if self.flip == 0:
-            return Law("constant", bipartite, state, exponent)
+            return SourceLaw("constant", bipartite, state, exponent)
         if self.flip_exponent == 0:
-            return Law("exponential", f"constant from L about {1 / self.flip:.3g}", "facts not yet stale", 0.0)
+            return SourceLaw("exponential", f"constant from L about {1 / self.flip:.3g}", "facts not yet stale", 0.0)
         if self.flip_exponent < 1:  # rare facts flip between visits: what is left is not a law of this module
-            return Law(f"d^-{(2 - beta) / self.flip_exponent:.3g}", "below L^β", "facts not yet stale", 0.0)
-        return Law(f"d^-{(2 - beta) / self.flip_exponent:.3g}", bipartite, state + " and ages", exponent)
+            return SourceLaw(f"d^-{(2 - beta) / self.flip_exponent:.3g}", "below L^β", "facts not yet stale", 0.0)
+        return SourceLaw(f"d^-{(2 - beta) / self.flip_exponent:.3g}", bipartite, state + " and ages", exponent)
 
     def probability(self, fact: np.ndarray) -> np.ndarray:
         """p_k of the facts k = 1, 2, … (any shape, real numbers allowed)."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from l2m_utils.sources.base import Law, check_between, check_distance, check_split, check_whole
+from l2m_utils.sources.base import SourceLaw, check_between, check_distance, check_split, check_whole
 
 
 def levinson_durbin(r: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -56,9 +56,9 @@ class StationaryGaussian:
 
     alphabet = None
 
-    def __init__(self, autocorrelation: Callable[[np.ndarray], np.ndarray], law: Law | None = None):
+    def __init__(self, autocorrelation: Callable[[np.ndarray], np.ndarray], law: SourceLaw | None = None):
         self._autocorrelation = autocorrelation
-        self.law = law or Law("-½ log(1 - r(d)²)", "not given", "not given")
+        self.law = law or SourceLaw("-½ log(1 - r(d)²)", "not given", "not given")
         self._pacf, self._variance = np.empty(0), np.ones(1)
         if not np.isclose(self.autocorrelation(1)[0], 1.0, atol=1e-12):
             raise ValueError(f"autocorrelation: got r(0) = {self.autocorrelation(1)[0]:g}, expected 1")
@@ -137,5 +137,7 @@ class LongMemoryGaussian(StationaryGaussian):
 
     def __init__(self, exponent: float):
         self.exponent = a = check_between("exponent", exponent, 0, 1)
-        law = Law(f"d^-{2 * a:.3g}", f"{(1 - a) ** 2 / 8:.3g} log L", "the whole past; nearly, a bank of exponentials")
+        law = SourceLaw(
+            f"d^-{2 * a:.3g}", f"{(1 - a) ** 2 / 8:.3g} log L", "the whole past; nearly, a bank of exponentials"
+        )
         super().__init__(lambda t: (1 + t) ** -a, law)

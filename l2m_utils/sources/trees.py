@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.sources.base import (
-    Law,
     Source,
+    SourceLaw,
     binary_information,
     check_between,
     check_distance,
@@ -24,7 +25,6 @@ from l2m_utils.sources.base import (
     check_tokens,
     check_whole,
     inverse_cdf,
-    mutual_information,
     xlogx,
 )
 from l2m_utils.sources.markov import stationary_distribution
@@ -70,9 +70,9 @@ class TreeSource(Source):
             return float(-4 * np.log(self.second_eigenvalue) / np.log(self.branching))
 
     @property
-    def law(self) -> Law:
+    def law(self) -> SourceLaw:
         """d^-α between two tokens, since the way between leaves is logarithmic in their distance; a constant at the aligned split."""
-        return Law(
+        return SourceLaw(
             f"d^-{self.two_point_exponent:.3g}",
             "constant (aligned), at most log L",
             "a belief on each open level: about log L numbers",

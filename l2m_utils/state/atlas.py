@@ -100,7 +100,7 @@ def short(number: float) -> str:
     return f"{number:.0f}"
 
 
-def plain(table: pd.DataFrame) -> str:
+def plain_text(table: pd.DataFrame) -> str:
     """The atlas as text for a terminal: architecture, states, growth exponent, L*, verdict."""
     lines = [f"{'architecture':<29}{'z(4k)':>8}{'z(128k)':>9}{'z(1M)':>8}{'growth':>8}{'slope':>7}  verdict"]
     for row in table.itertuples():

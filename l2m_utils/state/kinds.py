@@ -101,6 +101,9 @@ class Growth:
         return self.law in ("window", "state") or (self.law == "chunks" and self.cap is not None)
 
 
+TOKENS, STATE = Growth("tokens"), Growth("state")
+
+
 @dataclass(frozen=True)
 class Term:
     """``layers`` layers that each store ``growth.count(L)`` items of ``width`` numbers.

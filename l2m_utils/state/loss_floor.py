@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from l2m_utils.sources.base import mutual_information
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.state.kinds import StateError
 
 _LOG2 = float(np.log(2))

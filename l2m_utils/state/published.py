@@ -10,11 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from l2m_utils import paper
-from l2m_utils.state.kinds import Architecture, Growth, Term
+from l2m_utils.state.kinds import STATE, TOKENS, Architecture, Growth, Term
 
-TOKENS, STATE = Growth("tokens"), Growth("state")
-LAYERS, WIDTH, HEADS = 24, 1024, 16
-HEAD = WIDTH // HEADS
+LAYERS, MODEL_WIDTH, HEADS = 24, 1024, 16
+HEAD = MODEL_WIDTH // HEADS
 
 
 @dataclass(frozen=True)
@@ -140,7 +139,7 @@ def published() -> list[Published]:
     >>> {row.architecture.name: row.architecture.growth for row in published()}["Log-linear attention"]
     'log L'
     """
-    n, d, h, k, beta = LAYERS, WIDTH, HEADS, HEAD, paper.DIRECT.exponent
+    n, d, h, k, beta = LAYERS, MODEL_WIDTH, HEADS, HEAD, paper.DIRECT.exponent
     return [
         _row("LSTM", "hochreiter1997", "hidden and cell vector a layer", Term("recurrent", n, 2 * d, STATE)),
         _row("GRU", "cho2014", "hidden vector a layer", Term("recurrent", n, d, STATE)),

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from l2m_utils.sources.base import mutual_information
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.state.kinds import StateError
 
 MAX_LENGTH = 16  # 2^16 sequences

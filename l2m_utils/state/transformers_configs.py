@@ -12,9 +12,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from l2m_utils.state.kinds import Architecture, Growth, HistoryState, StateError, Term, check_length
-
-TOKENS, STATE = Growth("tokens"), Growth("state")
+from l2m_utils.state.kinds import STATE, TOKENS, Architecture, Growth, HistoryState, StateError, Term, check_length
 
 
 def _need(config: Any, *names: str) -> Any:

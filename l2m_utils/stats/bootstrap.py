@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
+LEVEL = 0.95  # of every interval of this book, unless it says otherwise
 _MAX_REDRAWS = 100
 
 
@@ -99,7 +100,7 @@ def replicates(sums: ArrayLike, counts: ArrayLike, n_boot: int, rng: np.random.G
     raise ValueError("too few documents reach the greatest lengths to draw them again: leave these lengths out")
 
 
-def interval(replicates: ArrayLike, level: float = 0.95, n_documents: int | None = None) -> tuple[Any, Any]:
+def interval(replicates: ArrayLike, level: float = LEVEL, n_documents: int | None = None) -> tuple[Any, Any]:
     """Percentile interval (low, high) of bootstrap replicates along the first axis; floats for one column, else arrays.
 
     With ``n_documents`` the percentiles are moved outwards to make up for the narrowness of the bootstrap with

@@ -21,11 +21,11 @@ from numpy.typing import ArrayLike
 from scipy import linalg, stats
 
 from l2m_utils.stats import bootstrap
+from l2m_utils.stats.bootstrap import LEVEL
 from l2m_utils.stats.laws import LAWS, Law
 
 SCALES = ("log", "linear")
 WEIGHTINGS = ("full", "diagonal", "none")
-LEVEL = 0.95
 
 
 @dataclass(frozen=True)
@@ -267,7 +267,7 @@ def local_slopes(
     return table
 
 
-def compare(
+def compare_laws(
     lengths: ArrayLike,
     estimates: ArrayLike,
     replicates: ArrayLike | None = None,
@@ -286,7 +286,7 @@ def compare(
     Raises ``ValueError`` when fewer than 3 lengths remain after holding out, or like :func:`power_law`.
 
     >>> lengths = 2.0 ** np.arange(2, 12)
-    >>> table = compare(lengths, 1.0 + 0.3 * np.log(lengths) + 0.01 * np.sin(lengths), laws=("power", "logarithm"))
+    >>> table = compare_laws(lengths, 1.0 + 0.3 * np.log(lengths) + 0.01 * np.sin(lengths), laws=("power", "logarithm"))
     >>> table.index[0], table.held_out_error.round(3).tolist()
     ('logarithm', [0.002, 0.083])
     """

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-LEVEL = 0.95
+from l2m_utils.stats.bootstrap import LEVEL
 
 
 def jackknife_covariance(without: ArrayLike) -> np.ndarray:

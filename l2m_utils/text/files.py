@@ -221,6 +221,6 @@ def python_docs_corpus(folder: Path) -> Corpus:
         folder / f"{PYTHON_DOCS}-{key}",
         {"versions": versions, "digest": key},
         PYTHON_DOCS,
-        lambda: [Document(*pair) for pair in python_docs.build()],
+        lambda: [Document(*pair) for pair in python_docs.collect_documents()],
         note,
     )

@@ -1,7 +1,7 @@
 """The default corpus: English that every installation of the book already carries.
 
 Two sources: the language reference that ships with Python (``pydoc_data.topics``) and the docstrings
-of the packages in :data:`PACKAGES`, all of them pinned by the lock.  Sources are parsed with
+of the packages in :data:`SOURCE_PACKAGES`, all of them pinned by the lock.  Sources are parsed with
 ``ast``, never imported.  What is kept is prose: paragraphs of full sentences.  Signatures, parameter
 lists, tables, doctests, code blocks and mathematics set apart from the text are dropped, inline markup
 is removed, and a paragraph most of whose word runs were seen before is left out (documentation repeats
@@ -26,7 +26,7 @@ from pathlib import Path
 from tqdm.auto import tqdm
 
 # (distribution, import name), best prose first: where two packages share a paragraph the first keeps it.
-PACKAGES = (
+SOURCE_PACKAGES = (
     ("scipy", "scipy"),
     ("numpy", "numpy"),
     ("pandas", "pandas"),
@@ -270,7 +270,7 @@ def _group(name: str, modules: dict[tuple[str, ...], list[str]]) -> list[tuple[s
 def versions() -> dict[str, str | None]:
     """What the text depends on: the versions of Python and of every package, None where one is missing."""
     found: dict[str, str | None] = {"python": ".".join(map(str, sys.version_info[:3]))}
-    for distribution, _ in PACKAGES:
+    for distribution, _ in SOURCE_PACKAGES:
         try:
             found[distribution] = version(distribution)
         except PackageNotFoundError:
@@ -278,7 +278,7 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def build() -> list[tuple[str, str]]:
+def collect_documents() -> list[tuple[str, str]]:
     """Make the corpus: ``(id, text)`` per document, paragraphs separated by one empty line.
 
     Takes some 15 s; :func:`l2m_utils.text.corpora.load` keeps the result.  Packages that are not installed
@@ -300,7 +300,7 @@ def _build() -> list[tuple[str, str]]:
     reference = [text for topic in topics.values() for text in prose(topic) if seen.is_new(text)]
     documents = [(REFERENCE, "\n\n".join(reference))]
     small: list[str] = []
-    for _, package in tqdm(PACKAGES, desc="reading docstrings", unit="package", leave=False):
+    for _, package in tqdm(SOURCE_PACKAGES, desc="reading docstrings", unit="package", leave=False):
         spec = find_spec(package)
         if spec is None or not spec.submodule_search_locations:
             continue

@@ -47,7 +47,7 @@ def test_a_notebook_ends_with_links_to_what_it_uses(path):
     for name, shown in api.used(plan.code_of(path)).items():
         assert f"{{py:obj}}`{shown} <{name}>`" in links
         module, _, inside = name.rpartition(".")
-        source = api.path_of(module).read_text()
+        source = api.source_of(module).read_text()
         defined = {item[0] for item in api.constants(source)}
         assert inside in defined or f"\ndef {inside}(" in source or f"\nclass {inside}" in source
 
@@ -69,7 +69,7 @@ def strict_build(home: Path, docstring: str) -> subprocess.CompletedProcess:
     """Build the page of a module whose docstring is replaced, and which names an error that it imports; ``dummy`` resolves and writes nothing."""
     (home / "conf.py").write_text(f"{SPHINX}\nimport l2m_utils.text.cuts as module\nmodule.__doc__ = {docstring!r}\n")
     error = "# The error\n\n```{py:class} l2m_utils.text.documents.CorpusError\n```\n\n"
-    (home / "index.md").write_text(error + api.page("text", ["l2m_utils.text.cuts"]))
+    (home / "index.md").write_text(error + api.package_page("text", ["l2m_utils.text.cuts"]))
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "-b", "dummy", str(home), str(home / "out")]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
 

@@ -83,12 +83,12 @@ def test_two_texts_of_one_name_do_not_share_a_build(tmp_path):
     one, two = texts(tmp_path / "A" / "books", "bees", "ants"), texts(tmp_path / "B" / "books", "wasps", "ants")
     folder = tmp_path / "build"
     made = corpus.ensure(folder, corpora.locate(one), Hashes())
-    assert made["name"] == "books" and corpus.read(folder) == made
+    assert made["name"] == "books" and corpus.read_corpus(folder) == made
     with pytest.raises(
         BuildError, match=r"B/books: .*build holds the build of another text of the name 'books', .*A/books. Rename"
     ):
         corpus.ensure(folder, corpora.locate(two), Hashes())
-    assert corpus.read(folder) == made
+    assert corpus.read_corpus(folder) == made
     moved = one.rename(tmp_path / "books")
     assert corpus.ensure(folder, corpora.locate(moved), Hashes())["source"] == moved.as_posix()
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from l2m_utils.book import plan
-from l2m_utils.book.assemble import check_names, key_of
+from l2m_utils.book.assemble import check_names, substitution_key
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.source import read_notebook
 from l2m_utils.project import PROJECT
@@ -30,7 +30,7 @@ def test_pages_may_only_name_records_that_exist():
 
 
 def test_key_is_a_name_that_templates_accept():
-    assert key_of("estimation/two-point:alpha-on-books").isidentifier()
+    assert substitution_key("estimation/two-point:alpha-on-books").isidentifier()
 
 
 def test_there_are_notebooks_to_look_at():

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2m_utils.estimators.bipartite import block_entropy, conditional_entropy, direct, predictive_information, vclub
-from l2m_utils.estimators.contributions import Contributions, check_logprobs, check_splits, derangements
+from l2m_utils.estimators.contributions import Contributions, check_splits, check_token_logprobs, derangements
 from l2m_utils.estimators.evaluations import evaluate, plan
 from l2m_utils.estimators.first_tokens import (
     FirstTokens,
@@ -337,7 +337,7 @@ SHIFTED = np.roll(np.arange(4), -1)
         (lambda: NgramTable([np.array([0, 1])], 9, 50_000), "2\\^63"),
         (lambda: mixture_marginal(None, GOOD, [2], np.zeros((3, 2)), per_block=4, rng=None), "per_block=4"),
         (lambda: predictive_information(np.zeros((2, 1)), [0, 1]), "at least 2 tokens"),
-        (lambda: check_logprobs(GOOD, "x", 9), "at least 9"),
+        (lambda: check_token_logprobs(GOOD, "x", 9), "at least 9"),
         (
             lambda: direct(GOOD[:0], [h[:0] for h in HALVES], NAMES[:0], [2, 4]),
             "direct: no blocks; expected at least one",

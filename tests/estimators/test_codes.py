@@ -64,8 +64,8 @@ def test_independent_letters_show_redundancy_only(code):
     rng = np.random.default_rng(3)
     documents = [letters(rng, 1 << 14) for _ in range(6)]
     plan = codes.plan_blocks([1 << 14] * 6, [256, 1024, 4096], rng, per_size=1 << 12, at_most=4)
-    sizes, sums, counts = codes.per_document(plan, codes.measure(documents, plan, code), 6)
-    _, other, _ = codes.per_document(plan, codes.measure(documents, plan, code, control=True), 6)
+    sizes, sums, counts = codes.per_document(plan, codes.measure_blocks(documents, plan, code), 6)
+    _, other, _ = codes.per_document(plan, codes.measure_blocks(documents, plan, code, control=True), 6)
     shown, control = sums.sum(0) / counts.sum(0), other.sum(0) / counts.sum(0)
     assert (shown > 50).all() and (np.diff(shown) > 0).all()  # nats; the truth is 0
     # A block of another document is as independent as one of the same: the control shows the same.
@@ -83,7 +83,10 @@ def test_what_documents_share_shows_above_the_control():
         documents.append(b"".join(phrases[i] for i in rng.integers(20, size=200)))
     plan = codes.plan_blocks([len(each) for each in documents], [1024], rng, at_most=4)
     for code in CODES:
-        adjacent, other = codes.measure(documents, plan, code), codes.measure(documents, plan, code, control=True)
+        adjacent, other = (
+            codes.measure_blocks(documents, plan, code),
+            codes.measure_blocks(documents, plan, code, control=True),
+        )
         assert adjacent.mean() > 3 * abs(other.mean())
 
 
@@ -91,7 +94,7 @@ def test_measure_is_code_mi_of_the_planned_bytes():
     rng = np.random.default_rng(5)
     documents = [letters(rng, n) for n in (700, 1500, 900)]
     plan = codes.plan_blocks([700, 1500, 900], [128, 700], rng, at_most=2)
-    shown, control = (codes.measure(documents, plan, codes.zstd(), control=each) for each in (False, True))
+    shown, control = (codes.measure_blocks(documents, plan, codes.zstd(), control=each) for each in (False, True))
     for row, (size, document, start, partner) in enumerate(plan.itertuples(index=False)):
         x, y = documents[document][start : start + size], documents[document][start + size : start + 2 * size]
         assert shown[row] == pytest.approx(codes.code_mi(x, y, codes.zstd()))
@@ -176,7 +179,7 @@ def test_impossible_input():
         (lambda: codes.plan_blocks([100], [], rng), ValueError, "no block sizes.*block_sizes"),
         (lambda: codes.block_sizes([], 256), ValueError, "longest has 0"),
         (lambda: codes.block_sizes([900], 0), ValueError, "smallest=0: expected"),
-        (lambda: codes.measure([b"x" * 10], plan, code), ValueError, "plan with these"),
+        (lambda: codes.measure_blocks([b"x" * 10], plan, code), ValueError, "plan with these"),
         (
             lambda: codes.per_document(pd.DataFrame({"size": [1], "document": [0]}), [1.0, 2.0], 1),
             ValueError,

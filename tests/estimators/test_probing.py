@@ -6,7 +6,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2m_utils.estimators.identity import deltas_from_entropies
-from l2m_utils.estimators.probing import Probe, bipartite_from_importance, importance_by_octave, probe, probing, windows
+from l2m_utils.estimators.probing import (
+    Probe,
+    bipartite_from_importance,
+    importance_by_octave,
+    probe,
+    probe_windows,
+    probing,
+)
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.santa_fe import SantaFe
 
@@ -47,7 +54,7 @@ def test_contexts_a_stride_apart_meet_the_same_targets(contexts, targets, stride
     for c in range(contexts):
         met = np.array([t for t in range(contexts, contexts + targets) if (t - c) % stride == 0])
         np.testing.assert_allclose(found.losses[:, c], tokens[:, met].mean(axis=1) * (1 + c) / 100)
-    assert found.evaluations == 2 * sum(b - a for a, b in windows(contexts, targets, stride))
+    assert found.evaluations == 2 * sum(b - a for a, b in probe_windows(contexts, targets, stride))
 
 
 @pytest.fixture(scope="module")
@@ -100,8 +107,8 @@ class Short(ByContext):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: windows(10, 4, 4), "divides both"),
-        (lambda: windows(8, 0, 4), "1 target"),
+        (lambda: probe_windows(10, 4, 4), "divides both"),
+        (lambda: probe_windows(8, 0, 4), "1 target"),
         (lambda: probe(ByContext(), np.ones((2, 4), int), [0, 1], targets=4), "at least 2 contexts"),
         (lambda: probe(ByContext(), np.ones((2, 4), int), [0], targets=2), "one document each"),
         (lambda: bipartite_from_importance(np.ones(5), 4), "probe longer contexts"),

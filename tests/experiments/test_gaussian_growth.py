@@ -16,7 +16,7 @@ from l2m_utils.experiments.gaussian_growth import (
     window_floor,
     with_series,
 )
-from l2m_utils.models.continuous import SMALL_KINDS, WINDOW, architecture, published_model, small_model
+from l2m_utils.models.continuous import SMALL_KINDS, SMALL_WINDOW, architecture, published_model, small_model
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.state.kinds import StateError
 from l2m_utils.state.linear_predictor import memoryless_loss
@@ -28,7 +28,7 @@ def test_small_models_carry_the_count_of_the_atlas(kind):
         64,
         100,
     )  # 2 blocks of attention, of which a window stores all but the token just read, and 16 recurrent numbers
-    known = {"transformer": 4 * w * tokens, "window": 4 * w * (WINDOW - 1), "hybrid": 16 + 2 * w * tokens}
+    known = {"transformer": 4 * w * tokens, "window": 4 * w * (SMALL_WINDOW - 1), "hybrid": 16 + 2 * w * tokens}
     assert small_model(kind, 256, state=16).state_at(tokens) == known.get(kind, 16)
     assert architecture(kind, 16) == small_model(kind, 256, state=16).architecture
 

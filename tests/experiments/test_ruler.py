@@ -33,7 +33,7 @@ def draws(vocabulary: int) -> rc.Draw:
     made = []
     for corpus, length in LONG.items():
         sizes = {"long": (length, 1)} | ({"short": (NEAR, 2)} if corpus == "books" else {})
-        made.append(rc.draw(corpus, texts, names, every_third, sizes, pages=NEAR if corpus == "books" else 0))
+        made.append(rc.draw_sequences(corpus, texts, names, every_third, sizes, pages=NEAR if corpus == "books" else 0))
     return rc.joined(made)
 
 
@@ -76,7 +76,7 @@ def test_blocks_lie_behind_the_first_pages_at_sentence_starts_and_come_back_from
 
 def test_too_short_documents_are_refused():
     with pytest.raises(ValueError, match="0 documents have a block of 400 tokens"):
-        rc.draw("x", documents(3), list("abcdef"), lambda i: np.arange(1300), {"long": (400, 1)})
+        rc.draw_sequences("x", documents(3), list("abcdef"), lambda i: np.arange(1300), {"long": (400, 1)})
 
 
 def test_direct_and_vclub_from_cells_are_those_of_the_plan(drawn, scorer):
@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on(drawn, scorer, tmp_path):
     asked = []
     score(drawn, [task], store, lambda dtype: asked.append(dtype) or scorer, cell_tokens=200)
     whole = rc.score_cell(scorer, drawn, task, drawn.blocks("books", "long"))
-    assert len(asked) == len(list(rc.cells(drawn, task, 200))) - 2
+    assert len(asked) == len(list(rc.block_cells(drawn, task, 200))) - 2
     order = lambda row: (row["block"], row["part"], row["split"])
     assert sorted(store.read().to_pylist(), key=order) == sorted(whole.to_pylist(), key=order)
 

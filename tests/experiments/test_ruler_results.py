@@ -21,7 +21,7 @@ from l2m_utils.experiments import ruler_publish
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
-from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, mixture, ngrams, start_penalty
+from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
 from l2m_utils.project import PROJECT
 from l2m_utils.records import load_values, stored_table
 from l2m_utils.scoring.exact import ExactScorer
@@ -39,7 +39,7 @@ def drawn() -> rc.Draw:
     for corpus, length in LONG.items():
         sizes = {"long": (length, 1)} | ({"short": (NEAR, 2)} if corpus == "books" else {})
         pages = NEAR if corpus == "books" else 0
-        made.append(rc.draw(corpus, list(texts), names, lambda i: np.arange(2000), sizes, pages=pages))
+        made.append(rc.draw_sequences(corpus, list(texts), names, lambda i: np.arange(2000), sizes, pages=pages))
     return rc.joined(made)
 
 
@@ -56,8 +56,8 @@ def scores(drawn, rows) -> Scores:
 
 
 @pytest.fixture(scope="module")
-def found(drawn, scores) -> list[Curve]:
-    return curves(scores, "books", "float32", ngrams(drawn, "books", 2))
+def found(drawn, scores) -> list[RulerCurve]:
+    return ruler_curves(scores, "books", "float32", ngrams(drawn, "books", 2))
 
 
 def named(found, *name) -> Contributions:
@@ -65,7 +65,7 @@ def named(found, *name) -> Contributions:
 
 
 def error(values: Contributions) -> np.ndarray:
-    return results.replicates(values, 400).std(axis=0, ddof=1)
+    return results.seeded_replicates(values, 400).std(axis=0, ddof=1)
 
 
 def test_an_exact_scorer_gives_the_exact_curve(found):
@@ -133,10 +133,12 @@ def test_losses_by_context_are_the_conditional_entropies_and_give_the_informatio
     worth = context.octaves(values)
     assert (np.abs(worth.estimates - (exact[:-1] - exact[1:])) < 4 * error(worth) + 1e-3).all()
     first = np.full(len(values.documents), SOURCE.conditional_entropy(0))
-    spline = context.probing(Contributions("exact", values.lengths, exact[None], np.array(["one"])), first[:1])
+    spline = context.probing_by_octave(
+        Contributions("exact", values.lengths, exact[None], np.array(["one"])), first[:1]
+    )
     known = np.array([SOURCE.bipartite_mi(int(length), int(length) // 2) for length in spline.lengths])
     np.testing.assert_allclose(spline.values[0], known, rtol=0.03)
-    probed = context.probing(values, first)
+    probed = context.probing_by_octave(values, first)
     assert (np.abs(probed.estimates - known) < 4 * error(probed) + 0.03 * known).all()
     tokens = np.stack([drawn.tokens[i][-rc.TARGETS :] for i in drawn.blocks("books", "long")])
     table = ngrams(drawn, "books", 2)[1]
@@ -168,7 +170,7 @@ def test_a_law_put_in_comes_out_of_the_contexts():
     assert context.reach(context.context_table(flat, 200)) == 128
 
 
-def powers(beta: dict[int, float], name="near", documents=80) -> list[Curve]:
+def powers(beta: dict[int, float], name="near", documents=80) -> list[RulerCurve]:
     rng = np.random.default_rng(1)
     level = rng.normal(1, 0.1, (documents, 1))
     made = []
@@ -176,7 +178,7 @@ def powers(beta: dict[int, float], name="near", documents=80) -> list[Curve]:
         lengths = ratio * 2 ** np.arange(1, 10)
         values = 2.0 * level * lengths.astype(float) ** exponent * rng.normal(1, 0.002, (documents, 9))
         made.append(
-            Curve(
+            RulerCurve(
                 name,
                 "direct",
                 "2-gram",
@@ -196,8 +198,8 @@ def test_ratios_are_compared_on_the_same_documents_and_splits():
 def test_the_interval_of_a_row_is_the_hull_of_everything_that_was_varied():
     whole = powers({2: 0.6}, "whole")
     others = powers({2: 0.6, 3: 0.65})
-    repair = [Curve("repair", "direct", "honest", 2, powers({2: 0.5})[0].values)]
-    table = results.exponent_table(whole + others + repair, 200)
+    repair = [RulerCurve("repair", "direct", "honest", 2, powers({2: 0.5})[0].values)]
+    table = results.ruler_exponents(whole + others + repair, 200)
     choices = results.varied(table, "direct")
     assert choices.iloc[0]["differs"] == "nothing" and choices.iloc[0]["exponent"] == pytest.approx(0.6, abs=0.01)
     assert set(choices["differs"]) == {"nothing", "window", "ratio", "repair"}
@@ -217,7 +219,7 @@ def test_repairs_and_formats_are_compared_block_by_block(drawn, rows, scores, fo
     )
     ours = table[(table["set"] == "whole") & (table["repair"] == "uncorrected")]
     np.testing.assert_allclose(ours["nats"], gap)
-    again = curves(scores, "books", "bfloat16", ngrams(drawn, "books", 2))
+    again = ruler_curves(scores, "books", "bfloat16", ngrams(drawn, "books", 2))
     precise = results.precision_table(again, found, 200)
     assert set(precise["estimator"]) == {"direct", "vCLUB"} and (precise["nats"].abs() < 1e-12).all()
     assert (precise["beta"].dropna().abs() < 1e-12).all() and precise["beta"].notna().any()
@@ -249,7 +251,7 @@ def test_what_was_given_twice_or_not_at_all_is_refused(drawn, rows, scores):
 def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_path):
     note = {"meta": {"commit": "abc123", "hardware": "one card", "model": "ruler", "revision": "r1"}}
     cells = rows.slice(0, 500)
-    ruler_publish.publish(drawn, rows, note, tmp_path, cells=cells, least=40, **BOOT)
+    ruler_publish.publish_ruler(drawn, rows, note, tmp_path, cells=cells, least=40, **BOOT)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "gpu-books",
         "gpu-wiki-plain",
@@ -276,9 +278,9 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
 def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
     note = {"meta": {"commit": "abc+changes", "hardware": "one card", "model": "ruler", "revision": ""}}
     with pytest.raises(ValueError, match="cannot be traced"):
-        ruler_publish.publish(drawn, rows, note, tmp_path)
+        ruler_publish.publish_ruler(drawn, rows, note, tmp_path)
     with pytest.raises(ValueError, match="no corpus has scores of 32 documents"):
-        ruler_publish.publish(drawn, rows.slice(0, 0), {"meta": note["meta"] | {"commit": "abc"}}, tmp_path)
+        ruler_publish.publish_ruler(drawn, rows.slice(0, 0), {"meta": note["meta"] | {"commit": "abc"}}, tmp_path)
     with pytest.raises(ValueError, match="has no ruler-1.parquet"):
         ruler_publish.read_stage(tmp_path)
     assert not list(tmp_path.iterdir())

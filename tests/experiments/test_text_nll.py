@@ -14,16 +14,23 @@ from l2m_utils.cli.main import main
 from l2m_utils.experiments.text_nll import (
     comparisons,
     crossing,
-    curve,
     difference,
     far_gain,
     find_crossing,
     mean_between,
+    position_curve,
     smoothing_matrix,
     sums_and_counts,
 )
 from l2m_utils.experiments.text_recipe import TEXT_KINDS, TextRecipe
-from l2m_utils.experiments.text_runs import Job, compare, fit, prepare, rows_from_sentences, score
+from l2m_utils.experiments.text_runs import (
+    TrainingJob,
+    fit,
+    prepare,
+    rows_from_sentences,
+    score_positions,
+    train_and_score,
+)
 from l2m_utils.models.configurations import TEXT, parameters, shape_architecture
 from l2m_utils.models.language import TextModel, make, token_losses
 from l2m_utils.records import load_table
@@ -89,7 +96,7 @@ def test_a_planted_crossing_is_found_within_its_interval():
         np.sqrt(np.mean((found.mean - gap)[10:-10] ** 2)) < 0.04
     )  # pairing removed the hardness, whose standard error alone is 0.16
     assert (found.high - found.low)[20:-40].max() < 0.15
-    alone = curve(*sums_and_counts(table, "a"), n_boot=200)
+    alone = position_curve(*sums_and_counts(table, "a"), n_boot=200)
     assert (alone.high - alone.low).min() > 0.4
     (a, counts), (b, _) = sums_and_counts(table, "a"), sums_and_counts(table, "b")
     end, (low, high) = mean_between(a - b, counts, 151, length)
@@ -100,7 +107,7 @@ def test_a_planted_crossing_is_found_within_its_interval():
 def test_no_crossing_is_said_and_a_late_return_counts():
     assert np.isnan(crossing(np.array([1.0, 0.5, 0.1]))) and np.isnan(crossing(np.array([-1.0, -0.5])))
     assert crossing(np.array([1.0, -1.0, 1.0, -3.0])) == 3.25  # the last crossing, not the first
-    flat = curve(np.random.default_rng(0).normal(0, 1, (10, 30)) + 5, np.ones((10, 30)), n_boot=50)
+    flat = position_curve(np.random.default_rng(0).normal(0, 1, (10, 30)) + 5, np.ones((10, 30)), n_boot=50)
     verdict = find_crossing(flat, 10)
     assert verdict.share == 0 and verdict.interval is None and np.isnan(verdict.position)
 
@@ -190,8 +197,8 @@ def test_losses_in_pieces_are_the_losses_and_so_are_their_gradients(monkeypatch)
 
 def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatch):
     monkeypatch.setattr("l2m_utils.text.tokens.CACHE", tmp_path / "cache")
-    seen, plan = [], [Job(3, TEXT_KINDS[:1], (1,)), Job(4, TEXT_KINDS[:2])]
-    losses, runs = compare(
+    seen, plan = [], [TrainingJob(3, TEXT_KINDS[:1], (1,)), TrainingJob(4, TEXT_KINDS[:2])]
+    losses, runs = train_and_score(
         corpus, TINY, plan, tmp_path / "work", progress=False, finished=lambda a, b: seen.append(a["model"].nunique())
     )
     assert seen == [1, 1, 2] and list(runs["purpose"]) == ["search", "search", "final"] + [
@@ -215,7 +222,7 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
         .iloc[0]
     )
     assert set(runs[(runs["purpose"] == "final") & (runs["model"] == "gpt2")]["learning_rate"]) == {best}
-    again, runs_again = compare(corpus, TINY, plan, tmp_path / "work", progress=False)
+    again, runs_again = train_and_score(corpus, TINY, plan, tmp_path / "work", progress=False)
     pd.testing.assert_frame_equal(losses, again, check_dtype=False)
     assert (runs_again["seconds"].to_numpy() == runs["seconds"].to_numpy()).all()  # read, not trained again
     one, other = (losses[(losses["model"] == "gpt2") & (losses["budget"] == steps)] for steps in (3, 4))
@@ -227,7 +234,7 @@ def test_comparison_trains_scores_resumes_and_pairs(corpus, tmp_path, monkeypatc
     assert len(found.mean) == TINY.context
     # An untrained model is scored at about log V at every position, on the same samples.
     _, held = prepare(corpus, replace(TINY, seed=5))
-    table = score(make(TINY.shape("gpt2"), held.vocabulary_size, TINY.seed), held, TINY)
+    table = score_positions(make(TINY.shape("gpt2"), held.vocabulary_size, TINY.seed), held, TINY)
     assert (table["nll_sum"] / table["samples"]).mean() == pytest.approx(np.log(held.vocabulary_size), abs=0.3)
     assert (table["samples"].to_numpy() == one["samples"].to_numpy()).all()
 
@@ -299,7 +306,7 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
     held = TokenCorpus("toy", tokens, np.array([0, 200]), np.array([7]), 40, "")
     recipe = replace(TINY, samples_per_document=1)
     model = make(recipe.shape("gpt2"), 40, recipe.seed)
-    table = score(model, held, recipe, progress=False).set_index("position")
+    table = score_positions(model, held, recipe, progress=False).set_index("position")
     window = recipe.context // 8  # 3: positions 7 to 9 see the tokens from position 4 on
     assert (table["near_sum"] == table["nll_sum"])[: 2 * window].all() and (table["near_sum"] != table["nll_sum"])[
         2 * window :
@@ -317,16 +324,16 @@ def test_near_losses_are_those_of_a_model_that_saw_a_window():
 
 def test_plans_are_read_and_refused():
     assert (
-        Job.read("12:mamba") == Job(12, ("mamba",), (0,))
-        and Job.read("7") == Job(7, TEXT_KINDS[:2], (0,))
-        and Job.read("7::1,2").seeds == (1, 2)
+        TrainingJob.read("12:mamba") == TrainingJob(12, ("mamba",), (0,))
+        and TrainingJob.read("7") == TrainingJob(7, TEXT_KINDS[:2], (0,))
+        and TrainingJob.read("7::1,2").seeds == (1, 2)
     )
-    assert Job.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
+    assert TrainingJob.read("9:gpt2-large,mamba-790m").kinds == ("gpt2-large", "mamba-790m")
     for text in ("x:gpt2", "0:gpt2", "5:gpt2:x", "5:gpt2:0:1"):
         with pytest.raises(ValueError, match="expected steps, models and seeds"):
-            Job.read(text)
+            TrainingJob.read(text)
     with pytest.raises(ValueError, match="model 'lstm': expected one of gpt2, mamba2.*mamba-790m"):
-        Job.read("5:lstm")
+        TrainingJob.read("5:lstm")
 
 
 @pytest.mark.parametrize("name", TEXT)

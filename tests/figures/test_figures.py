@@ -34,7 +34,7 @@ def test_glance_shows_the_halves_and_the_published_laws():
     table = pd.concat(frames, ignore_index=True)
     table = table.assign(low=table.estimate - np.where(table.length == 4, 100, 0.5), high=table.estimate + 1)
     decay = pd.DataFrame({"distance": [1, 2, 4], "mi": [0.5, 0.3, 0.2], "minus_other_documents": [0.4, 0.2, -0.1]})
-    left, right = glance.draw(table, decay, "words", "a model").axes
+    left, right = glance.draw_glance(table, decay, "words", "a model").axes
     bars = {one.get_label(): one for one in left.containers}
     assert set(bars) == {"words, direct (a model)", "words, vCLUB (a model)"}
     drawn = bars["words, direct (a model)"].lines

@@ -18,7 +18,7 @@ from l2m_utils.models.configurations import (
 )
 from l2m_utils.models.continuous import (
     SMALL_KINDS,
-    WINDOW,
+    SMALL_WINDOW,
     DigitPositions,
     SmallMamba,
     SmallMamba2,
@@ -151,7 +151,7 @@ def test_a_window_forgets_what_lies_beyond_its_layers():
     changed = values.clone()
     changed[:, 0] += 1
     gap = (model(values)[0] - model(changed)[0]).abs().amax((0, 2))
-    reach = 2 * (WINDOW - 1)  # token 0 is read at position 1, and each layer carries it WINDOW - 1 further
+    reach = 2 * (SMALL_WINDOW - 1)  # token 0 is read at position 1, and each layer carries it WINDOW - 1 further
     assert gap[1 + reach] > 0 and gap[2 + reach :].max() == 0
 
 

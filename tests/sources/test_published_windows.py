@@ -5,7 +5,7 @@ import pytest
 
 from l2m_utils import paper
 from l2m_utils.sources.exhibit import exhibits, slow_santa_fe
-from l2m_utils.sources.published_windows import DISTANCES, LENGTHS, read, read_as
+from l2m_utils.sources.published_windows import DISTANCES, LENGTHS, read_as, read_windows
 from l2m_utils.sources.santa_fe import SantaFe
 
 LOG2 = np.log(2)
@@ -19,7 +19,7 @@ def test_the_windows_are_those_of_figure_2():
 
 def test_the_fits_by_the_normal_equations():
     source = SantaFe(1.5)
-    found = read(source)
+    found = read_windows(source)
     design = np.column_stack([np.ones(len(LENGTHS)), np.log(LENGTHS)])
     values = np.log([source.bipartite_mi(int(n), int(n) // 2) for n in LENGTHS])
     height, slope = np.linalg.solve(design.T @ design, design.T @ values)
@@ -34,7 +34,7 @@ def windowed():
 
 
 def test_the_windows_read_the_published_exponents(windowed):
-    found = read(windowed)
+    found = read_windows(windowed)
     assert (found.beta, found.alpha) == pytest.approx((0.76, 0.91), abs=1e-6)
     assert max(found.residual, found.two_point_residual) < 0.06  # and nearly straight
 
@@ -72,7 +72,7 @@ def test_its_exponents_in_the_limit_are_others(windowed):
 
 
 def test_the_source_with_the_published_limits_is_read_differently():
-    found = read(slow_santa_fe())
+    found = read_windows(slow_santa_fe())
     assert (found.beta, found.alpha) == pytest.approx((0.890, 0.790), abs=5e-4)
 
 

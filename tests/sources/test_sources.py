@@ -12,8 +12,9 @@ from scipy.special import zeta
 from scipy.stats import chi2
 
 from l2m_utils.estimators.identity import joint_distribution, local_exponents
+from l2m_utils.information.tables import entropy, mutual_information
 from l2m_utils.sources.additive import AdditiveChain, power_weights
-from l2m_utils.sources.base import binary_information, check_distance, entropy, mutual_information
+from l2m_utils.sources.base import binary_information, check_distance
 from l2m_utils.sources.dyck import DyckWords
 from l2m_utils.sources.hidden import HiddenMarkov, parity_chain
 from l2m_utils.sources.markov import IdenticalTokens, Independent, MarkovChain

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from l2m_utils.sources.base import mutual_information
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.state.bounds import (
     check_discrete,

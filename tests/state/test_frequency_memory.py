@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from l2m_utils.sources.base import mutual_information
+from l2m_utils.information.tables import mutual_information
 from l2m_utils.state.bounds import divergences, volume_bound
 from l2m_utils.state.frequency_memory import (
     HIGHEST,

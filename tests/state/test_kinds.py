@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l2m_utils.state import published as formulas
-from l2m_utils.state.atlas import architectures, atlas, family, kinds_counted, plain, short
+from l2m_utils.state.atlas import architectures, atlas, family, kinds_counted, plain_text, short
 from l2m_utils.state.catalogue import MODELS, config_of, model, models
 from l2m_utils.state.condition import TextLaw, l2m_condition
 from l2m_utils.state.kinds import KINDS, Architecture, Growth, HistoryState, StateError, Term
@@ -179,7 +179,7 @@ def test_recurrent_layers_of_torch():
         tensors = state if isinstance(state, tuple) else (state,)
         stored = sum(t.numel() for t in tensors)
         (term,) = table[name].terms
-        assert stored * formulas.LAYERS * formulas.WIDTH == term.elements(5) * 3 * 8
+        assert stored * formulas.LAYERS * formulas.MODEL_WIDTH == term.elements(5) * 3 * 8
 
 
 def test_inner_models_of_test_time_training():
@@ -372,7 +372,7 @@ def test_atlas_rows_and_text():
     table = atlas()
     assert list(table.architecture) == [one.name for one in architectures()]
     assert (abs(table.exponent - [one.exponent for one in architectures()]) < 0.07).all()  # log-linear: 0.05, not 0
-    text = plain(table)
+    text = plain_text(table)
     assert len(text.splitlines()) == len(table) + 1
     llama = next(line for line in text.splitlines() if line.startswith("Llama-3.1-405B"))
     assert "258G" in llama and "satisfied for all L" in llama

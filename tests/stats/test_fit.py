@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from scipy.optimize import approx_fprime, curve_fit
 
 from l2m_utils.stats import bootstrap
-from l2m_utils.stats.fit import compare, local_slopes, power_law, range_sensitivity
+from l2m_utils.stats.fit import compare_laws, local_slopes, power_law, range_sensitivity
 from l2m_utils.stats.laws import LAWS
 
 LENGTHS = 2.0 ** np.arange(2, 12)
@@ -161,7 +161,7 @@ def test_comparison_picks_the_law_that_made_the_data(law):
     rivals = tuple(
         name for name in LAWS if name != "power-plus-constant"
     )  # it contains the power law and the logarithm
-    table = compare(LENGTHS, documents.mean(axis=0), made, laws=rivals, n_documents=400)
+    table = compare_laws(LENGTHS, documents.mean(axis=0), made, laws=rivals, n_documents=400)
     assert table.index[0] == law and table.held_out_error.idxmin() == law
     assert table.p_value[law] > 1e-3 and (table.p_value.drop(law) < 1e-6).all()
     np.testing.assert_allclose(table.weight.sum(), 1)
@@ -204,7 +204,7 @@ def test_non_positive_estimates_are_never_dropped_silently():
         (lambda: power_law([4, 8, 16], [1.0, 2.0, 3.0], law="cubic"), "cubic"),
         (lambda: power_law([4, 8, 16], [1.0, 2.0, 3.0], scale="loglog"), "loglog"),
         (lambda: power_law([4, 8, 16], [1.0, 2.0, 3.0], weighting="some"), "some"),
-        (lambda: compare([4, 8, 16, 32], [1.0, 2.0, 3.0, 4.0], held_out=2), "leaves 2 of 4"),
+        (lambda: compare_laws([4, 8, 16, 32], [1.0, 2.0, 3.0, 4.0], held_out=2), "leaves 2 of 4"),
         (lambda: range_sensitivity([4, 8, 16], [1.0, 2.0, 3.0], least_points=4), "least_points=4"),
     ],
 )

@@ -40,7 +40,9 @@ def frames(entries: dict[str, Any]) -> dict[str, pd.DataFrame]:
     found = {}
     for name, data in entries.items():
         if not isinstance(data, pd.DataFrame):
-            rows = [row if isinstance(row, dict) else {"value": row} for row in (data if isinstance(data, list) else [data])]
+            rows = [
+                row if isinstance(row, dict) else {"value": row} for row in (data if isinstance(data, list) else [data])
+            ]
             flat = [
                 {key: str(value) if isinstance(value, (dict, list)) else value for key, value in row.items()}
                 for row in rows

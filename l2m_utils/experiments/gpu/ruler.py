@@ -22,7 +22,7 @@ import torch
 from l2m_utils.experiments.gpu.archive import Archive
 from l2m_utils.experiments.gpu.pieces import join
 from l2m_utils.experiments.ruler import LONG, MODEL, NEAR, tasks
-from l2m_utils.experiments.ruler_cells import Draw, Store, cells, draw, evaluations, joined, score_cell
+from l2m_utils.experiments.ruler_cells import Draw, Store, block_cells, draw_sequences, evaluations, joined, score_cell
 from l2m_utils.scoring.packaged import RULERS, Ruler, known, ruler
 from l2m_utils.scoring.transformers import TransformersScorer
 
@@ -100,7 +100,7 @@ def rehearsal(folder: Path) -> tuple[Ruler, Draw]:
     for corpus, length in TINY_LONG.items():
         kinds = {"long": (length, 1)} | ({"short": (TINY_NEAR, 2)} if corpus == "books" else {})
         pages = TINY_NEAR if corpus == "books" else 0
-        made.append(draw(corpus, texts, names, lambda number: np.arange(0, 1300, 3), kinds, pages=pages))
+        made.append(draw_sequences(corpus, texts, names, lambda number: np.arange(0, 1300, 3), kinds, pages=pages))
     return Ruler(folder, "random llama", "", 0), joined(made)
 
 
@@ -126,7 +126,7 @@ def run(
         kept, packed = 0, 0.0
         for task in wanted:
             with archive.part(f"{task.name}-{task.dtype}"):
-                for name, chosen in cells(blocks, task, CELL_TOKENS):
+                for name, chosen in block_cells(blocks, task, CELL_TOKENS):
                     cost = evaluations(blocks, task, chosen)
                     begun = time.perf_counter()
                     if begun - started + cost / pace.get(task.dtype, FIRST_RATE) > seconds - RESERVE:

@@ -2,7 +2,7 @@
 
 The models take one step each in turn on the same rows, so that whenever the stage is cut all have had the same budget.  The learning rate is
 constant after a warm-up and falls to zero over the last fifth of a number of steps that is fixed once the speed is known; before that, running averages of the
-weights are scored, which need no schedule.  Scores are those of :func:`l2m_utils.experiments.text_runs.score`, on books of held-out authors.
+weights are scored, which need no schedule.  Scores are those of :func:`l2m_utils.experiments.text_runs.score_positions`, on books of held-out authors.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from l2m_utils.experiments.gpu.books import tokenised
 from l2m_utils.experiments.gpu.clock import synchronize
 from l2m_utils.experiments.text_budget import bands
 from l2m_utils.experiments.text_recipe import TextRecipe
-from l2m_utils.experiments.text_runs import SEARCH_ROWS, rows_from_sentences, score
+from l2m_utils.experiments.text_runs import SEARCH_ROWS, rows_from_sentences, score_positions
 from l2m_utils.layers.mixers import Mamba2Mixer
 from l2m_utils.models.language import TextModel, make
 from l2m_utils.text.tokens import TokenCorpus
@@ -136,7 +136,7 @@ def scored(one: Contender, held, recipe: TextRecipe, averaged: bool) -> pd.DataF
     if averaged:
         torch._foreach_copy_(parameters, one.average)
     try:
-        return score(one.model, held, recipe, progress=False, at_once=16)
+        return score_positions(one.model, held, recipe, progress=False, at_once=16)
     finally:
         torch._foreach_copy_(parameters, present)
         one.model.train()
