@@ -57,7 +57,7 @@ def test_a_reading_needs_two_budgets():
 def test_finished_runs_are_collected(tmp_path, monkeypatch):
     short = [replace(cell, steps=2, learning_rate=0.01, held_out=128) for cell in control_cells()[3:5]]
     short[1] = replace(short[1], seed=7)
-    monkeypatch.setattr(state_control, "cells", lambda: short)
+    monkeypatch.setattr(state_control, "control_cells", lambda: short)
     run_cell(short[0], tmp_path / "runs", progress=False)
     runs = collect_control(tmp_path / "runs", tmp_path / "results")
     stored, provenance = read_table(tmp_path / "results/models/kl-collapse/tables/control.parquet")
