@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
+from argparse import Namespace
 from importlib.metadata import distribution
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import yaml
 from jsonschema.validators import validator_for
 from ruamel.yaml import YAML
 
-from l2m_utils.book.plan import build_folder
+from l2m_utils.book.commands import _place_and_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -90,10 +91,15 @@ def test_ci_runs_every_python_of_the_lock():
     assert command_of("ci", "Check, test and build") == ".ci/run" and os.access(ROOT / ".ci" / "run", os.X_OK)
 
 
+def build_folder(tier: str) -> Path:
+    """Where a build on the default text lies."""
+    return _place_and_folder(Namespace(tier=tier, corpus="python-docs"))[1]
+
+
 def test_the_site_that_is_published_is_the_one_that_make_book_builds():
     (path,) = (step["with"]["path"] for step in steps("pages") if "upload-pages" in step.get("uses", ""))
-    assert ROOT / path == build_folder("laptop", "python-docs") / "html"
-    source = (build_folder("smoke", "python-docs") / "source").relative_to(ROOT)
+    assert ROOT / path == build_folder("laptop") / "html"
+    source = (build_folder("smoke") / "source").relative_to(ROOT)
     assert f"build {source} --path-output _build/links " in (ROOT / "Makefile").read_text()
 
 
@@ -135,15 +141,19 @@ def test_weekly_run_opens_an_issue_or_adds_to_the_open_one(tmp_path, said, open_
 
 
 def test_ci_run_asks_habits_then_tests_then_the_book_and_fails_without_a_browser(tmp_path):
-    run = f"bash {ROOT / '.ci' / 'run'}"
-    calls = tmp_path / "calls.txt"
+    calls, checkout = tmp_path / "calls.txt", tmp_path / "checkout"
+    shutil.copytree(ROOT / ".ci", checkout / ".ci")
+    programs(checkout / "tools", python=f'echo "${{@: -3}}" >> {calls}')
+    (checkout / ".venv").mkdir()
+    (checkout / "tools").rename(checkout / ".venv" / "bin")
     plain = {"id": "echo 1000", "make": f'echo "$*" >> {calls}'}
-    without = shell(run, tmp_path, programs(tmp_path / "without", **plain))
+    without = shell("bash .ci/run", checkout, programs(tmp_path / "without", **plain))
     assert without.returncode == 1 and "no Chromium" in without.stderr and not calls.exists()
-    done = shell(run, tmp_path, programs(tmp_path / "with", chromium="", **plain))
-    assert done.returncode == 0 and calls.read_text().split() == ["check", "test", "smoke"]
+    done = shell("bash .ci/run", checkout, programs(tmp_path / "with", chromium="", **plain))
+    assert done.returncode == 0, done.stderr
+    assert calls.read_text().splitlines() == ["check", "test", "smoke", "check-usage --tier smoke"]
     installing = plain | {"id": "echo 0", "apt-get": f'[ "$1" = update ] || echo "$@" >> {calls}'}
-    again = shell(run, tmp_path, programs(tmp_path / "root", **installing))
+    again = shell("bash .ci/run", checkout, programs(tmp_path / "root", **installing))
     assert again.returncode == 1 and calls.read_text().splitlines()[-1].endswith("chromium")
 
 

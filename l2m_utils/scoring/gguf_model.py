@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
 from l2m_utils.scoring.gguf_file import INSTALL, Header
@@ -28,7 +29,7 @@ def convert(path: Path, header: Header, target: Path) -> tuple[str, int]:
     return title or f"{header.architecture}-gguf", choose_prefix(tokenizer)
 
 
-def _model(path: Path, header: Header):
+def _model(path: Path, header: Header) -> Any:
     """The model of a GGUF file in float32, as an ordinary model that can be saved."""
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM
@@ -43,9 +44,10 @@ def _model(path: Path, header: Header):
             raise ScoringError(
                 f"{path} cannot be used: its metadata describe a network of {described:,} numbers, its tensors hold {header.numbers:,}"
             )
-        loaded, report = AutoModelForCausalLM.from_pretrained(
+        found: Any = AutoModelForCausalLM.from_pretrained(
             **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
+        loaded, report = found
     except (ScoringError, MemoryError):
         raise
     except ImportError as error:

@@ -127,12 +127,12 @@ def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | N
     folder = home / "tokens" / fingerprint[:24]
     key = {"fingerprint": fingerprint}
     try:
-        arrays = kept(folder, key, lambda: _batches(tokenizer, corpus), _read, _write)
+        ids, offsets, starts = kept(folder, key, lambda: _batches(tokenizer, corpus), _read, _write)
     except OSError as error:
         raise CorpusError(
             f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…"
         ) from error
-    return TokenCorpus(corpus.name, *arrays, tokenizer.get_vocab_size(), fingerprint)
+    return TokenCorpus(corpus.name, ids, offsets, starts, tokenizer.get_vocab_size(), fingerprint)
 
 
 def _batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[str, Encoding]]:
