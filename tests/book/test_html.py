@@ -40,7 +40,10 @@ def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, ne
     assert built.executed(built.run("build")) == set()
     first = tree(built.build / "html")
     assert [name for name in later | first if later.get(name) != first.get(name)] == []
-    changed = {name for name in later if later[name] != old.get(name)}
+    # Every page names the search index, whose content has changed, with its checksum.
+    changed = {
+        name for name in later if re.sub(rb"\?v=\w+", b"", later[name]) != re.sub(rb"\?v=\w+", b"", old.get(name, b""))
+    }
     assert "prose.html" in changed and ("notebooks/part/first.html" in changed) == (read > 1)
 
 

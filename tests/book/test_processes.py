@@ -57,7 +57,7 @@ def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
     for name in ("second", "text"):
         (tiny.home / f"notebooks/part/{name}.md").unlink()
     tiny.notebook("first", SLEEPS, parameters="offset = 0")
-    build = tiny.start("build")
+    build, running = tiny.start("build"), {}
     try:
         wait_until(lambda: (tiny.home / "started").exists() and (tiny.home / "started").read_text())
         running = commands({build.pid} | descendants(build.pid))
@@ -71,13 +71,11 @@ def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
         for process in victims:
             os.kill(process, how)
         # The worker of a kernel whose runner and builder died in the same moment has nobody left who knows it.
-        spared = (
-            {p for p, words in running.items() if words.startswith("sleep")}
-            if victim.startswith("everything")
-            else set()
-        )
+        spared = {p for p, words in running.items() if victim.startswith("everything") and words.startswith("sleep")}
         wait_until(lambda: not set(commands(set(running) - spared)), seconds=20)
-        out, said = build.communicate()
+        for process in spared:
+            os.kill(process, signal.SIGKILL)  # it holds our pipe
+        _, said = build.communicate()
         assert build.returncode != 0
         if how == signal.SIGINT:
             assert build.returncode == 130 and "interrupted; finished notebooks are kept" in said
