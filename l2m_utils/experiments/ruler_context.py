@@ -82,7 +82,7 @@ def reach(table: pd.DataFrame) -> int:
 
 
 def fit_context(values: Contributions, n_boot: int = rules.N_BOOT) -> tuple[Fit, pd.DataFrame]:
-    """h_c = h + a·c^(β−1) from :data:`ruler_rules.CONTEXT_FROM` on, by generalised least squares, and the profile over h.
+    """h_c = h + a·c^(β−1) from :data:`l2m_utils.experiments.ruler_rules.CONTEXT_FROM` on, by generalised least squares, and the profile over h.
 
     The fit's parameters are ``prefactor`` a, ``exponent`` β − 1 and ``offset`` h.  The profile has columns ``h``, ``chi2`` (less the least one),
     ``beta`` and ``inside`` (of the 95 % region): how much of β the unknown h decides.

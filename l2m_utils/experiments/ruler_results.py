@@ -58,7 +58,7 @@ def contribution_table(curves: Sequence[RulerCurve]) -> pd.DataFrame:
 
 
 def fit_in(values: Contributions, window: rules.Window, n_boot: int = rules.N_BOOT) -> Fit | None:
-    """The power law over a window, by the window's weights; ``None`` when fewer than :data:`ruler_rules.LEAST_LENGTHS` lengths of it can be used.
+    """The power law over a window, by the window's weights; ``None`` when fewer than :data:`l2m_utils.experiments.ruler_rules.LEAST_LENGTHS` lengths of it can be used.
 
     A length at which the estimate or a replicate is not positive has no logarithm and is left out.
     """

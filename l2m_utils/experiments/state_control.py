@@ -89,6 +89,7 @@ def collect_control(folder: str | Path, results: str | Path) -> pd.DataFrame:
 
 
 def main(words: list[str] | None = None) -> None:
+    """Train, or collect, from the command line; ends with one line where records could not be traced to a commit."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "gaussian-runs" / "control")
     parser.add_argument("--results", type=Path, default=RESULTS / "laptop-none")
