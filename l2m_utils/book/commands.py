@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.project import PROJECT
+from l2m_utils.project import CHECKOUT, PROJECT
 
 BUILDS = PROJECT / "_build"
 CACHES = (".snakemake", ".cache", ".pytest_cache", ".hypothesis")
@@ -56,6 +56,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command; what a person can mend becomes one message on stderr and exit status 1."""
     try:
+        if not CHECKOUT:
+            raise BuildError(
+                "l2m book works in a checkout of the project, which holds the notebooks and pages; this is an installed library"
+            )
         options.book_command(options)
     except KeyboardInterrupt:
         print("interrupted; finished notebooks are kept, the next run goes on from there", file=sys.stderr)

@@ -1,7 +1,7 @@
 """Assemble the source and build the HTML strictly; the old book stays in place until the new one is whole.
 
 A second build reads and writes only the pages whose text changed, and gives the same bytes as a first one: when anything changed
-that other pages may show (:func:`skeleton`: titles, labels, numbers, citations), all of them are built anew.
+that other pages may show (:func:`skeleton`: titles, labels, numbers, citations, the library), all of them are built anew.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from typing import Any
 from l2m_utils.book.assemble import assemble
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
-from l2m_utils.book.imports import dependencies
 from l2m_utils.book.processes import tied_to_us
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT
@@ -27,6 +26,8 @@ from l2m_utils.records import RecordError
 
 # What the pages load of MathJax; the package ships 24 MB of other inputs, outputs and speech rules.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/", "input/tex/extensions/", "a11y/assistive-mml.js")
+# The whole library is in it: its docstrings are pages.
+MADE_OF = ("book/**/*", "results/**/*", "l2m_utils/**/*.py", "benchmarks/report.json", "CITATION.cff", *ENVIRONMENT)
 # Lines of a page on which other pages may depend.
 _SHARED = re.compile(r"^\s*(#|\([\w-]+\)=|:{3,}|`{3,}|~{3,}|:\w+:|\$\$|---)|\{(cite|numref|eq|index|term)")
 _ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(")')
@@ -34,9 +35,7 @@ _ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(
 
 def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes) -> bool:
     """Build ``folder/html`` if it is not what the inputs and the notebooks' ``outputs`` give; returns whether it was built."""
-    made_of = ("book/**/*", "results/**/*", "benchmarks/report.json", "CITATION.cff", *ENVIRONMENT)
-    files = [*input_files(patterns=made_of), *dependencies("import l2m_utils.book.html")]
-    digest = digest_of([{named(path): hashes(path) for path in files}, outputs])
+    digest = digest_of([{named(path): hashes(path) for path in input_files(patterns=MADE_OF)}, outputs])
     seal = folder / "seals" / "html.json"
     if seal.exists():
         old = json.loads(seal.read_text())
@@ -78,7 +77,9 @@ def build_html(folder: Path) -> Path:
 
 def _run_sphinx(folder: Path, source: Path) -> Path:
     work = folder / "sphinx"
-    shared = digest_of({path.relative_to(source).as_posix(): skeleton(path) for path in files_in(source)})
+    hashes = Hashes()
+    code = {named(path): hashes(path) for path in input_files(patterns=("l2m_utils/**/*.py", *ENVIRONMENT))}
+    shared = digest_of([{path.relative_to(source).as_posix(): skeleton(path) for path in files_in(source)}, code])
     mark = work / "skeleton"
     if not mark.exists() or mark.read_text() != shared:
         shutil.rmtree(work, ignore_errors=True)
@@ -88,6 +89,10 @@ def _run_sphinx(folder: Path, source: Path) -> Path:
     done = subprocess.run(
         [*command, "-n", "-W", "--keep-going"],
         cwd=PROJECT,
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
+        },
         capture_output=True,
         text=True,
         preexec_fn=tied_to_us(),

@@ -42,6 +42,12 @@ def test_what_is_wrong_is_one_message_and_no_traceback(words, said, tiny):
     assert done.returncode in (1, 2) and said in done.stderr and "Traceback" not in done.stderr
 
 
+def test_an_installed_library_has_no_book(tiny):
+    (tiny.home / "pyproject.toml").unlink()
+    done = tiny.run("build")
+    assert done.returncode == 1 and done.stderr.startswith("error: l2m book works in a checkout of the project")
+
+
 def test_help_is_quick_in_what_it_imports():
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-m", "l2m_utils", "book", "--help"],

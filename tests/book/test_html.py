@@ -24,7 +24,7 @@ def page(built):
     ("new", "read"),
     [
         ("(prose)=\n# Prose\n\nNew words.\n", 1),
-        ("(prose)=\n# Another title\n\n## More\n\nNew words.\n", 5),
+        ("(prose)=\n# Another title\n\n## More\n\nNew words.\n", 6),
     ],
 )
 def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, new, read):
@@ -45,6 +45,18 @@ def test_a_later_build_reads_what_changed_and_equals_a_first_one(built, page, ne
         name for name in later if re.sub(rb"\?v=\w+", b"", later[name]) != re.sub(rb"\?v=\w+", b"", old.get(name, b""))
     }
     assert "prose.html" in changed and ("notebooks/part/first.html" in changed) == (read > 1)
+
+
+def test_a_changed_docstring_rebuilds_the_pages_that_show_it(built):
+    """The pages of the library are made of docstrings, also of modules that no notebook and no step of the build imports."""
+    assert built.executed(built.run("build")) == set()
+    before = (built.build / "html/index.html").stat().st_ino
+    path = built.home / "l2m_utils/stats/collapse.py"
+    old = path.read_text()
+    path.write_text(old.replace('"""', '"""Now: ', 1))
+    done = built.run("build")
+    path.write_text(old)
+    assert built.executed(done) == set() and (built.build / "html/index.html").stat().st_ino != before
 
 
 def test_a_bad_page_keeps_the_old_book_and_is_named_every_time(built, page):

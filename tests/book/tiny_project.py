@@ -54,6 +54,18 @@ run = Recorder("part/text", tier, text.name, seed, records)
 run.value("documents", len(text), unit="")"""
 
 
+NO_REFERENCE = """
+def pages():
+    return {Path("api.md"): b"# The library\\n"}
+
+def contents():
+    return {"caption": "The library", "chapters": [{"file": "api"}]}
+
+def with_links(notebook):
+    return notebook
+"""
+
+
 class TinyProject:
     """The project folder ``home``; ``build`` is its build of tier smoke and the text folder ``texts``."""
 
@@ -63,6 +75,10 @@ class TinyProject:
         ignore = shutil.ignore_patterns("__pycache__")
         shutil.copytree(PROJECT / "l2m_utils", home / "l2m_utils", ignore=ignore)
         shutil.copytree(PROJECT / "workflow", home / "workflow", ignore=shutil.ignore_patterns("tiers"))
+        # The pages of the library are tested elsewhere, and would take longer than everything here.
+        api = self.home / "l2m_utils/book/api.py"
+        api.write_text(api.read_text() + NO_REFERENCE)
+        self.write("pyproject.toml", "# a checkout\n")
         self.write("requirements.lock", "# none\n")
         self.write("CITATION.cff", "title: none\n")
         self.write(
