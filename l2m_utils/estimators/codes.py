@@ -22,6 +22,8 @@ import pandas as pd
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
+from l2m_utils.stats.bootstrap import pooled
+
 NATS_PER_BYTE = 8 * np.log(2)
 
 
@@ -260,6 +262,22 @@ def per_document(plan: pd.DataFrame, values: ArrayLike, n_documents: int) -> tup
     np.add.at(sums, (plan["document"].to_numpy()[there], column[there]), values[there])
     np.add.at(counts, (plan["document"].to_numpy()[there], column[there]), 1)
     return sizes, sums, counts
+
+
+def information_by_size(
+    documents: Sequence[bytes], plan: pd.DataFrame, code: Code, *, control: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sizes (k,) and the mean Î over all pairs of blocks of a size, nats (k,): :func:`measure_blocks`, pooled over documents.
+
+    Raises ``ValueError`` for a size that fewer than two documents reach.
+
+    >>> documents = [np.random.default_rng(seed).bytes(64) * 64 for seed in (0, 1)]   # X and Y say the same
+    >>> sizes, nats = information_by_size(documents, plan_blocks([4096] * 2, [64, 1024], np.random.default_rng(0)), lzma_raw())
+    >>> sizes.tolist(), bool((abs(nats / code_length(documents[0][:64], lzma_raw()) - 1) < 0.3).all())
+    ([64, 1024], True)
+    """
+    sizes, sums, counts = per_document(plan, measure_blocks(documents, plan, code, control=control), len(documents))
+    return sizes, pooled(sums, counts)
 
 
 def shuffle_words(document: bytes, rng: np.random.Generator) -> bytes:

@@ -40,6 +40,28 @@ def with_series(runs: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def series_by_state(runs: pd.DataFrame, kind: str) -> list[str]:
+    """The series of one ``kind``, smallest state first; ``runs`` as from :func:`with_series`.
+
+    >>> runs = pd.DataFrame({"kind": "mamba2", "series": ["large", "small"], "numbers": [8.0, 1.0]})
+    >>> series_by_state(runs, "mamba2")
+    ['small', 'large']
+    """
+    return runs[runs.kind == kind].groupby("series").numbers.min().sort_values(kind="stable").index.tolist()
+
+
+def series_to_draw(runs: pd.DataFrame) -> list[str]:
+    """At most five series that stand for all: the smallest transformer, smallest, middle and largest Mamba-2, largest Mamba.
+
+    >>> runs = pd.DataFrame({"kind": "mamba2", "series": list("abcd"), "numbers": [1.0, 2.0, 4.0, 8.0]})
+    >>> series_to_draw(runs)
+    ['a', 'c', 'd']
+    """
+    transformer, mamba2, mamba = (series_by_state(runs, kind) for kind in ("transformer", "mamba2", "mamba"))
+    middle = [mamba2[at] for at in sorted({0, len(mamba2) // 2, len(mamba2) - 1})] if mamba2 else []
+    return list(dict.fromkeys(transformer[:1] + middle + mamba[-1:]))
+
+
 def by_length(runs: pd.DataFrame, value: str = "mean_kl") -> pd.DataFrame:
     """Mean, lowest and highest ``value`` over the seeds for each series and length: one row each, with ``numbers`` and ``seeds``.
 

@@ -53,6 +53,11 @@ def for_curves(losses: pd.DataFrame) -> pd.DataFrame:
     return kept.assign(**{name: (kept[name] * 64).round() / 64 for name in ("nll_sum", "near_sum")})
 
 
+def stored_form(losses: pd.DataFrame, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The tables of a run as they are kept: ``losses`` (:func:`for_curves`), ``bands`` (:func:`bands`) and ``runs``."""
+    return {"losses": for_curves(losses), "bands": bands(losses), "runs": runs}
+
+
 def sums_by_run(
     table: pd.DataFrame, model: str, share: float, column: str
 ) -> tuple[pd.DataFrame, np.ndarray, np.ndarray]:

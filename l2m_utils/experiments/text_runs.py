@@ -22,7 +22,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from l2m_utils.experiments.text_budget import bands, for_curves
+from l2m_utils.experiments.text_budget import stored_form
 from l2m_utils.experiments.text_recipe import TEXT_KINDS, TextRecipe
 from l2m_utils.files import checksum, is_kept, kept
 from l2m_utils.models.language import PREFIX, TextModel, make
@@ -338,8 +338,7 @@ def run_plan(
     record = Recorder("models/text-nll", tier, text.name, TextRecipe.seed, records)
 
     def publish(losses: pd.DataFrame, runs: pd.DataFrame) -> None:
-        record.table("losses", for_curves(losses))
-        record.table("bands", bands(losses))
-        record.table("runs", runs)
+        for name, table in stored_form(losses, runs).items():
+            record.table(name, table)
 
     train_and_score(text, recipe, plan, work, finished=publish)

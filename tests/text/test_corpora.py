@@ -92,7 +92,7 @@ def test_a_cache_that_cannot_be_written_only_warns(tmp_path):
 
 
 def test_missing_packages_are_named(monkeypatch, tmp_path):
-    monkeypatch.setattr(python_docs, "PACKAGES", (("no-such-package", "no_such_package"),))
+    monkeypatch.setattr(python_docs, "SOURCE_PACKAGES", (("no-such-package", "no_such_package"),))
     with pytest.warns(UserWarning, match="no-such-package"):
         corpus = corpora.load("python-docs", cache=tmp_path)
     assert [document.id for document in corpus] == ["python-reference"] and "no-such-package" in corpus.note
