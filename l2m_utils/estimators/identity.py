@@ -70,17 +70,6 @@ def bipartite_from_entropies(entropies: np.ndarray, length: int, split: int) -> 
     return float((h[: length - split] - h[split:length]).sum())
 
 
-def bipartite_curve(entropies: np.ndarray) -> np.ndarray:
-    """I^BP(n; 2n) for n = 1 … m//2 from h_0 … h_{m-1}: one pass, 2 H(X_1^n) - H(X_1^2n).
-
-    >>> bipartite_curve(np.array([1.0, 0.5, 0.25, 0.25])).tolist()
-    [0.5, 1.0]
-    """
-    block = np.concatenate([[0.0], np.asarray(entropies, dtype=np.float64).cumsum()])
-    n = np.arange(1, (len(block) - 1) // 2 + 1)
-    return 2 * block[n] - block[2 * n]
-
-
 def deltas_from_bipartite(first_against_rest: np.ndarray) -> np.ndarray:
     """Δ_1 … Δ_m from I(X_1; X_2 … X_{c+1}), c = 1 … m: the identity read backwards (N_c = 1 at split 1).
 

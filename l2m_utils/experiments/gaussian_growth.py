@@ -88,8 +88,8 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float
     values = np.asarray(values, dtype=float)
     if len(values) < 2:
         return None
-    reach = stats.t.ppf((1 + level) / 2, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values))
-    return float(values.mean() - reach), float(values.mean() + reach)
+    found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
+    return float(found.low), float(found.high)
 
 
 def seed_slopes(runs: pd.DataFrame) -> pd.DataFrame:

@@ -137,7 +137,7 @@ def comparisons(losses: pd.DataFrame, kinds: Sequence[str], missing_ok: bool = F
     pairs = [(a, b, int(max(budgets))) for (a, b), budgets in common.items() if budgets]
     if not pairs and not missing_ok:
         raise ValueError(
-            f"no budget at which one of {transformers} and one of {others} were trained: set recompute=True, or name kinds among {sorted(set(losses['model']))}"
+            f"no budget at which one of {transformers} and one of {others} were trained: train both for one, or name kinds among {sorted(set(losses['model']))}"
         )
     return pairs
 

@@ -99,10 +99,6 @@ class Verdict:
         """dim z_{L/2} / L^β: how many numbers are kept for each one that the law's growth needs."""
         return self.entries(length) / length**self.law.exponent
 
-    def entries_needed(self, length: int) -> float:
-        """The smallest dim z that the cap allows at ``length`` tokens."""
-        return max(self.law.nats(length) - math.log(self.vocabulary), 0.0) / self.capacity_per_entry
-
     @cached_property
     def reach(self) -> float:
         """L*: the largest length up to which the cap meets the demand (checked at powers of √2, then bisected); infinity if it does at every length."""

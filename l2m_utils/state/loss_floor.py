@@ -119,8 +119,3 @@ def santa_fe_block_excess(zipf: float, bits: int, length: int) -> float:
     times = (stop * (stop - 1) - start * (start - 1)) / 2  # Σ t
     far = times * zeta(2 * zipf, last + 1) / zeta(zipf) ** 2  # p·(1 − (1 − p)^t) ≈ t·p²
     return float(_LOG2 * (near + far))
-
-
-def average_floor(information: float, entries: float, nats_per_entry: float, length: int, alphabet: int = 1) -> float:
-    """The floor a token of the second half, in nats: max(I^BP − c·dim z − log M, 0) / (length/2)."""
-    return floor(information, entries * nats_per_entry, alphabet) / (length / 2)

@@ -1,4 +1,7 @@
-"""Bootstrap over documents: the only source of error bars in this book.
+"""Bootstrap over documents: where the error bars of this book come from wherever an estimate is a mean over blocks.
+
+Elsewhere: the jackknife for counted entropies, which a document drawn twice would spoil (:mod:`l2m_utils.stats.jackknife`), Student's t over training
+seeds, and design points drawn again for curves through many runs (:mod:`l2m_utils.stats.collapse`).
 
 Blocks of one book share its subject, its author and often its very words, so they are not
 independent samples.  What is drawn again, with replacement, is therefore the *document*: a replicate

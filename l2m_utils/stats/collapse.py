@@ -12,6 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import isotonic_regression
 
+from l2m_utils.stats.bootstrap import LEVEL, document_weights
+
 
 @dataclass(frozen=True)
 class Collapse:
@@ -105,7 +107,7 @@ def left_out_interval(
     *,
     n_boot: int = 2000,
     seed: int = 0,
-    level: float = 0.95,
+    level: float = LEVEL,
 ) -> tuple[float, float]:
     """Interval of ``left_out`` of one law, or of the difference first − second, by drawing design points again.
 
@@ -121,8 +123,7 @@ def left_out_interval(
     if len(which) != len(first.errors):
         raise ValueError(f"{len(which)} points, {len(first.errors)} errors: expected one for each run")
     errors = first.errors - (second.errors if second is not None else 0)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)
-    weight = drawn[:, which]
+    weight = document_weights(len(names), n_boot, np.random.default_rng(seed))[:, which]
     # The variance is that of the whole sample: drawing it again would mix "explains more" with "more to explain".
     share = (weight @ errors) / weight.sum(1) / first.variance
     low, high = np.quantile((0 if second is not None else 1) - share, [(1 - level) / 2, (1 + level) / 2])
@@ -150,9 +151,7 @@ def best_factor(
         [collapse(x, loss, points, np.asarray(base, dtype=float) ** p, shuffles=1).errors for p in exponents]
     )
     names, which = np.unique(np.asarray(points), return_inverse=True)
-    drawn = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_boot)[
-        :, which
-    ]
+    drawn = document_weights(len(names), n_boot, np.random.default_rng(seed))[:, which]
     found = exponents[np.argmin(errors @ drawn.T, axis=0)]
     low, high = np.quantile(found, [0.025, 0.975])
     return float(exponents[np.argmin(errors.sum(1))]), (float(low), float(high))

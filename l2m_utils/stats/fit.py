@@ -6,7 +6,8 @@ correlated, and larger at larger L.  We therefore minimise the generalised least
     χ²(θ) = (y − f(θ))ᵀ Σ⁻¹ (y − f(θ)),      y = log Î (scale "log") or Î (scale "linear"),
 
 with Σ the bootstrap covariance over documents (:func:`l2m_utils.stats.bootstrap.covariance`), and take the interval of
-a parameter from re-fits of every bootstrap replicate.  Without replicates the fit is the unweighted
+a parameter from re-fits of every bootstrap replicate.  All replicates are fitted at once, by a Levenberg–Marquardt of our own: scipy's
+``curve_fit`` has no batch, and a thousand calls a curve would take a thousand times as long.  Without replicates the fit is the unweighted
 regression that the literature uses, with its textbook interval; the chapter "How sure are we" shows
 what that interval is worth.
 """
@@ -176,15 +177,10 @@ def power_law(
     transform = np.log if log_scale else np.asarray
     y = transform(estimates)
 
-    if replicates is None or weighting == "none":
+    if replicates is None:
         weighting = "none"
-        spread, whiten = None, np.eye(count)
-    else:
-        spread = bootstrap.covariance(transform(replicates), n_documents)
-        if weighting == "diagonal":
-            spread = np.diag(np.diag(spread))
-        whiten = linalg.solve_triangular(np.linalg.cholesky(spread), np.eye(count), lower=True)
-
+    drawn = None if replicates is None else transform(replicates)
+    spread, whiten = _weights(drawn, weighting, n_documents, count)
     starts = rule.starts(x, estimates)
     found, cost = _minimise(rule, starts, x, np.broadcast_to(y, (len(starts), count)), whiten, log_scale)
     if not np.isfinite(cost).any():
@@ -194,21 +190,16 @@ def power_law(
     theta, chi2 = found[np.argmin(cost)], float(cost.min())
     public = rule.public(theta[None], centre)[0]
 
-    if replicates is None:
+    if drawn is None:
         samples = np.empty((0, size))
         matrix, intervals = _textbook(rule, theta, x, centre, chi2, log_scale)
     else:
-        again, _ = _minimise(rule, np.tile(theta, (len(replicates), 1)), x, transform(replicates), whiten, log_scale)
+        again, _ = _minimise(rule, np.tile(theta, (len(drawn), 1)), x, drawn, whiten, log_scale)
         samples = rule.public(again, centre)
         matrix = np.atleast_2d(np.cov(samples, rowvar=False))
         low, high = bootstrap.interval(samples, LEVEL, n_documents)
         intervals = list(zip(low.tolist(), high.tolist(), strict=True))
 
-    if spread is None:  # unknown error variance: its maximum-likelihood value, one more parameter
-        floor = np.finfo(float).tiny
-        aic = count * (np.log(2 * np.pi * max(chi2 / count, floor)) + 1) + 2 * (size + 1)
-    else:
-        aic = chi2 + np.linalg.slogdet(2 * np.pi * spread)[1] + 2 * size
     fitted = transform(rule.mean(theta[None], x)[0])
     total = np.sum((y - y.mean()) ** 2)
     return Fit(
@@ -221,12 +212,30 @@ def power_law(
         intervals=dict(zip(rule.parameters, intervals, strict=True)),
         covariance=matrix,
         chi2=chi2,
-        aic=float(aic),
+        aic=_aic(chi2, spread, count, size),
         r_squared=float(1 - np.sum((y - fitted) ** 2) / total) if total > 0 else float("nan"),
         samples=samples,
         theta=theta,
         centre=centre,
     )
+
+
+def _weights(drawn, weighting, n_documents, count):
+    """Covariance of the fitted values (``None`` if unweighted) and the matrix that makes their errors independent, both (k, k)."""
+    if weighting == "none":
+        return None, np.eye(count)
+    spread = bootstrap.covariance(drawn, n_documents)
+    if weighting == "diagonal":
+        spread = np.diag(np.diag(spread))
+    return spread, linalg.solve_triangular(np.linalg.cholesky(spread), np.eye(count), lower=True)
+
+
+def _aic(chi2: float, spread, count: int, size: int) -> float:
+    """Akaike's criterion of ``count`` normal errors and ``size`` parameters."""
+    if spread is None:  # unknown error variance: its maximum-likelihood value, one more parameter
+        floor = np.finfo(float).tiny
+        return float(count * (np.log(2 * np.pi * max(chi2 / count, floor)) + 1) + 2 * (size + 1))
+    return float(chi2 + np.linalg.slogdet(2 * np.pi * spread)[1] + 2 * size)
 
 
 def _textbook(rule: Law, theta, x, centre, chi2, log_scale):

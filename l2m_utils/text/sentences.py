@@ -62,20 +62,6 @@ def sentence_starts(text: str) -> np.ndarray:
     return np.unique(np.asarray(starts, dtype=np.int64))
 
 
-def byte_starts(text: str) -> np.ndarray:
-    """Positions in ``text.encode()`` at which sentences start, ascending, int64: for blocks of bytes.
-
-    >>> byte_starts("Déjà vu. Again.").tolist(), sentence_starts("Déjà vu. Again.").tolist()
-    ([0, 11], [0, 9])
-    """
-    starts = sentence_starts(text)
-    if text.isascii():
-        return starts
-    points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4")
-    ends = np.cumsum(1 + (points > 0x7F).astype(np.int64) + (points > 0x7FF) + (points > 0xFFFF))
-    return np.concatenate([[0], ends])[starts]
-
-
 def _ends_sentence(match: re.Match[str], word: str) -> bool:
     first, stop = match["first"], match["stop"]
     if first.islower():  # `"Why?" he asked`, `but ... no`

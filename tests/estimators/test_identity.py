@@ -44,8 +44,6 @@ def test_bipartite_from_conditional_entropies_at_every_split(name):
         truth = source.bipartite_mi(length, split)
         assert identity.bipartite_from_entropies(h, length, split) == pytest.approx(truth, abs=1e-10)
         assert identity.bipartite_from_deltas(deltas, length, split) == pytest.approx(truth, abs=1e-10)
-    curve = identity.bipartite_curve(h)
-    assert curve == pytest.approx([source.bipartite_mi(2 * n, n) for n in range(1, 8)], abs=1e-10)
     first = [source.bipartite_mi(c + 1, 1) for c in range(1, length)]
     assert identity.deltas_from_bipartite(first) == pytest.approx(deltas, abs=1e-10)
 

@@ -437,6 +437,7 @@ def test_comparisons_pair_only_what_was_trained_alike():
     kinds = ["gpt2", "gpt2-conv", "mamba2", "mamba"]
     assert comparisons(losses, kinds) == [("gpt2", "mamba2", 900), ("gpt2", "mamba", 100), ("gpt2-conv", "mamba2", 900)]
     with pytest.raises(
-        ValueError, match=r"no budget at which one of \['gpt2'\] and one of \[\] were trained: set recompute=True"
+        ValueError,
+        match=r"no budget at which one of \['gpt2'\] and one of \[\] were trained: train both for one, or name kinds among",
     ):
         comparisons(losses, ["gpt2"])

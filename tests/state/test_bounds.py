@@ -20,7 +20,7 @@ from l2m_utils.state.bounds import (
     volume_bound,
 )
 from l2m_utils.state.kinds import StateError
-from l2m_utils.state.loss_floor import average_floor, check_finite, excess_loss, floor, merge, santa_fe_block_excess
+from l2m_utils.state.loss_floor import check_finite, excess_loss, floor, merge, santa_fe_block_excess
 from l2m_utils.state.packing import greedy_packing, kl_exponent, rank_bound, stored_information
 from l2m_utils.state.tiny import (
     TinyModel,
@@ -280,11 +280,6 @@ def test_santa_fe_memory_respects_the_floor_and_reaches_its_limit(zipf):
     assert (np.diff(missing) < 0).all() and missing[-1] > 0
     # what is missing shrinks like L^{1/a − 1}
     assert math.log(missing[-2] / missing[-1]) / math.log(2**4) == pytest.approx(1 - 1 / zipf, abs=0.02)
-
-
-def test_average_floor():
-    assert average_floor(10.0, 4, 0.5, 8) == pytest.approx(2.0)
-    assert average_floor(1.0, 100, 1.0, 8) == 0
 
 
 def test_mutual_information_of_the_library_agrees_with_the_definition():

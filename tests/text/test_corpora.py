@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from l2m_utils.project import PROJECT
 from l2m_utils.text import corpora, cuts, files, hub, python_docs
 from l2m_utils.text.documents import Corpus, CorpusError, Document
-from l2m_utils.text.sentences import byte_starts, sentence_starts
+from l2m_utils.text.sentences import sentence_starts
 
 SHARED = PROJECT.parent / "shared" / "corpora"
 
@@ -512,4 +512,3 @@ def test_sentence_starts_are_places_of_text(text):
     assert (np.diff(starts) > 0).all()
     assert all(0 <= start < len(text) and not text[start].isspace() for start in starts)
     assert not text.strip() or len(starts) and not text[: starts[0]].strip()
-    assert [text.encode()[start:].decode() for start in byte_starts(text)] == [text[start:] for start in starts]
