@@ -50,6 +50,12 @@ def _sources() -> ModuleType:
     return sources
 
 
+def _gpu() -> ModuleType:
+    from l2m_utils.cli import gpu
+
+    return gpu
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -95,6 +101,11 @@ COMMANDS = {
         _sources,
         "print the exponents of the known sources, measured and by theory",
         "l2m sources",
+    ),
+    "gpu": Command(
+        _gpu,
+        "use a quarter of an hour of a GPU, and publish what came back",
+        "l2m gpu --minutes 12 --out returned --stages a,d",
     ),
     "book": Command(
         _book,

@@ -2,16 +2,17 @@
 
 import argparse
 import json
-import subprocess
 import sys
 import time
 from pathlib import Path
 
+import faulty_child
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
+from l2m_utils.cli.main import main
 from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED
 from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, publish, race, text
 from l2m_utils.experiments.gpu import command as command_line
@@ -95,14 +96,6 @@ def corpora(tmp_path_factory):
 # --- the command -----------------------------------------------------------------------------------
 
 
-def test_nothing_of_it_needs_what_the_gpu_machine_lacks():
-    modules = sorted(path.stem for path in Path(layers.__file__).parent.glob("*.py") if path.stem not in ("__init__",))
-    code = "import sys\n" + "".join(f"sys.modules[{name!r}] = None\n" for name in ABSENT)
-    code += "".join(f"import l2m_utils.experiments.gpu.{module}\n" for module in modules)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-
-
 def arguments(folder, minutes, stages):
     return argparse.Namespace(out=folder, minutes=minutes, stages=stages, data=folder, commit="abc", rehearse=True)
 
@@ -147,7 +140,9 @@ def test_stages_get_their_shares_and_what_earlier_ones_leave(tmp_path):
     assert all("is no archive" in row["failures"][0] for row in rows)
 
 
-@pytest.mark.parametrize("words", [["--stages", "x", "--out", "o"], ["--stages", "a,a", "--out", "o"], []])
+@pytest.mark.parametrize(
+    "words", [["--stages", "x", "--out", "o"], ["--stages", "a,a", "--out", "o"], ["--publish", "p", "--out", "o"], []]
+)
 def test_a_wrong_command_line_is_refused(words):
     with pytest.raises(SystemExit):
         command_line.main(words)
@@ -164,21 +159,8 @@ def test_without_a_gpu_a_stage_says_so(tmp_path):
 # --- children and archives -------------------------------------------------------------------------
 
 
-def _child(path, deadline, fault=""):
-    def work(name):
-        if name == fault:
-            sys.exit(9)
-        if name == "wrong":
-            raise ValueError("no such thing")
-        return [{"value": name}]
-
-    children.each(
-        [(name, lambda name=name: work(name)) for name in ("one", "two", "wrong", "three")], Rows(path), deadline
-    )
-
-
 def test_a_child_that_dies_goes_on_behind_the_item_that_killed_it(tmp_path):
-    rows = children.in_child(_child, tmp_path / "rows", 150.0, lambda: None, fault="two")
+    rows = children.in_child(faulty_child.work, tmp_path / "rows", 150.0, lambda: None, fault="two")
     assert [row["value"] for row in rows if "value" in row] == ["one", "three"]
     assert [row["error"] for row in rows if "error" in row] == ["ValueError: no such thing"]
 
@@ -228,15 +210,24 @@ def returned(folder, commit="abc123", rehearsal=False):
     other.flush()
 
 
-def test_what_comes_back_is_published_with_the_commit_of_its_run(tmp_path):
+def test_what_comes_back_is_published_with_the_commit_of_its_run(tmp_path, capsys):
     returned(tmp_path)
-    publish.publish(tmp_path, tmp_path / "results")
+    assert main(["gpu", "--publish", str(tmp_path), "--results", str(tmp_path / "results")]) == 0
+    assert "layers-parity.parquet" in capsys.readouterr().out
     values = load_values(tmp_path / "results" / "gpu-none")
     error = values["models/gpu:layers-error-scan-triton-float32"]
     assert (error["value"], error["commit"], error["tier"], error["corpus"]) == (2e-6, "abc123", "gpu", "none")
     assert values["models/gpu:layers-copy"]["value"] == 3e12
     frame, about = stored_table("models/gpu", "figure3-curves", results=tmp_path / "results")
     assert frame.kl.tolist() == [0.1] and about["commit"] == "abc123"
+
+
+def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
+    assert main(["gpu", "--publish", str(tmp_path), "--results", str(tmp_path / "results")]) == 1
+    assert capsys.readouterr().err.startswith("error: ") and not (tmp_path / "results").exists()
+    (tmp_path / "stage-a.zip").write_bytes(b"not a zip")
+    assert main(["gpu", "--publish", str(tmp_path)]) == 1
+    assert "is no archive" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -343,23 +334,19 @@ def test_averaged_weights_are_scored_and_put_back():
 # --- stage d ---------------------------------------------------------------------------------------
 
 
-def test_figure3_rehearsed_by_the_command_line(tmp_path):
-    words = [
-        sys.executable,
-        "-m",
-        "l2m_utils.experiments.gpu",
-        "--minutes",
-        "1.5",
-        "--out",
-        str(tmp_path),
-        "--stages",
-        "d",
-        "--rehearse",
-        "--commit",
-        "abc",
-    ]
-    done = subprocess.run(words, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
+def without_what_the_gpu_machine_lacks(name, seconds, given):
+    """The command of a stage, in a Python that has none of ``ABSENT`` and has imported every module of the run."""
+    modules = sorted(path.stem for path in Path(layers.__file__).parent.glob("*.py") if path.stem not in ("__init__",))
+    python, flag, module, *words = command_line.command(name, seconds, given)
+    assert (flag, module) == ("-m", "l2m_utils.experiments.gpu")
+    code = "import sys\n" + "".join(f"sys.modules[{absent!r}] = None\n" for absent in ABSENT)
+    code += "".join(f"import l2m_utils.experiments.gpu.{module}\n" for module in modules)
+    return [python, "-c", code + f"sys.exit(l2m_utils.experiments.gpu.command.main({words}))"]
+
+
+def test_figure3_rehearsed_by_the_command_line_without_what_the_gpu_machine_lacks(tmp_path):
+    rows = command_line.run_all(arguments(tmp_path, 1.5, ["d"]), without_what_the_gpu_machine_lacks)
+    assert [row["status"] for row in rows] == [0], (tmp_path / "log.txt").read_text()[-2000:]
     back = read(tmp_path / "stage-d.zip")
     assert back["failures"] == [] and back["meta"]["commit"] == "abc"
     curves = back["curves"]

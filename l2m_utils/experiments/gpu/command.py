@@ -1,8 +1,8 @@
-"""``python -m l2m_utils.experiments.gpu --minutes N --out FOLDER``: everything that is worth a quarter of an hour of a GPU.
+"""Everything that is worth a quarter of an hour of a GPU, on a machine that may have no network.
 
 Stages run one after the other, most valuable first, each in a process of its own that is killed at its cap; what a stage does not
 use goes to the later ones.  Each leaves ``stage-<name>.zip`` (:mod:`l2m_utils.experiments.gpu.archive`); ``log.txt`` holds what all of them print and
-``summary.json`` how each ended.  ``--rehearse`` runs the same code on the CPU at sizes that mean nothing.
+``summary.json`` how each ended.  ``--rehearse`` runs the same code on the CPU at sizes that mean nothing.  ``--publish`` makes records of what came back.
 """
 
 from __future__ import annotations
@@ -16,9 +16,8 @@ import sys
 import time
 from pathlib import Path
 
-from l2m_utils.experiments.gpu.archive import read
 from l2m_utils.files import write_json
-from l2m_utils.project import PROJECT, commit
+from l2m_utils.project import PROJECT, RESULTS, commit
 
 # stage → seconds of the whole, what it is
 STAGES = {
@@ -88,6 +87,8 @@ def watched(words: list[str], cap: float, log) -> tuple[int | None, float]:
 
 def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
     """Run the chosen stages; returns, and keeps in ``summary.json``, how each ended."""
+    from l2m_utils.experiments.gpu.archive import read
+
     arguments.out.mkdir(parents=True, exist_ok=True)
     end, rows = time.monotonic() + 60 * arguments.minutes, []
     for number, name in enumerate(arguments.stages):
@@ -141,8 +142,13 @@ def stages(text: str) -> list[str]:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What the command takes; the last two are for the processes that it starts itself."""
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--out", type=Path, help="run, and leave the archives in this folder")
+    what.add_argument(
+        "--publish", type=Path, metavar="FOLDER", help="make records of the archives that a run left in this folder"
+    )
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
     parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together (default: 11.2)")
-    parser.add_argument("--out", type=Path, required=True, help="folder for the archives")
     parser.add_argument(
         "--stages", type=stages, default=list(STAGES), help="which, in order, such as a,c (default: all)"
     )
@@ -159,7 +165,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Run the stages, or the one stage that this process was started for; 0 if all went well."""
+    """Run the stages, or the one stage that this process was started for, or publish; 0 if all went well."""
+    if arguments.publish:
+        from l2m_utils.experiments.gpu.publish import publish
+
+        try:
+            print("\n".join(map(str, publish(arguments.publish, arguments.results))))
+        except (ValueError, OSError) as error:  # no archive there, one that is damaged or that cannot be traced
+            print(f"error: {error}", file=sys.stderr)
+            return 1
+        return 0
     arguments.out, arguments.data = arguments.out.resolve(), arguments.data.resolve()
     arguments.commit = arguments.commit or commit()
     if arguments.only:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -89,6 +90,8 @@ def steps_part(path: Path, deadline: float, rehearse: bool, triton_is_right: boo
         _triton(device) and triton_is_right,
         **({"lengths": (8, 12), "full": {"width": 64, "layers": 2}} if rehearse else {}),
     )
+    if rehearse:  # theirs fills a chunk of 256 tokens for every sequence
+        chosen = [replace(step, sequences=1) for step in chosen]
     ended: dict[times.Step, str] = {}
 
     def work(step: times.Step) -> list[dict]:

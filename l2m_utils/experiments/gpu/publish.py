@@ -1,12 +1,7 @@
-"""What a lent GPU sent back, as records: ``results/gpu-<corpus>/models/gpu`` with the commit and the machine of the run.
-
-python -m l2m_utils.experiments.gpu.publish FOLDER_WITH_ARCHIVES
-"""
+"""What a GPU sent back, as records: ``results/gpu-<corpus>/models/gpu`` with the commit and the machine of the run (``l2m gpu --publish …``)."""
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -100,21 +95,3 @@ def layer_values(record: Recorder, entries: dict[str, Any]) -> list[Path]:
             note = f"largest of {len(part)} relative errors against float64 (backbones: against transformers); tolerance {part.tolerance.max():g}"
             record.value(names[-1], float(part.error.fillna(1e9).max()), unit="", note=note)
     return [record.home / "values" / f"{name}.json" for name in names]
-
-
-def main(words: list[str] | None = None) -> None:
-    """Store from the command line and print the paths; exits with one line for a folder that holds no run."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu.publish", description="Store what a GPU sent back as records."
-    )
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    arguments = parser.parse_args(words)
-    try:
-        print("\n".join(map(str, publish(arguments.folder, arguments.results))))
-    except ValueError as error:
-        sys.exit(f"error: {error}")
-
-
-if __name__ == "__main__":
-    main()
