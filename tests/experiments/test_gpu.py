@@ -16,7 +16,7 @@ from l2m_utils.cli.main import main
 from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED
 from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, publish, race, text
 from l2m_utils.experiments.gpu import command as command_line
-from l2m_utils.experiments.gpu.archive import Archive, Rows, read
+from l2m_utils.experiments.gpu.archive import Archive, read
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.text_recipe import TextRecipe
 from l2m_utils.records import load_values, stored_table
