@@ -31,7 +31,6 @@ LENGTH, CONTROL_STATE, CONTROL_COPIES = 64, 256, 4
 TRIED = (5e-3, 1e-2, 2e-2)  # learning rates
 NEARLY_ENOUGH = 12  # numbers a copy: one fewer than the strong directions of a block of 64
 STUCK = 0.8
-RATES = (5e-3, 1e-2, 2e-2)  # those of the laptop grid
 
 
 def control_cells(steps: tuple[int, ...] = (1000, 3000, 10_000), seeds: int = 3, sequences: int = 16) -> list[Cell]:

@@ -187,7 +187,7 @@ class TrainingJob:
         """From ``STEPS[:KIND,…[:SEED,…]]``; raises ``ValueError`` for anything else.
 
         >>> TrainingJob.read("500:gpt2,mamba:0,1")
-        Job(steps=500, kinds=('gpt2', 'mamba'), seeds=(0, 1))
+        TrainingJob(steps=500, kinds=('gpt2', 'mamba'), seeds=(0, 1))
         """
         steps, kinds, seeds = (text.split(":") + ["", ""])[:3]
         names, numbers = tuple(kinds.split(",")) if kinds else cls.kinds, seeds.split(",") if seeds else ["0"]
