@@ -47,6 +47,7 @@ class Recorder:
     tier : one of ``smoke``, ``laptop``, ``gpu``, ``cluster``.
     corpus : short name of the text used, ``"none"`` for notebooks that use no text.
     seed : the seed of the run.
+    made : ``{"commit": …, "hardware": …}`` of the run that computed the results, when they are only read here.
     folder : records folder; empty means ``_build/interactive/records`` (a notebook run by hand).
 
     >>> import tempfile
@@ -57,7 +58,15 @@ class Recorder:
     [0.79, 0.795]
     """
 
-    def __init__(self, notebook: str, tier: str, corpus: str = "none", seed: int = 0, folder: str | Path = ""):
+    def __init__(
+        self,
+        notebook: str,
+        tier: str,
+        corpus: str = "none",
+        seed: int = 0,
+        folder: str | Path = "",
+        made: dict[str, str] | None = None,
+    ):
         if tier not in TIERS:
             raise RecordError(f"tier {tier!r}: expected one of {', '.join(TIERS)}")
         for word in notebook.split("/"):
@@ -65,6 +74,7 @@ class Recorder:
         self.notebook, self.tier, self.corpus, self.seed = notebook, tier, corpus, int(seed)
         self.folder = Path(folder) if folder else PROJECT / "_build" / "interactive" / "records"
         self.home = self.folder / notebook
+        self.made = made
         self._values: list[dict[str, Any]] = []
 
     def _provenance(self) -> dict[str, Any]:
@@ -73,8 +83,7 @@ class Recorder:
             "tier": self.tier,
             "corpus": self.corpus,
             "seed": self.seed,
-            "commit": commit(),
-            "hardware": hardware(),
+            **(self.made or {"commit": commit(), "hardware": hardware()}),
         }
 
     def value(

@@ -1,7 +1,7 @@
 """Make a pretrained model ready to measure with: fetch the packaged one, or convert a GGUF file, once.
 
 Prints its name, the revision by which scores are found again, the token before every text and its folder.  Afterwards the same
-name is a model for the command measure.  --draw and --score are the two halves of the chapter "The ruler matters".
+name is a model for the command measure.  --draw, --score and --publish are the steps of the chapter "The ruler matters".
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The model, and the two halves of the chapter."""
+    """The model, and the steps of the chapter."""
     parser.add_argument("model", nargs="?", default="packaged:smollm2-135m", help="packaged:NAME or FILE.gguf")
     draw = parser.add_argument_group("fix the blocks that are scored")
     draw.add_argument("--draw", type=Path, metavar="FILE", help="write them there, for the tokenizer of the model")
@@ -23,10 +23,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--draws", type=Path, help="the file of --draw")
     score.add_argument("--tasks", nargs="+", default=["short"], help="in l2m_utils/experiments/ruler.py")
     score.add_argument("--threads", type=int, default=1)
+    publish = parser.add_argument_group("make records of what a GPU scored of the same blocks")
+    publish.add_argument("--publish", type=Path, metavar="FOLDER", help="of the records, such as results")
+    publish.add_argument("--scores", type=Path, help="folder with ruler-1.parquet … and stage-b.zip; with --draws")
+    publish.add_argument("--cells", type=Path, help="folder of --score, to compare the two machines")
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prepare, draw or score; 1 for bad input."""
+    """Prepare, draw, score or publish; 1 for bad input."""
     try:
         if options.draw:
             from l2m_utils.experiments.ruler import draw_all
@@ -40,6 +44,13 @@ def run(options: argparse.Namespace) -> int:
             if not options.draws:
                 raise ValueError("--score needs --draws: give the file that --draw wrote")
             score_command(options.model, options.draws, options.tasks, options.score, options.threads)
+        elif options.publish:
+            from l2m_utils.experiments.ruler_publish import publish_command
+
+            if not (options.draws and options.scores):
+                raise ValueError("--publish needs --draws and --scores: give the blocks and what was scored of them")
+            for home in publish_command(options.publish, options.draws, options.scores, options.cells, options.model):
+                print(home)
         else:
             from l2m_utils.scoring.packaged import ruler
 

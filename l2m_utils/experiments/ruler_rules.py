@@ -42,9 +42,15 @@ LEAST_LENGTHS = 4  # of a window, after what was not scored is left out
 SENSITIVITY_POINTS = 4  # windows of neighbouring lengths in the table of all of them
 
 # Repairs of the first tokens of Y, by how many of them a mixture over contexts replaces; the n-grams are those of the paper, weight 4/5.
-MIXTURES = {"mixture": 2, "honest": 4}  # "honest": all that were scored, a probability of Y that has seen nothing of its document
+MIXTURES = {
+    "mixture": 2,
+    "honest": 4,
+}  # "honest": all that were scored, a probability of Y that has seen nothing of its document
 REPAIRS = ("uncorrected", "1-gram", "2-gram", *MIXTURES)
-VARIED_REPAIRS = ("mixture", "honest")  # beside the 2-gram one; the others are known to be wrong for a model without marginal
+VARIED_REPAIRS = (
+    "mixture",
+    "honest",
+)  # beside the 2-gram one; the others are known to be wrong for a model without marginal
 RATIOS = (2, 3, 4)
 
 # Rows of the reproduction table.

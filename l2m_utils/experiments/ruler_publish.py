@@ -1,0 +1,392 @@
+"""From the scores of a GPU run to published records: ``results/gpu-<corpus>/estimation/ruler``, one folder a corpus.
+
+    l2m ruler --publish results --draws draws.parquet --scores FOLDER --cells CELLS
+
+``FOLDER`` holds what the stage left (``ruler-1.parquet`` …, ``stage-b.zip``), ``CELLS`` what a laptop scored of the same draws; the records carry the
+commit and the machine of the stage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from l2m_utils.estimators.bipartite import mean_loss
+from l2m_utils.estimators.contributions import Contributions
+from l2m_utils.experiments import ruler_context as context
+from l2m_utils.experiments import ruler_results as results
+from l2m_utils.experiments import ruler_rules as rules
+from l2m_utils.experiments.gpu import archive
+from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store
+from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, ngrams, start_penalty
+from l2m_utils.records import Recorder
+from l2m_utils.stats.bootstrap import interval
+
+NOTEBOOK = "estimation/ruler"
+NAMES = {
+    "books": "books",
+    "wiki": "wiki-plain",
+    "python-docs": "python-docs",
+}  # of a corpus in the draw, and of its records
+ESTIMATORS = {"direct": ("beta-direct", "prefactor-direct"), "vCLUB": ("beta-vclub", "prefactor-vclub")}
+
+
+def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:
+    """All scores that a stage left in ``folder``, and its note: commit, hardware, model.  Raises ``ValueError`` when a piece is missing."""
+    paths = sorted(Path(folder).glob("ruler-*.parquet"))
+    if not paths:
+        raise ValueError(f"{folder} has no ruler-1.parquet: expected what the stage of the GPU left")
+    return pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in paths]), archive.read(
+        Path(folder) / "stage-b.zip"
+    )
+
+
+def publish(
+    draw: Draw,
+    rows: pa.Table,
+    note: dict,
+    target: str | Path,
+    *,
+    cells: pa.Table | None = None,
+    tokenizer=None,
+    least: int = rules.LEAST_DOCUMENTS,
+    n_boot: int = rules.N_BOOT,
+) -> list[Recorder]:
+    """Write the records of every corpus with enough scores below ``target``; ``tokenizer`` (of tokenizers) counts characters, if given.
+
+    Raises ``ValueError`` for a run whose tree was not a clean commit, or when no corpus has ``least`` documents.
+    """
+    scores = Scores(draw, rows)
+    meta = note["meta"]
+    if meta["commit"] in ("", "unknown") or meta["commit"].endswith("+changes"):
+        raise ValueError(
+            f"the stage ran at commit {meta['commit']!r}, which cannot be traced: run it from a clean commit"
+        )
+    made = {"commit": meta["commit"], "hardware": meta["hardware"]}
+    ruler = f"{meta['model']} {meta['revision']}".strip()
+    vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
+    written = []
+    for corpus, name in NAMES.items():
+        tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
+        found = curves(scores, corpus, "float32", tables, least) if tables else []
+        if not any(curve.set == "whole" for curve in found):
+            continue
+        folder = Path(target) / f"gpu-{name}"
+        run = Recorder(NOTEBOOK, "gpu", corpus=name, seed=rules.SEED, folder=folder, made=made)
+        label = f"{ruler} float32"
+        _curves(run, found, label, n_boot)
+        _loss(run, scores, corpus, label, tokenizer, n_boot, least)
+        _repairs(run, scores, corpus, found, label, n_boot, least)
+        _context(run, scores, corpus, tables[1], found, label, n_boot, least)
+        _formats(run, scores, corpus, found, curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
+        _pages(run, scores, corpus, label, n_boot)
+        if cells is not None:
+            _machines(run, scores, Scores(draw, cells), label)
+        written.append(run)
+    if not written:
+        raise ValueError(f"no corpus has scores of {least} documents: score more, or wait for the run to end")
+    return written
+
+
+def _curves(run: Recorder, found: Sequence[Curve], model: str, n_boot: int) -> None:
+    """Curves, exponents with everything that was varied, laws, windows and ratios."""
+    run.table("curves", results.curve_table(found, n_boot))
+    run.table("contributions", results.contribution_table([curve for curve in found if curve.set == "whole"]))
+    exponents = run.table("exponents", results.exponent_table(found, n_boot))
+    laws = run.table("laws", results.law_table(found, n_boot))
+    if len(windows := results.sensitivity_table(found, n_boot)):
+        run.table("windows", windows)
+    for estimator, (beta, prefactor) in ESTIMATORS.items():
+        if not (exponents["estimator"] == estimator).any():
+            continue
+        choices = results.varied(exponents, estimator)
+        main = choices.iloc[0]
+        span = f"L = {main['first']} to {main['last']}, {main['documents']} documents"
+        hull = float(choices["low"].min()), float(choices["high"].max())
+        run.value(
+            beta,
+            main["exponent"],
+            unit="",
+            interval=hull,
+            model=model,
+            note=f"OLS, {span}; interval over documents, repairs, ratios and windows",
+        )
+        own = (main["low"], main["high"])
+        run.value(
+            f"{beta}-documents",
+            main["exponent"],
+            unit="",
+            interval=own,
+            model=model,
+            note=f"OLS, {span}; interval over documents alone",
+        )
+        bounds = main["prefactor_low"], main["prefactor_high"]
+        run.value(prefactor, main["prefactor"], unit="nats", interval=bounds, model=model, note=f"OLS, {span}")
+        ours = laws[
+            (laws["set"] == "whole") & (laws["estimator"] == estimator) & laws["repair"].isin(["2-gram", "none"])
+        ]
+        if len(ours):
+            law, power = ours.iloc[0], ours[ours["law"] == "power"].iloc[0]
+            window = f"GLS, L = {law['first']:g} to {law['last']:g}"
+            name = beta.removeprefix("beta-")
+            run.value(f"best-law-{name}", str(law["law"]), unit="", model=model, note=f"smallest AIC; {window}")
+            run.value(
+                f"power-law-p-{name}", power["p_value"], unit="", model=model, note=f"of χ² of the power law; {window}"
+            )
+            run.value(
+                f"power-law-aic-{name}",
+                power["aic"],
+                unit="",
+                model=model,
+                note=f"AIC of the power law less that of the best law; {window}",
+            )
+    ratios = run.table("ratios", results.ratio_differences(found, n_boot))
+    for row in ratios.itertuples():
+        name = f"beta-{row.estimator.lower()}-ratio-{row.ratio}-less-2"
+        run.value(
+            name,
+            row.difference,
+            unit="",
+            interval=(row.low, row.high),
+            model=model,
+            note=f"same splits, paired, {row.documents} documents",
+        )
+
+
+def _mean(values: Contributions, n_boot: int) -> tuple[float, tuple[float, float]]:
+    drawn = results.replicates(values, n_boot)[:, -1]
+    return float(values.estimates[-1]), interval(drawn, n_documents=len(values.counts))
+
+
+def _loss(run: Recorder, scores: Scores, corpus: str, model: str, tokenizer, n_boot: int, least: int) -> None:
+    """Loss a token, and a character if the tokenizer is at hand."""
+    length = scores.splits(corpus, "float32", "conditional", least)[-1]
+    key = ("float32", "conditional", length)
+    blocks = scores.blocks(corpus, [key], ("long",))
+    documents = scores.draw.document[blocks]
+    value, bounds = _mean(mean_loss(scores.matrix(key, blocks), documents), n_boot)
+    note = f"mean over blocks of {length} tokens, {len(set(documents))} documents"
+    run.value("loss", value, unit="nats", interval=bounds, model=model, note=f"a token, {note}")
+    if tokenizer is not None:
+        texts = [tokenizer.decode(row.tolist()) for row in scores.tokens(blocks, length)]
+        characters = np.array([len(text) for text in texts], dtype=float)
+        total = -scores.matrix(key, blocks).sum(axis=1, dtype=float)
+        drawn = [
+            results.replicates(Contributions("", np.array([length]), x[:, None], documents), n_boot)[:, 0]
+            for x in (total, characters)
+        ]
+        bounds = interval(drawn[0] / drawn[1], n_documents=len(set(documents)))
+        run.value(
+            "loss-per-character",
+            float(total.sum() / characters.sum()),
+            unit="nats",
+            interval=bounds,
+            model=model,
+            note=note,
+        )
+        run.value(
+            "characters-per-token", float(characters.sum() / total.size / length), unit="", model=model, note=note
+        )
+
+
+def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_boot: int, least: int) -> None:
+    """What the first tokens' repairs change, and the error of the prefix by position."""
+    table = run.table("repairs", results.repair_table(found, n_boot))
+    gap = table[(table["set"] == "whole") & (table["repair"] == "uncorrected") & (table["length"] == rules.GAP_LENGTH)]
+    for row in gap.itertuples():
+        note = f"uncorrected over 2-gram direct estimate at L = {row.length}, less 1; {row.documents} documents"
+        run.value(
+            "correction-gap", row.share, unit="", interval=(row.share_low, row.share_high), model=model, note=note
+        )
+    for row in table.drop_duplicates(["set", "repair"]).itertuples():
+        if np.isfinite(row.beta) and (row.set == "whole" or row.repair in rules.MIXTURES):
+            name = f"beta-shift-{row.repair}"
+            note = f"β with this repair less β with the 2-gram one, OLS, same blocks, {row.documents} documents"
+            run.value(name, row.beta, unit="", interval=(row.beta_low, row.beta_high), model=model, note=note)
+    splits = scores.splits(corpus, "float32", "repair", least)
+    if splits:
+        blocks = scores.blocks(corpus, [("float32", "repair", split) for split in splits])
+        for name, order in rules.MIXTURES.items():
+            inside = [split for split in splits if split >= order]
+            made = jensen(scores, blocks, inside, "float32", order)
+            pooled = Contributions("jensen", made.lengths[:1], made.values.mean(axis=1, keepdims=True), made.documents)
+            value, bounds = _mean(pooled, n_boot)
+            run.value(
+                f"jensen-{name}",
+                value,
+                unit="nats",
+                interval=bounds,
+                model=model,
+                note=f"log q of {order} tokens, all contexts less half of them",
+            )
+    both = set(scores.splits(corpus, "float32", "crossed", least)) & set(
+        scores.splits(corpus, "float32", "marginal", least)
+    )
+    penalty = start_penalty(scores, corpus, "float32", max(both)) if both else None
+    if penalty is not None:
+        low, high = interval(results.replicates(penalty, n_boot), n_documents=len(penalty.counts))
+        columns = {"position": penalty.lengths, "nats": penalty.estimates, "low": low, "high": high}
+        run.table("start", pd.DataFrame(columns).assign(split=max(both), documents=len(penalty.counts)))
+
+
+def _context(run: Recorder, scores: Scores, corpus: str, table, found, model: str, n_boot: int, least: int) -> None:
+    """h_c, its law, the worth of octaves, and the exponent that follows beside the direct one on the same blocks."""
+    values = context.losses(scores, corpus, "float32", least)
+    if values is None:
+        return
+    worth = run.table("context", context.context_table(values, n_boot))
+    documents = len(values.counts)
+    run.value(
+        "reach",
+        context.reach(worth),
+        unit="tokens",
+        model=model,
+        note=f"every octave up to it is worth something, 95 % for all at once; {documents} documents",
+    )
+    fit, profile = context.fit_context(values, n_boot)
+    run.table("context-profile", profile)
+    span = f"h + a·c^(β−1), c = {fit.lengths[0]:g} to {fit.lengths[-1]:g}, {documents} documents"
+    low, high = fit.intervals["exponent"]
+    run.value(
+        "beta-context",
+        1 + fit.parameters["exponent"],
+        unit="",
+        interval=(1 + low, 1 + high),
+        model=model,
+        note=f"1 − γ; {span}",
+    )
+    run.value(
+        "context-floor",
+        fit.parameters["offset"],
+        unit="nats",
+        interval=fit.intervals["offset"],
+        model=model,
+        note=f"h; {span}",
+    )
+    inside = profile[profile["inside"]]
+    if len(inside):
+        for name, bound in (("low", inside["beta"].min()), ("high", inside["beta"].max())):
+            run.value(
+                f"beta-context-profile-{name}", bound, unit="", model=model, note=f"over all h that χ² allows; {span}"
+            )
+    slope = context.octave_slope(values, 2 * rules.CONTEXT_FROM, int(values.lengths[-1]), n_boot)
+    if slope is not None:
+        low, high = slope.intervals["exponent"]
+        note = f"1 + slope of log(h_c − h_2c), octaves that end at {slope.lengths[0]:g} to {slope.lengths[-1]:g}, {documents} documents"
+        run.value(
+            "beta-octaves",
+            1 + slope.parameters["exponent"],
+            unit="",
+            interval=(1 + low, 1 + high),
+            model=model,
+            note=note,
+        )
+    probed = context.probing(values, context.first_entropy(scores, values, corpus, table))
+    curve = Curve("windows", "probing", "1-gram", 2, probed)
+    shared = next(c.values for c in found if c.set == "whole" and c.repair == "2-gram")
+    kept = np.isin(shared.documents, probed.documents)
+    same = Curve(
+        "windows",
+        "direct",
+        "2-gram",
+        2,
+        Contributions("direct", shared.lengths, shared.values[kept], shared.documents[kept]),
+    )
+    run.table("probing", results.curve_table([curve, same], n_boot))
+    for one, name in ((curve, "beta-probing"), (same, "beta-direct-same-blocks")):
+        made = results.fit_in(one.values, rules.PAPER, n_boot)
+        if made is not None:
+            note = f"OLS, L = {made.lengths[0]:g} to {made.lengths[-1]:g}, {len(one.values.counts)} documents"
+            run.value(
+                name, made.parameters["exponent"], unit="", interval=made.intervals["exponent"], model=model, note=note
+            )
+
+
+def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: str, n_boot: int) -> None:
+    """bfloat16 against float32 on the same blocks."""
+    table = results.precision_table(coarse, fine, n_boot)
+    if not len(table):
+        return
+    run.table("bfloat16", table)
+    tokens = run.table("bfloat16-tokens", results.difference_table(scores, scores, ("bfloat16", "float32")))
+    model = f"{ruler} bfloat16"
+    for estimator, name in (("direct", "direct"), ("vCLUB", "vclub")):
+        own = table[
+            (table["set"] == "whole") & (table["estimator"] == estimator) & table["repair"].isin(["2-gram", "none"])
+        ]
+        own = own[np.isfinite(own["beta"])]
+        if len(own):
+            row = own.iloc[-1]
+            bounds = row["beta_low"], row["beta_high"]
+            run.value(
+                f"beta-{name}-bfloat16-less-float32",
+                row["beta"],
+                unit="",
+                interval=bounds,
+                model=model,
+                note=f"OLS, same blocks, {row['documents']} documents",
+            )
+    whole = tokens[tokens["part"] == "conditional"]
+    if len(whole):
+        row = whole.iloc[-1]
+        note = f"log q of a token in a block, bfloat16 less float32, mean over {row['tokens']:,} tokens"
+        run.value("bfloat16-token-mean", row["mean"], unit="nats", model=model, note=note)
+        run.value(
+            "bfloat16-token-largest",
+            row["largest"],
+            unit="nats",
+            model=model,
+            note=f"largest of {row['tokens']:,} tokens",
+        )
+
+
+def _pages(run: Recorder, scores: Scores, corpus: str, model: str, n_boot: int) -> None:
+    """First against last pages."""
+    table = results.page_table(scores, corpus, "float32", n_boot)
+    if len(table):
+        run.table("pages", table)
+        row = table.set_index("pages").loc["last less first"]
+        note = f"loss a token, last pages less first ones of the same {row['documents']:.0f} documents, behind {rules.PAGES_FROM} tokens"
+        run.value(
+            "pages-last-less-first",
+            row["loss"],
+            unit="nats",
+            interval=(row["low"], row["high"]),
+            model=model,
+            note=note,
+        )
+
+
+def _machines(run: Recorder, scores: Scores, cells: Scores, model: str) -> None:
+    """The laptop's scores against the GPU's."""
+    table = results.difference_table(scores, cells)
+    if len(table):
+        run.table("machines", table)
+        tokens = f"{table['tokens'].sum():,} tokens of {table['blocks'].max()} blocks scored on both machines"
+        run.value(
+            "machines-largest",
+            table["largest"].max(),
+            unit="nats",
+            model=model,
+            note=f"largest difference of a score, {tokens}",
+        )
+        mean = float((table["mean_absolute"] * table["tokens"]).sum() / table["tokens"].sum())
+        run.value("machines-mean", mean, unit="nats", model=model, note=f"mean absolute difference, {tokens}")
+
+
+def publish_command(
+    target: str | Path, draws: str | Path, scores: str | Path, cells: str | Path | None, model: str
+) -> list[Path]:
+    """What ``l2m ruler --publish`` does; ``model`` lends its tokenizer if it lies in the cache.  Returns the folders that were written."""
+    from l2m_utils.scoring.connect import read_tokenizer
+    from l2m_utils.scoring.packaged import known
+
+    rows, note = read_stage(scores)
+    tokenizer = read_tokenizer(model).backend_tokenizer if known(model) else None
+    own = Store(cells).read() if cells else None
+    return [run.home for run in publish(Draw.load(draws), rows, note, target, cells=own, tokenizer=tokenizer)]

@@ -1,0 +1,278 @@
+"""The ruler's results against sources whose information is known, the estimators' own functions, and laws that were put in."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from scipy.special import logsumexp
+
+from l2m_utils.estimators.bipartite import direct, vclub
+from l2m_utils.estimators.contributions import Contributions
+from l2m_utils.estimators.first_tokens import ngram_correction
+from l2m_utils.experiments import ruler_cells as rc
+from l2m_utils.experiments import ruler_context as context
+from l2m_utils.experiments import ruler_publish
+from l2m_utils.experiments import ruler_results as results
+from l2m_utils.experiments import ruler_rules as rules
+from l2m_utils.experiments.ruler import tasks
+from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, mixture, ngrams, start_penalty
+from l2m_utils.records import load_values, stored_table
+from l2m_utils.scoring.exact import ExactScorer
+from l2m_utils.sources.additive import AdditiveChain, power_weights
+
+LONG, NEAR, DOCUMENTS = {"books": 512, "wiki": 256, "python-docs": 256}, 128, 48
+SOURCE = AdditiveChain(power_weights(6, 1.0, 0.9))
+BOOT = {"n_boot": 200}
+
+
+@pytest.fixture(scope="module")
+def drawn() -> rc.Draw:
+    texts = SOURCE.sample(DOCUMENTS, 2000, np.random.default_rng(3))
+    names, made = [f"text {i:02d}" for i in range(DOCUMENTS)], []
+    for corpus, length in LONG.items():
+        sizes = {"long": (length, 1)} | ({"short": (NEAR, 2)} if corpus == "books" else {})
+        pages = NEAR if corpus == "books" else 0
+        made.append(rc.draw(corpus, list(texts), names, lambda i: np.arange(2000), sizes, pages=pages))
+    return rc.joined(made)
+
+
+@pytest.fixture(scope="module")
+def rows(drawn) -> pa.Table:
+    scorer = ExactScorer(SOURCE)
+    wanted = [task for task in tasks(LONG, NEAR) if task.corpus == "books" or task.name == "wiki-short"]
+    return pa.concat_tables([rc.score_cell(scorer, drawn, t, drawn.blocks(t.corpus, t.kind)) for t in wanted])
+
+
+@pytest.fixture(scope="module")
+def scores(drawn, rows) -> Scores:
+    return Scores(drawn, rows)
+
+
+@pytest.fixture(scope="module")
+def found(drawn, scores) -> list[Curve]:
+    return curves(scores, "books", "float32", ngrams(drawn, "books", 2))
+
+
+def named(found, *name) -> Contributions:
+    return next(curve.values for curve in found if curve.name == name)
+
+
+def error(values: Contributions) -> np.ndarray:
+    return results.replicates(values, 400).std(axis=0, ddof=1)
+
+
+def test_an_exact_scorer_gives_the_exact_curve(found):
+    """Direct is unbiased at every ratio and length; vCLUB lies above it."""
+    for name in (("whole", "direct", "uncorrected", 2), *(("near", "direct", "uncorrected", r) for r in rules.RATIOS)):
+        values = named(found, *name)
+        exact = [SOURCE.bipartite_mi(int(length), int(length) // name[-1]) for length in values.lengths]
+        assert (np.abs(values.estimates - exact) < 4.5 * error(values) + 1e-3).all(), name
+        assert (error(values) < 0.35 * np.array(exact)).all()  # so that the line above can fail
+    assert named(found, "whole", "direct", "2-gram", 2).lengths.tolist() == [4, 8, 16, 32, 64, 128, 256, 512]
+    assert len(named(found, "near", "direct", "2-gram", 2).documents) == 3 * DOCUMENTS
+    club, own = named(found, "whole", "vCLUB", "none", 2), named(found, "whole", "direct", "uncorrected", 2)
+    assert club.lengths.tolist() == own.lengths.tolist() and (club.estimates > own.estimates).all()
+
+
+def test_corrections_and_vclub_are_those_of_the_estimators(drawn, scores, found):
+    blocks = drawn.blocks("books", "long")
+    splits = [2, 4, 8, 16, 32, 64]
+    names, tokens = drawn.document[blocks], scores.tokens(blocks, LONG["books"])
+    conditional = scores.matrix(("float32", "conditional", LONG["books"]), blocks)
+    marginals = [scores.matrix(("float32", "marginal", split), blocks) for split in splits]
+    for order, table in ngrams(drawn, "books", 2).items():
+        known = direct(conditional, marginals, names, splits, first=ngram_correction(tokens, splits, table))
+        ours = named(found, "whole", "direct", f"{order}-gram", 2)
+        np.testing.assert_allclose(ours.values[:, : len(splits)], known.values, atol=1e-9)
+        assert table.total == sum(len(drawn.tokens[i]) - order + 1 for i in np.flatnonzero(drawn.corpus == "books"))
+    crossed = [scores.matrix(("float32", "crossed", split), blocks)[None] for split in splits]
+    partners = np.searchsorted(blocks, drawn.partner[blocks])
+    known = vclub(conditional, crossed, names, splits, partners)
+    np.testing.assert_allclose(
+        named(found, "whole", "vCLUB", "none", 2).values[:, : len(splits)], known.values, atol=1e-9
+    )
+
+
+def test_the_mixture_is_the_mean_over_contexts_and_replaces_a_short_y_as_far_as_it_goes(drawn, scores, found):
+    blocks = drawn.blocks("books", "long")[:3]
+    scorer = ExactScorer(SOURCE)
+    for split, order in ((2, 2), (8, 4)):
+        made = mixture(scores, blocks, [split], "float32", order).logprobs[:, 0]
+        for block, ours in zip(blocks, made):
+            texts, _ = rc.sequences(drawn, int(block), ("repair", split, 0))
+            each = [row[rc.CONTEXT_TOKENS : rc.CONTEXT_TOKENS + order].sum() for row in scorer.score(texts)]
+            assert ours == pytest.approx(logsumexp(each) - np.log(len(each)), abs=0.01)
+    plain, honest, pair = (named(found, "repair", "direct", name, 2) for name in ("uncorrected", "honest", "mixture"))
+    np.testing.assert_allclose(honest.values[:, 0], pair.values[:, 0])  # Y has two tokens at L = 4
+    assert (np.abs(honest.values[:, 0] - plain.values[:, 0]) > 1e-3).any()
+    # The source starts from its stationary law, so its own marginal is right and the mixture only adds noise and Jensen's bias.
+    shift = honest.estimates - plain.estimates
+    assert (np.abs(shift) < 0.15).all() and not np.allclose(shift, 0)
+    bias = jensen(scores, drawn.blocks("books", "long"), [8, 16], "float32", 4)
+    assert (bias.estimates > 0).all() and (bias.estimates < 0.1).all()
+
+
+def test_a_true_marginal_has_no_start_penalty(scores):
+    penalty = start_penalty(scores, "books", "float32", 64)
+    assert penalty.lengths.tolist() == [1, 2, 4, 8, 16, 32, 64]
+    assert penalty.estimates[0] < 0 and (penalty.estimates < 3 * error(penalty) + 1e-3).all()
+
+
+def test_losses_by_context_are_the_conditional_entropies_and_give_the_information(drawn, scores, found):
+    values = context.losses(scores, "books", "float32")
+    assert values.lengths.tolist() == [1, 2, 4, 8, 16, 32, 64, 128, 256, 480]
+    exact = np.array([SOURCE.conditional_entropy(int(c)) for c in values.lengths])
+    assert (np.abs(values.estimates - exact) < 4 * error(values)).all()
+    worth = context.octaves(values)
+    assert (np.abs(worth.estimates - (exact[:-1] - exact[1:])) < 4 * error(worth) + 1e-3).all()
+    first = np.full(len(values.documents), SOURCE.conditional_entropy(0))
+    spline = context.probing(Contributions("exact", values.lengths, exact[None], np.array(["one"])), first[:1])
+    known = np.array([SOURCE.bipartite_mi(int(length), int(length) // 2) for length in spline.lengths])
+    np.testing.assert_allclose(spline.values[0], known, rtol=0.03)
+    probed = context.probing(values, first)
+    assert (np.abs(probed.estimates - known) < 4 * error(probed) + 0.03 * known).all()
+    tokens = np.stack([drawn.tokens[i][-rc.TARGETS :] for i in drawn.blocks("books", "long")])
+    table = ngrams(drawn, "books", 2)[1]
+    expected = table.surprisal(tokens[..., None]).mean(axis=1)
+    np.testing.assert_allclose(context.first_entropy(scores, values, "books", table), expected)
+
+
+def law(contexts, floor, gain, exponent, documents=120, seed=0) -> Contributions:
+    """h + a·c^(β−1), with every document's own level and gain and a little noise."""
+    rng = np.random.default_rng(seed)
+    level, gains = rng.normal(1, 0.2, documents), gain * rng.normal(1, 0.2, documents)
+    mean = floor * level[:, None] + gains[:, None] * np.asarray(contexts, float) ** (exponent - 1)
+    noise = rng.normal(0, 0.02, mean.shape)
+    return Contributions("h", np.asarray(contexts), mean + noise, np.array([f"d{i:03d}" for i in range(documents)]))
+
+
+def test_a_law_put_in_comes_out_of_the_contexts():
+    values = law(2 ** np.arange(13), 2.0, 3.0, 0.7)
+    fit, profile = context.fit_context(values, 200)
+    low, high = fit.intervals["exponent"]
+    assert low < -0.3 < high and high - low < 0.1
+    assert fit.intervals["offset"][0] < 2.0 < fit.intervals["offset"][1]
+    inside = profile[profile["inside"]]
+    assert inside["beta"].min() - 0.02 < 0.7 < inside["beta"].max() + 0.02 and 0 < len(inside) < len(profile)
+    assert profile["h"].is_monotonic_increasing and profile["beta"].is_monotonic_decreasing
+    slope = context.octave_slope(values, 8, 4096, 200)
+    assert slope.intervals["exponent"][0] < -0.3 < slope.intervals["exponent"][1]
+    flat = Contributions("h", values.lengths, values.values[:, np.minimum(np.arange(13), 7)], values.documents)
+    assert context.reach(context.context_table(flat, 200)) == 128
+
+
+def powers(beta: dict[int, float], name="near", documents=80) -> list[Curve]:
+    rng = np.random.default_rng(1)
+    level = rng.normal(1, 0.1, (documents, 1))
+    made = []
+    for ratio, exponent in beta.items():
+        lengths = ratio * 2 ** np.arange(1, 10)
+        values = 2.0 * level * lengths.astype(float) ** exponent * rng.normal(1, 0.002, (documents, 9))
+        made.append(
+            Curve(
+                name,
+                "direct",
+                "2-gram",
+                ratio,
+                Contributions("direct", lengths, values, np.arange(documents).astype(str)),
+            )
+        )
+    return made
+
+
+def test_ratios_are_compared_on_the_same_documents_and_splits():
+    table = results.ratio_differences(powers({2: 0.6, 3: 0.6, 4: 0.7}), 300).set_index("ratio")
+    assert table.loc[3, "low"] < 0 < table.loc[3, "high"] and abs(table.loc[3, "difference"]) < 0.005
+    assert table.loc[4, "difference"] == pytest.approx(0.1, abs=0.005) and table.loc[4, "low"] > rules.RATIO_MARGIN
+
+
+def test_the_interval_of_a_row_is_the_hull_of_everything_that_was_varied():
+    whole = powers({2: 0.6}, "whole")
+    others = powers({2: 0.6, 3: 0.65})
+    repair = [Curve("repair", "direct", "honest", 2, powers({2: 0.5})[0].values)]
+    table = results.exponent_table(whole + others + repair, 200)
+    choices = results.varied(table, "direct")
+    assert choices.iloc[0]["differs"] == "nothing" and choices.iloc[0]["exponent"] == pytest.approx(0.6, abs=0.01)
+    assert set(choices["differs"]) == {"nothing", "window", "ratio", "repair"}
+    assert choices["low"].min() == pytest.approx(0.5, abs=0.01) and choices["high"].max() == pytest.approx(
+        0.65, abs=0.01
+    )
+    assert not ((choices["set"] == "near") & (choices["ratio"] == 2)).any()
+    with pytest.raises(ValueError, match="no fit of vCLUB"):
+        results.varied(table, "vCLUB")
+
+
+def test_repairs_and_formats_are_compared_block_by_block(drawn, rows, scores, found):
+    table = results.repair_table(found, 200)
+    gap = (
+        named(found, "whole", "direct", "uncorrected", 2).estimates
+        - named(found, "whole", "direct", "2-gram", 2).estimates
+    )
+    ours = table[(table["set"] == "whole") & (table["repair"] == "uncorrected")]
+    np.testing.assert_allclose(ours["nats"], gap)
+    again = curves(scores, "books", "bfloat16", ngrams(drawn, "books", 2))
+    precise = results.precision_table(again, found, 200)
+    assert set(precise["estimator"]) == {"direct", "vCLUB"} and (precise["nats"].abs() < 1e-12).all()
+    assert (precise["beta"].dropna().abs() < 1e-12).all() and precise["beta"].notna().any()
+    shifted = rows.set_column(
+        4,
+        "scores",
+        pa.array([np.array(x, np.float32) - 0.25 for x in rows["scores"].to_pylist()], pa.list_(pa.float32())),
+    )
+    table = results.difference_table(scores, Scores(drawn, shifted))
+    assert (table["mean"] == 0.25).all() and (table["largest"] == 0.25).all()
+    assert len(results.difference_table(scores, Scores(drawn, rc.SCHEMA.empty_table()))) == 0
+
+
+def test_first_and_last_pages(scores, drawn):
+    table = results.page_table(scores, "books", "float32", 200).set_index("pages")
+    assert table.loc["last less first", "low"] < 0 < table.loc["last less first", "high"]  # a stationary source
+    assert table.loc["last less first", "loss"] == pytest.approx(table.loc["last", "loss"] - table.loc["first", "loss"])
+    exact = SOURCE.conditional_entropy(20)
+    assert table.loc["first", "low"] < exact < table.loc["first", "high"]
+
+
+def test_what_was_given_twice_or_not_at_all_is_refused(drawn, rows, scores):
+    with pytest.raises(ValueError, match="give each cell once"):
+        Scores(drawn, pa.concat_tables([rows, rows.slice(0, 1)]))
+    with pytest.raises(ValueError, match="1 of 1 blocks were not scored"):
+        scores.matrix(("float32", "marginal", 2), drawn.blocks("python-docs", "long")[:1])
+
+
+def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_path):
+    note = {"meta": {"commit": "abc123", "hardware": "one card", "model": "ruler", "revision": "r1"}}
+    cells = rows.slice(0, 500)
+    ruler_publish.publish(drawn, rows, note, tmp_path, cells=cells, least=40, **BOOT)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "gpu-books",
+        "gpu-wiki-plain",
+    ]  # python-docs was not scored
+    values = load_values(tmp_path / "gpu-books")
+    beta = values["estimation/ruler:beta-direct"]
+    assert (beta["commit"], beta["hardware"], beta["tier"], beta["corpus"]) == ("abc123", "one card", "gpu", "books")
+    assert beta["model"] == "ruler r1 float32"
+    own = values["estimation/ruler:beta-direct-documents"]
+    assert beta["interval"][0] <= own["interval"][0] <= own["value"] <= own["interval"][1] <= beta["interval"][1]
+    assert values["estimation/ruler:machines-largest"]["value"] == 0
+    assert values["estimation/ruler:beta-direct-bfloat16-less-float32"]["value"] == pytest.approx(0, abs=1e-12)
+    assert values["estimation/ruler:loss"]["value"] == pytest.approx(SOURCE.conditional_entropy(20), abs=0.02)
+    curve, provenance = stored_table("estimation/ruler", "curves", "books", tmp_path)
+    assert provenance["commit"] == "abc123" and isinstance(curve, pd.DataFrame) and len(curve)
+    for path in tmp_path.rglob("*.json"):
+        json.loads(path.read_text())
+    assert max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 3_000_000
+
+
+def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
+    note = {"meta": {"commit": "abc+changes", "hardware": "one card", "model": "ruler", "revision": ""}}
+    with pytest.raises(ValueError, match="cannot be traced"):
+        ruler_publish.publish(drawn, rows, note, tmp_path)
+    with pytest.raises(ValueError, match="no corpus has scores of 32 documents"):
+        ruler_publish.publish(drawn, rows.slice(0, 0), {"meta": note["meta"] | {"commit": "abc"}}, tmp_path)
+    with pytest.raises(ValueError, match="has no ruler-1.parquet"):
+        ruler_publish.read_stage(tmp_path)
+    assert not list(tmp_path.iterdir())
