@@ -24,7 +24,7 @@ from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store
 from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, ngrams, start_penalty
-from l2m_utils.records import Recorder
+from l2m_utils.records import Recorder, load_values
 from l2m_utils.stats.bootstrap import interval
 
 NOTEBOOK = "estimation/ruler"
@@ -86,7 +86,8 @@ def publish(
         _formats(run, scores, corpus, found, curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
         _pages(run, scores, corpus, label, n_boot)
         if cells is not None:
-            _machines(run, scores, Scores(draw, cells), label)
+            _machines(run, scores, Scores(draw, cells), corpus, label)
+        run.table("values", _values(run))
         written.append(run)
     if not written:
         raise ValueError(f"no corpus has scores of {least} documents: score more, or wait for the run to end")
@@ -313,7 +314,7 @@ def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: st
     if not len(table):
         return
     run.table("bfloat16", table)
-    tokens = run.table("bfloat16-tokens", results.difference_table(scores, scores, ("bfloat16", "float32")))
+    tokens = run.table("bfloat16-tokens", results.difference_table(scores, scores, corpus, ("bfloat16", "float32")))
     model = f"{ruler} bfloat16"
     for estimator, name in (("direct", "direct"), ("vCLUB", "vclub")):
         own = table[
@@ -362,9 +363,9 @@ def _pages(run: Recorder, scores: Scores, corpus: str, model: str, n_boot: int) 
         )
 
 
-def _machines(run: Recorder, scores: Scores, cells: Scores, model: str) -> None:
+def _machines(run: Recorder, scores: Scores, cells: Scores, corpus: str, model: str) -> None:
     """The laptop's scores against the GPU's."""
-    table = results.difference_table(scores, cells)
+    table = results.difference_table(scores, cells, corpus)
     if len(table):
         run.table("machines", table)
         tokens = f"{table['tokens'].sum():,} tokens of {table['blocks'].max()} blocks scored on both machines"
@@ -377,6 +378,25 @@ def _machines(run: Recorder, scores: Scores, cells: Scores, model: str) -> None:
         )
         mean = float((table["mean_absolute"] * table["tokens"]).sum() / table["tokens"].sum())
         run.value("machines-mean", mean, unit="nats", model=model, note=f"mean absolute difference, {tokens}")
+
+
+def _values(run: Recorder) -> pd.DataFrame:
+    """The numbers that were recorded, as one table, so that a page can depend on a file whose change a build sees."""
+    rows = []
+    for identifier, record in load_values(run.folder).items():
+        if isinstance(record["value"], (int, float)):
+            low, high = record["interval"] or (np.nan, np.nan)
+            named = {key: record[key] for key in ("unit", "note", "model")}
+            rows.append(
+                {
+                    "name": identifier.partition(":")[2],
+                    "value": float(record["value"]),
+                    "low": low,
+                    "high": high,
+                    **named,
+                }
+            )
+    return pd.DataFrame(rows)
 
 
 def publish_command(

@@ -248,8 +248,10 @@ def precision_table(coarse: Sequence[Curve], fine: Sequence[Curve], n_boot: int 
     return pd.DataFrame(rows, columns=[*NAME, *columns])
 
 
-def difference_table(first: Scores, second: Scores, dtypes: tuple[str, str] = ("float32", "float32")) -> pd.DataFrame:
-    """Scores of the same tokens from two machines or in two number formats, part by part, nats a token.
+def difference_table(
+    first: Scores, second: Scores, corpus: str, dtypes: tuple[str, str] = ("float32", "float32")
+) -> pd.DataFrame:
+    """Scores of the same tokens of a corpus from two machines or in two number formats, part by part, nats a token.
 
     Columns ``part``, ``split``, ``blocks``, ``tokens``, ``largest`` difference, ``mean`` (first less second) and ``mean_absolute``.
     """
@@ -259,6 +261,7 @@ def difference_table(first: Scores, second: Scores, dtypes: tuple[str, str] = ("
         if keys[0] not in first.keys:
             continue
         blocks = np.intersect1d(first.keys[keys[0]], second.keys[keys[1]])
+        blocks = blocks[first.draw.corpus[blocks] == corpus]
         if len(blocks):
             gap = first.matrix(keys[0], blocks).astype(float) - second.matrix(keys[1], blocks)
             rows.append((part, split, len(blocks), gap.size, np.abs(gap).max(), gap.mean(), np.abs(gap).mean()))

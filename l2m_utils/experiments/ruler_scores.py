@@ -224,5 +224,7 @@ def start_penalty(scores: Scores, corpus: str, dtype: str, split: int) -> Contri
         return None
     without, behind = (scores.matrix(key, blocks)[:, :split] for key in keys)
     edges = np.concatenate([[0], 2 ** np.arange(int(np.log2(split)) + 1)])
-    values = np.stack([(behind - without)[:, a:b].mean(axis=1) for a, b in zip(edges[:-1], edges[1:])], axis=1)
+    values = np.stack(
+        [(behind - without)[:, a:b].mean(axis=1) for a, b in zip(edges[:-1], edges[1:], strict=True)], axis=1
+    )
     return Contributions("start penalty", edges[1:], values, scores.draw.document[blocks])

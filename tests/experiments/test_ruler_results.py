@@ -223,9 +223,9 @@ def test_repairs_and_formats_are_compared_block_by_block(drawn, rows, scores, fo
         "scores",
         pa.array([np.array(x, np.float32) - 0.25 for x in rows["scores"].to_pylist()], pa.list_(pa.float32())),
     )
-    table = results.difference_table(scores, Scores(drawn, shifted))
+    table = results.difference_table(scores, Scores(drawn, shifted), "books")
     assert (table["mean"] == 0.25).all() and (table["largest"] == 0.25).all()
-    assert len(results.difference_table(scores, Scores(drawn, rc.SCHEMA.empty_table()))) == 0
+    assert len(results.difference_table(scores, Scores(drawn, rc.SCHEMA.empty_table()), "books")) == 0
 
 
 def test_first_and_last_pages(scores, drawn):
@@ -264,6 +264,9 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
     assert provenance["commit"] == "abc123" and isinstance(curve, pd.DataFrame) and len(curve)
     for path in tmp_path.rglob("*.json"):
         json.loads(path.read_text())
+    listed = stored_table("estimation/ruler", "values", "books", tmp_path)[0].set_index("name")
+    assert listed.loc["beta-direct", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
+    assert not any("machines" in name for name in load_values(tmp_path / "gpu-wiki-plain"))
     assert max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 3_000_000
 
 
