@@ -62,7 +62,7 @@ GAP_LENGTH = 2048
 
 # The loss by context, h_c = h + a·c^(β−1).
 CONTEXT_FROM = 4
-PROFILE_POINTS = 41  # values of h from 0 up to the smallest loss
+PROFILE_POINTS = 201  # values of h from 0 up to the smallest loss
 PROFILE_RISE = 3.84  # of χ², for 95 %
 PAGES_FROM = 64  # tokens at the beginning of a page that are left out when first and last pages are compared
 
