@@ -108,6 +108,39 @@ class NgramTable:
         return np.log(self.total) - grassberger_digamma(self.counts[place])
 
 
+@dataclass(frozen=True)
+class StartLoss:
+    """What the first token of Y costs in nats: by the model alone (``loss``), by the 1-gram table (``entropy``), by chance (``uniform``, log V)."""
+
+    loss: float
+    entropy: float
+    uniform: float
+
+    @property
+    def has_marginal(self) -> bool:
+        """Whether the model is nearer to the table than to chance, or within half a nat of the table.
+
+        A model that is not knows nothing of where a text may begin in the middle; without a repair, its log q(Y) is too low by a constant
+        that decides the exponent of the direct estimate.
+
+        >>> StartLoss(10.7, 6.9, 10.8).has_marginal, StartLoss(7.5, 6.9, 10.8).has_marginal
+        (False, True)
+        """
+        return self.loss - self.entropy < max((self.uniform - self.entropy) / 2, 0.5)
+
+
+def start_loss(
+    marginals: Sequence[ArrayLike], tokens: ArrayLike, splits: Sequence[int], table: NgramTable
+) -> StartLoss:
+    """:class:`StartLoss` over all blocks and splits; ``marginals`` as for :func:`l2m_utils.estimators.bipartite.direct`, ``table`` of order 1."""
+    if table.order != 1:
+        raise ValueError(f"an n-gram table of order {table.order}: expected one of single tokens, order 1")
+    loss = -np.mean([np.asarray(marginal)[:, 0].mean() for marginal in marginals])
+    return StartLoss(
+        float(loss), float(table.surprisal(starts(tokens, splits, 1)).mean()), float(np.log(table.vocabulary))
+    )
+
+
 def starts(tokens: ArrayLike, splits: Sequence[int], order: int) -> np.ndarray:
     """The first ``order`` tokens of Y for every block and split, shape (n, k, order); a split near the end repeats its last token.
 

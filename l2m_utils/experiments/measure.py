@@ -14,6 +14,7 @@ from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.cost import Speed, duration, protocol, remaining, score_first_shard, speed
 from l2m_utils.estimators.evaluations import Evaluations, Plan, evaluate, plan
+from l2m_utils.estimators.first_tokens import NgramTable, start_loss
 from l2m_utils.experiments.bipartite_curves import (
     beside_published,
     bipartite_curves,
@@ -29,6 +30,10 @@ from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus
 
+NO_MARGINAL = (
+    "this model has no marginal for the first token of a text (record first-token-loss): its uncorrected curve is not fitted, "
+    "and the direct one rests on the 2-gram correction; compare with vCLUB, which needs none"
+)
 PAIRS = 1000  # sample pairs of the published protocol
 
 
@@ -74,6 +79,14 @@ def save_cost(run: Recorder, wanted: Plan, blocks: int, measured: Speed, model: 
             note=f"for {pairs} pairs at the speed measured here; {row[0]}",
         )
     return table
+
+
+def save_start(run: Recorder, scores: Evaluations, documents: list[np.ndarray], vocabulary: int, model: str) -> bool:
+    """Record what the first token of Y costs the model; whether it has a marginal there, without which no uncorrected curve may be fitted."""
+    start = start_loss(scores.marginals, scores.tokens, scores.plan.splits, NgramTable(documents, 1, vocabulary))
+    note = f"first token of Y without X; {start.entropy:.2f} by the 1-grams of the text, {start.uniform:.2f} by chance"
+    run.value("first-token-loss", start.loss, unit="nats", model=model, note=note)
+    return start.has_marginal
 
 
 def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, seed: int) -> float:
@@ -148,6 +161,9 @@ def measure(options: argparse.Namespace) -> int:
         folder=options.records or options.folder / "records",
     )
     parts = contributions(scores, tokens.documents, scorer.vocabulary)
+    if not save_start(run, scores, tokens.documents, scorer.vocabulary, name):
+        del parts["uncorrected"]  # its exponent would be that of a constant error
+        print(NO_MARGINAL)
     curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
     save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from l2m_utils.estimators import cost
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.curves import curve
 from l2m_utils.estimators.evaluations import evaluate, plan, published_evaluations
-from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
+from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction, start_loss
 from l2m_utils.experiments import measure
 from l2m_utils.experiments.bipartite_curves import (
     PAPER_LAWS,
@@ -162,6 +163,21 @@ def test_speed_and_what_is_left(tmp_path):
     )  # the first shard was found again, twins were scored once
 
 
+def test_an_uncorrected_curve_needs_a_model_that_knows_its_first_token(chain_scores, tmp_path):
+    _, scores = chain_scores
+    documents, run = list(scores.tokens), Recorder("estimation/your-model", "smoke", folder=tmp_path)
+    assert measure.save_start(run, scores, documents, 3, "exact")
+    assert load_values(tmp_path)["estimation/your-model:first-token-loss"]["value"] == pytest.approx(
+        np.log(3), abs=1e-4
+    )
+    spoiled = [np.concatenate([np.full((400, 1), -2.0), marginal[:, 1:]], axis=1) for marginal in scores.marginals]
+    assert not measure.save_start(run, replace(scores, marginals=spoiled), documents, 3, "spoiled")
+    start = start_loss(spoiled, scores.tokens, scores.plan.splits, NgramTable(documents, 1, 3))
+    assert start.loss == 2 and start.uniform == pytest.approx(np.log(3))
+    with pytest.raises(ValueError, match="expected one of single tokens"):
+        start_loss(spoiled, scores.tokens, scores.plan.splits, NgramTable(documents, 2, 3))
+
+
 def test_hours_of_the_published_protocol():
     table = cost.protocol(500, cost.Speed(7200, 2.0, "a machine", "float32"), max_length=256)
     assert table["tokens a pair"].tolist() == [published_evaluations(256), plan(256).evaluations, plan(128).evaluations]
@@ -236,8 +252,8 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     values = load_values(tmp_path / "scores" / "records")
     wanted = {
         "beta-direct",
-        "beta-direct-uncorrected",
         "beta-direct-1-gram",
+        "first-token-loss",
         "beta-vclub",
         "beta-direct-ratio-3",
         "beta-vclub-ratio-4",
@@ -245,6 +261,8 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     }
     wanted |= {"tokens-scored", "scoring-seconds", "protocol-published-tokens", "protocol-ours-seconds"}
     found = {identifier.split(":")[1]: record for identifier, record in values.items()}
+    # After three steps a model knows nothing of where a text may begin: no exponent without the correction.
+    assert "beta-direct-uncorrected" not in found and "has no marginal for the first token" in printed
     assert wanted <= found.keys() and found["protocol-published-tokens"]["value"] == 40_983
     assert found["tokens-scored"]["value"] == shards["tokens"].sum() and found["beta-direct"]["corpus"] == "texts"
     assert re.fullmatch(r"model [0-9a-f]{12} float32", found["nll"]["model"]) and 0 < found["nll"]["value"] < 10
