@@ -21,9 +21,10 @@ class Pools:
     values: dict[str, list[Record]]
     figures: dict[str, list[tuple[Record, Path]]]
 
-    def value(self, identifier: str, corpora: Iterable[str] = ()) -> Record | None:
-        """The best value record; with ``corpora`` the first corpus of the list that has any decides."""
-        return _choose(self.values.get(identifier, []), tuple(corpora), lambda record: record)
+    def value(self, identifier: str, corpora: Iterable[str] = (), ruler: str = "") -> Record | None:
+        """The best value record; with ``corpora`` the first corpus of the list that has any decides, with ``ruler`` only records of that model count."""
+        found = [record for record in self.values.get(identifier, []) if record["model"].startswith(ruler)]
+        return _choose(found, tuple(corpora), lambda record: record)
 
     def figure(self, identifier: str, corpora: Iterable[str] = ()) -> tuple[Record, Path] | None:
         """The best figure record with the path of its SVG."""

@@ -40,6 +40,7 @@ class Row(BaseModel):
     tolerance: float = 0.0
     within: tuple[float, float] | None = None
     corpora: list[str] = []
+    ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
     page: str = ""
     note: str = ""
     kind: str = "paper"  # or "addition"
@@ -86,7 +87,7 @@ def join(rows: list[Row], pools: Pools) -> list[dict[str, Any]]:
     """Rows with state, tier, our value, interval, data, model and provenance of the record that answers."""
     answers = []
     for row in rows:
-        record = pools.value(row.record, row.corpora) if row.record else None
+        record = pools.value(row.record, row.corpora, row.ruler) if row.record else None
         figure = pools.figure(row.record, row.corpora) if row.record and record is None else None
         found = record or (figure[0] if figure else None)
         answers.append(

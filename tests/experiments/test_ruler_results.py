@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import yaml
 from scipy.special import logsumexp
 
+from l2m_utils import paper
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.first_tokens import ngram_correction
@@ -20,6 +22,7 @@ from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
 from l2m_utils.experiments.ruler_scores import Curve, Scores, curves, jensen, mixture, ngrams, start_penalty
+from l2m_utils.project import PROJECT
 from l2m_utils.records import load_values, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
@@ -279,3 +282,14 @@ def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
     with pytest.raises(ValueError, match="has no ruler-1.parquet"):
         ruler_publish.read_stage(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+def test_the_reproduction_table_asks_with_the_margins_that_were_fixed():
+    rows = {row["id"]: row for row in yaml.safe_load((PROJECT / "book" / "reproduction.yml").read_text())}
+    around = lambda centre, margin: pytest.approx([centre - margin, centre + margin])
+    for name in ("2b-direct", "B.1-wikipedia", "B.1-model"):
+        assert rows[name]["within"] == around(paper.DIRECT.exponent, rules.MARGIN)
+    assert rows["2b-vclub"]["within"] == around(paper.VCLUB.exponent, rules.MARGIN)
+    assert rows["B.2-ratio-3"]["within"] == rows["B.2-ratio-4"]["within"] == around(0, rules.RATIO_MARGIN)
+    assert rows["B.3"]["within"] == around(0, rules.GAP_MARGIN)
+    assert {row["ruler"] for row in rows.values() if "estimation/ruler:" in row.get("record", "")} == {"smollm2-135m"}
