@@ -36,6 +36,11 @@ def curve_table(curves: Sequence[Curve], n_boot: int = rules.N_BOOT) -> pd.DataF
     return pd.DataFrame(rows, columns=[*NAME, "length", "estimate", "low", "high", "documents", "blocks"])
 
 
+def main_curves(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of :func:`curve_table` that figure 2b of the paper has: direct with 2-grams and vCLUB at L/ℓ = 2, on the longest blocks."""
+    return table[(table["set"] == "whole") & (table["ratio"] == 2) & table["repair"].isin(["2-gram", "none"])]
+
+
 def contribution_table(curves: Sequence[Curve]) -> pd.DataFrame:
     """What every block says, in nats (float32): columns of a curve's name, ``length``, ``document``, ``value``."""
     parts = []

@@ -19,8 +19,8 @@ def gaussian_mi(lengths: np.ndarray, family: str) -> np.ndarray:
     return np.array([HierarchicalGaussian.from_length(int(length), family).bipartite_mi() for length in lengths])
 
 
-def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
-    """Left the bipartite laws, right the two-point law, of ``corpus`` against the published ones.
+def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str, ruler: str):
+    """Left the bipartite laws, right the two-point law, of ``corpus`` against the published ones; ``ruler`` names the model that measured.
 
     ``bipartite`` has columns estimator, ratio, length, estimate, low, high; ``two_point`` has distance, mi and
     minus_other_documents (the estimate less what pairs of different documents show); all in nats.
@@ -32,7 +32,7 @@ def draw(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str):
     halves = bipartite[bipartite.ratio == 2]
     for name, marker, colour in (("direct", "o", blue), ("vCLUB", "s", orange)):
         curve = halves[halves.estimator == name]
-        style = {"fmt": marker + "-", "ms": 4, "lw": 1, "color": colour, "label": f"{corpus}, {name}"}
+        style = {"fmt": marker + "-", "ms": 4, "lw": 1, "color": colour, "label": f"{corpus}, {name} ({ruler})"}
         curve_points(left, curve.length, curve.estimate, curve.low, curve.high, positive=True, **style)
     lengths = 4 ** np.arange(1, 9)
     left.plot(lengths, gaussian_mi(lengths, "sub-volume"), "^", ms=5, color=green, label="Gaussian, sub-volume (exact)")

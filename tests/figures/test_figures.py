@@ -34,10 +34,10 @@ def test_glance_shows_the_halves_and_the_published_laws():
     table = pd.concat(frames, ignore_index=True)
     table = table.assign(low=table.estimate - np.where(table.length == 4, 100, 0.5), high=table.estimate + 1)
     decay = pd.DataFrame({"distance": [1, 2, 4], "mi": [0.5, 0.3, 0.2], "minus_other_documents": [0.4, 0.2, -0.1]})
-    left, right = glance.draw(table, decay, "words").axes
+    left, right = glance.draw(table, decay, "words", "a model").axes
     bars = {one.get_label(): one for one in left.containers}
-    assert set(bars) == {"words, direct", "words, vCLUB"}
-    drawn = bars["words, direct"].lines
+    assert set(bars) == {"words, direct (a model)", "words, vCLUB (a model)"}
+    drawn = bars["words, direct (a model)"].lines
     assert drawn[0].get_xdata().tolist() == [8, 16, 32]  # the bar at 4 reaches below zero; ratio 3 is not shown
     assert drawn[2][0].get_segments()[0][:, 1] == pytest.approx([2 * 8**0.5 - 0.5, 2 * 8**0.5 + 1])
     x, y = line(left, "published, books, 405 B parameters")
