@@ -22,17 +22,12 @@ PLACES = {"a": ("none", "layers"), "b": ("books", "ruler"), "c": ("books", "text
 LARGEST = 3_000_000  # bytes of one published table
 
 
-class Returned(Recorder):
+def returned(meta: dict[str, Any], corpus: str, results: Path) -> Recorder:
     """A recorder whose commit and machine are those of the run that made the numbers, not of the one that stores them."""
-
-    def __init__(self, meta: dict[str, Any], corpus: str, results: Path):
-        super().__init__(NOTEBOOK, "gpu", corpus, folder=Path(results) / f"gpu-{corpus}")
-        device = meta.get("device", "")
-        self.commit = meta["commit"]
-        self.hardware = device if device.startswith(meta["hardware"]) else meta["hardware"]
-
-    def _provenance(self) -> dict[str, Any]:
-        return super()._provenance() | {"commit": self.commit, "hardware": self.hardware}
+    device = meta.get("device", "")
+    machine = device if device.startswith(meta["hardware"]) else meta["hardware"]
+    made = {"commit": meta["commit"], "hardware": machine}
+    return Recorder(NOTEBOOK, "gpu", corpus, folder=Path(results) / f"gpu-{corpus}", made=made)
 
 
 def frames(entries: dict[str, Any]) -> dict[str, pd.DataFrame]:
@@ -77,7 +72,7 @@ def publish(folder: str | Path, results: Path = RESULTS) -> list[Path]:
     written = []
     for stage, entries in back:
         corpus, word = PLACES[stage]
-        record = Returned(entries["meta"], corpus, results)
+        record = returned(entries["meta"], corpus, results)
         for name, frame in frames(entries).items():
             record.table(f"{word}-{name}", frame)
             path = record.home / "tables" / f"{word}-{name}.parquet"
