@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
+from scipy.stats import chi2
 
 from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import Contributions
@@ -269,6 +270,12 @@ def _context(run: Recorder, scores: Scores, corpus: str, table, found, model: st
         model=model,
         note=f"h; {span}",
     )
+    bounds = fit.intervals["prefactor"]
+    run.value("context-gain", fit.parameters["prefactor"], unit="nats", interval=bounds, model=model, note=f"a; {span}")
+    freedom = len(fit.lengths) - len(fit.parameters)
+    run.value(
+        "context-law-p", float(chi2.sf(fit.chi2, freedom)), unit="", model=model, note=f"of χ² of the law; {span}"
+    )
     inside = profile[profile["inside"]]
     if len(inside):
         for name, bound in (("low", inside["beta"].min()), ("high", inside["beta"].max())):
@@ -336,6 +343,13 @@ def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: st
     if len(whole):
         row = whole.iloc[-1]
         note = f"log q of a token in a block, bfloat16 less float32, mean over {row['tokens']:,} tokens"
+        run.value(
+            "bfloat16-token-absolute",
+            row["mean_absolute"],
+            unit="nats",
+            model=model,
+            note=f"mean size of the difference, {row['tokens']:,} tokens",
+        )
         run.value("bfloat16-token-mean", row["mean"], unit="nats", model=model, note=note)
         run.value(
             "bfloat16-token-largest",

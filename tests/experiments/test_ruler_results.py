@@ -261,6 +261,7 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
     own = values["estimation/ruler:beta-direct-documents"]
     assert beta["interval"][0] <= own["interval"][0] <= own["value"] <= own["interval"][1] <= beta["interval"][1]
     assert values["estimation/ruler:machines-largest"]["value"] == 0
+    assert 0 <= values["estimation/ruler:context-law-p"]["value"] <= 1
     assert values["estimation/ruler:beta-direct-bfloat16-less-float32"]["value"] == pytest.approx(0, abs=1e-12)
     assert values["estimation/ruler:loss"]["value"] == pytest.approx(SOURCE.conditional_entropy(20), abs=0.02)
     curve, provenance = stored_table("estimation/ruler", "curves", "books", tmp_path)
