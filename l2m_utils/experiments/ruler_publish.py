@@ -29,6 +29,7 @@ from l2m_utils.records import Recorder, load_values
 from l2m_utils.stats.bootstrap import interval
 
 NOTEBOOK = "estimation/ruler"
+REVISION = 18  # characters of the revision in the records' field ``model``: the version and twelve of the hash
 NAMES = {
     "books": "books",
     "wiki": "wiki-plain",
@@ -69,7 +70,7 @@ def publish(
             f"the stage ran at commit {meta['commit']!r}, which cannot be traced: run it from a clean commit"
         )
     made = {"commit": meta["commit"], "hardware": meta["hardware"]}
-    ruler = f"{meta['model']} {meta['revision']}".strip()
+    ruler = f"{meta['model']} {meta['revision'][:REVISION]}".strip()
     vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
     written = []
     for corpus, name in NAMES.items():
