@@ -18,7 +18,7 @@ from l2m_utils.state.linear_predictor import best_greedy, closed_form, memoryles
 from l2m_utils.state.linear_predictor_bounds import window_bound
 from l2m_utils.stats.collapse import Collapse, collapse, left_out_interval
 
-Values = Callable[[pd.DataFrame], np.ndarray]
+Values = Callable[[pd.DataFrame], np.ndarray | pd.Series]
 # What the loss should rise with (in logarithms, so that curves are interpolated on the axis of the figure) and the factor in front.
 COLLAPSE_LAWS: dict[str, tuple[Values, Values | None]] = {
     "I/d": (lambda f: np.log(f["information"] / f["dimension"]), None),
@@ -171,8 +171,8 @@ def trained_losses(runs: pd.DataFrame, models: Sequence[str] = ("mamba2", "mamba
     if missing:
         raise ValueError(f"the table of runs lacks {missing}: expected the table 'runs' of models/gaussian-kl")
     runs = runs.assign(model=[GAUSSIAN[name].kind if name in GAUSSIAN else name for name in runs["model"]])
-    chosen = runs[(runs["role"] == role) & runs["model"].isin(list(models))]
-    frame = chosen[list(wanted)].rename(columns=wanted).reset_index(drop=True)
+    chosen = runs.loc[(runs["role"] == role) & runs["model"].isin(list(models)), list(wanted)]
+    frame = chosen.rename(columns=wanted).reset_index(drop=True)
     information = {
         pair: HierarchicalGaussian.from_length(pair[1], pair[0]).bipartite_mi()
         for pair in set(zip(frame["family"], frame["length"], strict=True))

@@ -83,7 +83,7 @@ def exponent_of(
     parts = Contributions("", np.asarray(lengths), values, np.arange(len(values)))
     options = {"weighting": "none", "every_length": True}
     if replicates is not None:
-        return fit_curve(parts, replicates, **options)
+        return fit_curve(parts, np.asarray(replicates, dtype=float), **options)
     return curve(parts, n_boot=n_boot, seed=rng, **options)
 
 

@@ -61,7 +61,8 @@ def score_density(
     """
     wanted = plan(2 * max(splits), ratios=(2,), splits=list(splits), derangements=0 if rng is None else 1)
     scorer = _scorer(density)
-    return evaluate(scorer, wanted, tokens, np.arange(len(tokens)), rng, progress=False)
+    partners = np.random.default_rng(0) if rng is None else rng  # without derangements nothing is drawn
+    return evaluate(scorer, wanted, tokens, np.arange(len(tokens)), partners, progress=False)
 
 
 def by_direct(density, tokens: np.ndarray, splits: Sequence[int], rng: np.random.Generator) -> Contributions:

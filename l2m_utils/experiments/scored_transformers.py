@@ -19,7 +19,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-from scipy.special import logsumexp
 
 from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.several_models import with_cache
@@ -92,7 +91,7 @@ def sums_by(table: pd.DataFrame, key: str) -> dict[str, np.ndarray]:
     [[[3.0]], [[4.0]]]
     """
     order = [key, "document", "length"]
-    shape = tuple(table[name].nunique() for name in order)
+    shape = [len(set(table[name])) for name in order]
     if len(table) != np.prod(shape) or table.duplicated(order).any():
         raise ValueError(
             f"{len(table)} rows for {shape[0]} values of {key}, {shape[1]} documents and {shape[2]} lengths: expected one row for each"
@@ -111,5 +110,5 @@ def direct_of_mixture(sums: dict[str, np.ndarray]) -> np.ndarray:
     1.111111
     """
     context, joint, marginal = sums["context"], sums["context"] + sums["conditional"], sums["marginal"]
-    conditional = logsumexp(joint, axis=0) - logsumexp(context, axis=0)
-    return conditional - (logsumexp(marginal, axis=0) - np.log(len(marginal)))
+    conditional = np.logaddexp.reduce(joint, axis=0) - np.logaddexp.reduce(context, axis=0)
+    return conditional - (np.logaddexp.reduce(marginal, axis=0) - np.log(len(marginal)))

@@ -49,7 +49,7 @@ def for_curves(losses: pd.DataFrame) -> pd.DataFrame:
     wanted = {(model, budget) for *pair, budget in comparisons(losses, kinds, missing_ok=True) for model in pair}
     wanted = wanted or {(model, losses["budget"].max()) for model in kinds}
     kept = losses[[key in wanted for key in zip(losses["model"], losses["budget"], strict=True)]]
-    kept = kept[kept["seed"] == kept["seed"].min()].reset_index(drop=True)
+    kept = kept.loc[kept["seed"] == kept["seed"].min()].reset_index(drop=True)
     return kept.assign(**{name: (kept[name] * 64).round() / 64 for name in ("nll_sum", "near_sum")})
 
 
@@ -74,7 +74,7 @@ def sums_by_run(
         raise ValueError(
             f"the last {share} of {length} positions starts at {start}, where no band begins; they begin at {sorted(set(part['first'].tolist()))}"
         )
-    part = part[part["first"] >= start]
+    part = part.loc[part["first"] >= start]
     wide = part.pivot_table(index=["budget", "seed"], columns="document", values=[column, "samples"], aggfunc="sum")
     if wide.isna().any().any():
         raise ValueError(f"the runs of {model!r} were scored on different documents: score all on the same ones")

@@ -132,7 +132,7 @@ def comparisons(losses: pd.DataFrame, kinds: Sequence[str], missing_ok: bool = F
     """
     transformers = [kind for kind in kinds if kind.startswith("gpt2")]
     others = [kind for kind in kinds if kind not in transformers]
-    trained = losses.groupby("model")["budget"].agg(set)
+    trained = {kind: set(group["budget"]) for kind, group in losses.groupby("model")}
     common = {(a, b): trained.get(a, set()) & trained.get(b, set()) for a in transformers for b in others}
     pairs = [(a, b, int(max(budgets))) for (a, b), budgets in common.items() if budgets]
     if not pairs and not missing_ok:

@@ -53,6 +53,7 @@ def crossing_length(state: int, nats_per_entry: float = 1.0) -> float:
 def draw_concept():
     """Figure 1: the split of a block, the history state in between, and the growth that the state must match."""
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     blue, orange, green, red = colours(4)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 3.6), width_ratios=(1.15, 1))
@@ -68,7 +69,7 @@ def draw_concept():
         arrowprops={"arrowstyle": "<->", "connectionstyle": "arc3,rad=-0.8", "color": "0.3", "lw": 1.6},
     )
     left.text(6, 3.75, r"$I^{\mathrm{BP}}_{\ell;L} = I(X;Y) \sim L^{\beta}$ nats are shared", ha="center", va="bottom")
-    left.add_patch(plt.Rectangle((5.25, 0.98), 1.5, 0.9, facecolor=green, edgecolor="none", alpha=0.9))
+    left.add_patch(Rectangle((5.25, 0.98), 1.5, 0.9, facecolor=green, edgecolor="none", alpha=0.9))
     left.text(6, 1.43, r"$z_\ell$", ha="center", va="center", color="white", fontsize=13)
     left.text(6, 2.0, "history state", ha="center", va="bottom", fontsize=9)
     left.text(
@@ -99,6 +100,7 @@ def draw_concept():
 def draw_two_notions():
     """Figure 2a: two-point mutual information joins two tokens, bipartite mutual information joins two blocks."""
     import matplotlib.pyplot as plt
+    from matplotlib.patches import Rectangle
 
     blue, orange = colours(2)
     figure, (top, bottom) = plt.subplots(2, 1, figsize=(6.4, 3.4))
@@ -108,7 +110,7 @@ def draw_two_notions():
     _tokens(top, 12, 0.0, 12, "0.85", "0.85")
     _tokens(top, 3, 0.0, 0, "0.85", "0.85")
     for position, colour in ((2, blue), (8, orange)):
-        top.add_patch(plt.Rectangle((position + 0.08, 0), 0.84, 0.8, facecolor=colour, edgecolor="none"))
+        top.add_patch(Rectangle((position + 0.08, 0), 0.84, 0.8, facecolor=colour, edgecolor="none"))
     top.annotate(
         "",
         (8.5, 0.9),

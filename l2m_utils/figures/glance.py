@@ -29,9 +29,9 @@ def draw_glance(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str, r
 
     blue, orange, green, red = colours(4)
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.0))
-    halves = bipartite[bipartite.ratio == 2]
+    halves = bipartite.loc[bipartite.ratio == 2]
     for name, marker, colour in (("direct", "o", blue), ("vCLUB", "s", orange)):
-        curve = halves[halves.estimator == name]
+        curve = halves.loc[halves.estimator == name]
         style = {"fmt": marker + "-", "ms": 4, "lw": 1, "color": colour, "label": f"{corpus}, {name} ({ruler})"}
         curve_points(left, curve.length, curve.estimate, curve.low, curve.high, positive=True, **style)
     lengths = 4 ** np.arange(1, 9)
