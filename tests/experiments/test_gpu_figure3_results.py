@@ -42,11 +42,11 @@ def test_the_rule_needs_a_measurement_at_two_thirds():
 
 def test_equal_compute_reads_the_dearer_model_earlier():
     # The transformer costs four times as much: at the compute of 1,200 steps of the other it has made 300.
-    parts = [curve("transformer", 0, 64, seed, falling(1.0, 60.0), flops=4.0) for seed in (0, 1)]
+    parts = [curve("transformer", 0, 64, seed, falling(1.0, 60.0 + seed), flops=4.0) for seed in (0, 1)]
     parts += [curve("mamba2", 4, 64, seed, [0.1] * 6) for seed in (0, 1)]
     rows = results.compared(results.runs(pd.concat(parts)), "transformer", "mamba2, 1 a copy").set_index("reading")
-    assert rows.loc["equal steps", "difference"] == pytest.approx(60 / 1200 - 0.1)
-    assert rows.loc["equal compute", "difference"] == pytest.approx(60 / 300 - 0.1)
+    assert rows.loc["equal steps", "difference"] == pytest.approx(60.5 / 1200 - 0.1)
+    assert rows.loc["equal compute", "difference"] == pytest.approx(60.5 / 300 - 0.1)
     assert rows.below.tolist() == [2, 0] and rows.seeds.tolist() == [2, 2]
 
 
