@@ -1,6 +1,6 @@
 """What stage a brought home, read: are the layers right, how fast are steps, how near is a scan to its limit, and where does the time go?
 
-Every function takes tables of the records models/gpu:layers-*.
+Every function takes tables of the records ``models/gpu:layers-*``.
 """
 
 from __future__ import annotations
