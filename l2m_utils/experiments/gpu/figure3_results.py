@@ -6,6 +6,8 @@ Models of one seed have read the same data, so that differences are taken seed b
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -25,10 +27,11 @@ def runs(curves: pd.DataFrame) -> pd.DataFrame:
     >>> runs(rows)[["numbers", "series"]].values.tolist()
     [[2.0, 'mamba2, 2 a copy']]
     """
-    found = curves[curves.role != "search"].copy()
+    found = curves.loc[curves.role != "search"].copy()
     found["numbers"] = found.state / found.copies
     found["series"] = [
-        row.kind if row.state == 0 else f"{row.kind}, {row.numbers:g} a copy" for row in found.itertuples()
+        kind if numbers == 0 else f"{kind}, {numbers:g} a copy"
+        for kind, numbers in zip(found.kind, found.numbers, strict=True)
     ]
     return found.sort_values([*CELL, "steps"])
 
@@ -62,7 +65,8 @@ def by_length(measured: pd.DataFrame, share: float, nats: float) -> pd.DataFrame
     :func:`~l2m_utils.experiments.collapse_laws.utilisation`.
     """
     rows = []
-    for (series, numbers, length), part in measured.groupby(["series", "numbers", "length"]):
+    groups: Any = measured.groupby(["series", "numbers", "length"])  # pandas says of a key that it is hashable, no more
+    for (series, numbers, length), part in groups:
         end = part.groupby("seed").tail(1)
         verdicts = [flat_when_cut(one.steps, one.kl, share, nats) for _, one in part.groupby("seed")]
         low, high = mean_interval(end.kl.to_numpy()) or (np.nan, np.nan)
@@ -100,8 +104,9 @@ def compared(measured: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     ``below`` counts the seeds in which ``one`` is lower.  Equal steps are the last that both were measured at.
     """
     rows = []
-    for length, part in measured.groupby("length"):
-        sides = [dict(list(part[part.series == name].groupby("seed"))) for name in (one, other)]
+    for length in sorted(measured.length.unique()):
+        part = measured.loc[measured.length == length]
+        sides: Any = [dict(list(part.loc[part.series == name].groupby("seed"))) for name in (one, other)]
         seeds = sorted(set(sides[0]) & set(sides[1]))
         for reading in ("equal steps", "equal compute"):
             pairs = []
@@ -126,7 +131,9 @@ def cost_of_flat(measured: pd.DataFrame, races: pd.DataFrame, series: str, nats:
     before, times the ratio of the steps at which the two left it.  Seconds are those of the whole race, with all models beside it.
     """
     rows: list[dict] = []
-    for length, part in measured[measured.series == series].groupby("length"):
+    chosen = measured.loc[measured.series == series]
+    for length in sorted(chosen.length.unique()):
+        part = chosen.loc[chosen.length == length]
         mean = part.groupby("steps").kl.mean()
         race = races[(races.length == length) & (races.role == part.role.iloc[0])].iloc[0]
         left = int(mean.index[(mean < 0.95 * mean.iloc[0]).argmax()])
@@ -158,7 +165,7 @@ def octaves(positions: pd.DataFrame, length: int, series: str) -> pd.DataFrame:
 
 def collapsed(measured: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """What one curve in I/d, and in its rivals, explains of the last KL of the fixed states, at left-out points (:func:`~l2m_utils.experiments.collapse_laws.rival_laws`)."""
-    fixed = last(measured[measured.numbers > 0])
+    fixed = last(measured.loc[measured.numbers > 0])
     information = {n: HierarchicalGaussian.from_length(int(n)).bipartite_mi() for n in fixed.length.unique()}
     frame = fixed.assign(
         family="sub-volume", dimension=fixed.numbers, information=fixed.length.map(information), loss=fixed.kl

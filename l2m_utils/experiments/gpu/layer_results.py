@@ -5,6 +5,8 @@ Every function takes tables of the records ``models/gpu:layers-*``.
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 
 OURS = ("_forward", "_backward")  # the Triton kernels of the scan, whole names
@@ -30,7 +32,8 @@ def parity_summary(parity: pd.DataFrame) -> pd.DataFrame:
     [[2, 2e-06, 'gradient of A', True, True]]
     """
     found = []
-    for key, part in parity.groupby(["layer", "backend", "precision"]):
+    groups: Any = parity.groupby(["layer", "backend", "precision"])  # pandas says of a key that it is hashable, no more
+    for key, part in groups:
         error = part.error.fillna(float("inf"))
         found.append(
             dict(zip(("layer", "backend", "precision"), key, strict=True))

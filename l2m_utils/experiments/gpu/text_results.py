@@ -5,6 +5,8 @@ Every function takes tables of the records models/gpu:text-*.  Losses are in nat
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 
@@ -32,14 +34,19 @@ def band_table(
     [4.0, 1.0, 1.0, 1.0, 0.0]
     """
     budget = budget or int(bands.budget.max())
-    part = bands[bands.budget == budget]
+    part = bands.loc[bands.budget == budget]
     if reference not in set(part.model):
         raise ValueError(
             f"{reference!r} at {budget} steps is not in the table; it has {sorted(set(bands.model))}, {sorted(set(bands.budget))}"
         )
     keys, rows = ["first", "last"], []
-    against = {key: one.set_index("document").sort_index() for key, one in part[part.model == reference].groupby(keys)}
-    for (model, *key), one in part.groupby(["model", *keys]):
+    groups: Any = part.groupby(["model", *keys])  # pandas says of a key that it is hashable, no more
+    against = {
+        (first, last): one.set_index("document").sort_index()
+        for (model, first, last), one in groups
+        if model == reference
+    }
+    for (model, *key), one in groups:
         one, other = one.set_index("document").sort_index(), against[tuple(key)]
         if not one.samples.equals(other.samples):
             raise ValueError(
