@@ -4,9 +4,12 @@ import ast
 import re
 
 import pytest
+from docutils import nodes
+from docutils.core import publish_doctree
+from docutils.parsers.rst import roles
 
 from l2m_utils.book import api
-from l2m_utils.book.docstrings import imported
+from l2m_utils.book.docstrings import entries, imported, plain_bars
 from l2m_utils.project import PROJECT
 
 LIBRARY = PROJECT / "l2m_utils"
@@ -82,3 +85,30 @@ def test_references_lead_somewhere(module):
                 if isinstance(inner, DEFINITIONS) and not inner.name.startswith("_"):
                     found += broken(module, ast.get_docstring(inner) or "", node.name)
     assert not found, "write the full name, or double backticks for what is not in the library"
+
+
+def unreadable(docstring):
+    """What docutils says of a docstring as the pages show it; the roles of Sphinx stand as literals."""
+    for role in ("mod", "func", "class", "meth", "attr", "data", "exc", "obj"):
+        roles.register_generic_role(role, nodes.literal)
+    shown = plain_bars(entries(docstring + "\n"))
+    settings = {"report_level": 2, "halt_level": 5, "warning_stream": False}
+    said = publish_doctree(shown, settings_overrides=settings).findall(nodes.system_message)
+    return [message.astext() for message in said if message["level"] > 1]
+
+
+def test_a_docstring_that_pages_cannot_show_is_found():
+    assert "Inline emphasis" in unreadable("Tables text-*.  In nats.")[0]
+    assert not unreadable("What ``stage-*`` left: |x| of :func:`f`.\n\n>>> 2 * 3\n6")
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_pages_can_show_every_docstring(module):
+    tree = ast.parse(api.source_of(module).read_text())
+    found = [(node, ast.get_docstring(node)) for node in ast.walk(tree) if isinstance(node, (ast.Module, *DEFINITIONS))]
+    said = {
+        getattr(node, "name", "module"): unreadable(text)
+        for node, text in found
+        if text and not getattr(node, "name", "").startswith("_")
+    }
+    assert not any(said.values()), {name: what for name, what in said.items() if what}

@@ -1,6 +1,6 @@
 """What stage d brought home, read: KL by length, by steps and by compute, which runs were flat when they were cut, and what a decision would cost.
 
-Every function takes tables of the records models/gpu:figure3-*.  Losses are in nats a token and copy; ``numbers`` are those of a state, a copy.
+Every function takes tables of the records ``models/gpu:figure3-*``.  Losses are in nats a token and copy; ``numbers`` are those of a state, a copy.
 Models of one seed have read the same data, so that differences are taken seed by seed.
 """
 

@@ -1,6 +1,6 @@
 """What stage c brought home, read: losses by band of positions with intervals over books, and how far more time would go.
 
-Every function takes tables of the records models/gpu:text-*.  Losses are in nats a token.
+Every function takes tables of the records ``models/gpu:text-*``.  Losses are in nats a token.
 """
 
 from __future__ import annotations
