@@ -12,9 +12,9 @@ RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 BUILD := $(RUN) -m l2m_utils book
 # Values reach the command as they are, whatever characters they hold.
-quoted = '$(subst ','\'',$(1))'
-WHICH = --tier $(call quoted,$(TIER)) --corpus $(call quoted,$(CORPUS))
-WORK = --jobs $(call quoted,$(JOBS)) --engine=$(call quoted,$(ENGINE))
+quoted = '$(subst ','\'',$(value $(1)))'
+WHICH = --tier $(call quoted,TIER) --corpus $(call quoted,CORPUS)
+WORK = --jobs '$(JOBS)' --engine=$(call quoted,ENGINE)
 
 .PHONY: help setup book smoke test check coverage links bench publish reproduce status lab serve lock clean
 
@@ -42,7 +42,7 @@ book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
 	@$(BUILD) build $(WHICH) $(WORK)
 
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
-	@$(BUILD) build --tier smoke --corpus $(call quoted,$(CORPUS)) $(WORK)
+	@$(BUILD) build --tier smoke --corpus $(call quoted,CORPUS) $(WORK)
 
 test: setup ## the test suite, at most five minutes
 	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_types.py

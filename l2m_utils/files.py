@@ -129,13 +129,14 @@ def kept(
                 os.fsync(stream.fileno())
             sums[path.name] = checksum(path)
         write_json(made / MANIFEST, {"key": key, "files": sums})
-        if not is_kept(folder, key):
-            shutil.rmtree(folder, ignore_errors=True)  # damaged, if it is there
         try:
             os.rename(made, folder)
         except OSError:
-            if not is_kept(folder, key):  # unless another process was first
-                raise
+            if not is_kept(folder, key):  # a damaged one lies there, and no whole one of another process
+                aside = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
+                os.rename(folder, aside)
+                shutil.rmtree(aside)
+                os.rename(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return read(folder)

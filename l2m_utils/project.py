@@ -42,7 +42,10 @@ def commit() -> str:
         return f"l2m-book {version('l2m-book')}"
 
     def git(*words: str) -> str:
-        done = subprocess.run(["git", *words], cwd=_ABOVE, capture_output=True, text=True)
+        try:
+            done = subprocess.run(["git", *words], cwd=_ABOVE, capture_output=True, text=True)
+        except OSError:  # there is no git
+            return ""
         return done.stdout.strip() if done.returncode == 0 else ""
 
     head = git("rev-parse", "--short=12", "HEAD")

@@ -119,3 +119,21 @@ def test_a_full_disk_is_said_and_leaves_nothing(tmp_path, monkeypatch):
 def test_others_may_read_what_is_kept(tmp_path):
     entry(tmp_path / "x")
     assert (tmp_path / "x").stat().st_mode & 0o755 == 0o755
+
+
+def test_a_whole_entry_of_another_process_is_never_removed(tmp_path, monkeypatch):
+    """The other one moves its entry into place between our look and our move: its files stay, and both read them."""
+    folder = tmp_path / "x"
+    looks = []
+
+    def looking(*words):
+        found = is_kept(*words)
+        if not looks:  # the first look finds nothing; then the other process is done
+            looks.append(found)
+            kept(folder, KEY, lambda: ("one", "two"), read, write)
+            looks.append((folder / MANIFEST).stat().st_ino)
+        return found
+
+    monkeypatch.setattr(files, "is_kept", looking)
+    assert files.kept(folder, KEY, lambda: ("one", "two"), read, write) == ["one", "two"]
+    assert looks == [False, (folder / MANIFEST).stat().st_ino] and not list(tmp_path.glob(".x.*"))

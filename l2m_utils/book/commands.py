@@ -6,6 +6,7 @@ Each imports what it needs when it is called, so that a build that has nothing t
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import shlex
 import shutil
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
         if "jobs" in options:
             added.add_argument("--jobs", type=_positive, default=2, help="processor cores to use (default: 2)")
-            added.add_argument("--engine", default="", help="further options for Snakemake, as one word")
+            added.add_argument("--engine", type=_words, default=[], help="further options for Snakemake, as one word")
         return added
 
     command(build, "execute what changed and build the HTML of one tier and text", "build", "jobs")
@@ -68,8 +69,12 @@ def run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except ValueError as error:
+        from l2m_utils.records import RecordError
         from l2m_utils.text.documents import CorpusError
 
+        if isinstance(error, RecordError):
+            print(f"error: {error}", file=sys.stderr)
+            return 1
         if not isinstance(error, CorpusError):
             raise
         print(f"error: {error}\n  (the text is chosen with CORPUS=… of make, or --corpus)", file=sys.stderr)
@@ -212,7 +217,8 @@ def clean(_: argparse.Namespace) -> None:
             for path in BUILDS.iterdir():
                 if path != lock:
                     _remove(path)
-        BUILDS.rmdir()
+        with contextlib.suppress(OSError):  # a build may have begun since
+            BUILDS.rmdir()
     for name in CACHES:
         _remove(PROJECT / name)
 
@@ -236,9 +242,11 @@ def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashe
     plan = load_plan(options.tier)
     found = corpus.ensure(folder, place, hashes)
     # Notebooks run in the project folder, wherever the command was given.
-    argument = place.name if place.path is None or (PROJECT / place.name).exists() else str(place.path.resolve())
+    inside = PROJECT / place.name
+    same = place.path is not None and inside.exists() and inside.resolve() == place.path.resolve()
+    argument = place.name if place.path is None or same else str(place.path.resolve())
     jobs = engine.plan_jobs(plan, argument, found, folder, hashes, recompute)
-    engine.execute_jobs(folder, jobs, lock, options.jobs, hashes, shlex.split(options.engine))
+    engine.execute_jobs(folder, jobs, lock, options.jobs, hashes, options.engine)
     return jobs
 
 
@@ -251,10 +259,16 @@ def _build_html(folder: Path, jobs) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {text}, expected at least 1")
-    return number
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+    return int(text)
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
 
 
 def _remove(path: Path) -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import platform
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,9 @@ from l2m_utils.book.imports import dependencies
 from l2m_utils.files import write_json
 from l2m_utils.text.corpora import Place, load
 from l2m_utils.text.cuts import split
+from l2m_utils.text.documents import PYTHON_DOCS
 from l2m_utils.text.files import files_of
+from l2m_utils.text.python_docs import versions
 
 
 def corpus_files(place: Place) -> list[Path]:
@@ -43,7 +46,10 @@ def ensure(folder: Path, place: Place, hashes: Hashes) -> dict[str, Any]:
     """
     known = read_corpus(folder)
     files = [*corpus_files(place), *input_files(patterns=ENVIRONMENT), *dependencies("import l2m_utils.book.corpus")]
-    made_from = digest_of([place.source, {named(path): hashes(path) for path in files}])
+    read_from = versions() if place.source == PYTHON_DOCS else {}  # what it quotes is installed, and differs by release
+    made_from = digest_of(
+        [place.source, platform.python_version(), read_from, {named(path): hashes(path) for path in files}]
+    )
     if known.get("made_from") == made_from:
         return known
     found = describe(place)

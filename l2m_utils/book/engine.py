@@ -40,7 +40,7 @@ def plan_jobs(
         inputs = {named(path): hashes(path) for path in notebook.inputs()}
         text = [corpus["name"], corpus["fingerprint"]] if notebook.reads_text else []
         needed = [jobs[need].digest for need in notebook.needs]
-        python = list(sys.version_info[:2])
+        python = list(sys.version_info[:3])
         digest = digest_of([python, {k: v for k, v in parameters.items() if k != "corpus"}, inputs, text, needed])
         parameters["records"] = named(folder / "records")
         if notebook.reads_text:

@@ -37,11 +37,13 @@ def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes) -> bool:
     """Build ``folder/html`` if it is not what the inputs and the notebooks' ``outputs`` give; returns whether it was built."""
     digest = digest_of([{named(path): hashes(path) for path in input_files(patterns=MADE_OF)}, outputs])
     seal = folder / "seals" / "html.json"
-    if seal.exists():
+    try:
         old = json.loads(seal.read_text())
-        if old == {"digest": digest, "outputs": _hashed(folder / "html", hashes)}:
-            return False
-        seal.unlink()
+    except (OSError, ValueError):  # none, or a damaged one
+        old = None
+    if old is not None and old == {"digest": digest, "outputs": _hashed(folder / "html", hashes)}:
+        return False
+    seal.unlink(missing_ok=True)
     build_html(folder)
     write_json(seal, {"digest": digest, "outputs": _hashed(folder / "html", hashes)})
     return True

@@ -42,9 +42,12 @@ def clean_lock(root: Path) -> Iterator[Path]:
 @contextmanager
 def _held(path: Path, *, shared: bool, what: str, busy: str) -> Iterator[Path]:
     deadline = time.monotonic() + PATIENCE
-    path.parent.mkdir(parents=True, exist_ok=True)
     while True:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        except FileNotFoundError:  # `make clean` has removed the folder since
+            continue
         try:
             fcntl.flock(handle, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:

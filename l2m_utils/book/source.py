@@ -8,6 +8,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from l2m_utils.book.errors import BuildError
 from l2m_utils.project import PROJECT
 
@@ -17,17 +19,20 @@ def read_notebook(path: Path):
     """The notebook as an nbformat node, its text and parameters included."""
     import jupytext
 
-    return jupytext.read(path)
+    try:
+        return jupytext.read(path)
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise BuildError(f"{_shown(path)} cannot be read as a notebook: {error}") from error
 
 
 def default_parameters(path: Path) -> dict[str, Any]:
     """Literals assigned in the cell tagged ``parameters``; raises :class:`BuildError` when there is not exactly one."""
     cells = [cell for cell in read_notebook(path).cells if "parameters" in cell.metadata.get("tags", [])]
-    where = path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path
+    where = _shown(path)
     if len(cells) != 1:
         raise BuildError(f"{where} has {len(cells)} cells tagged `parameters`; expected exactly one")
     parameters = {}
-    for statement in ast.parse(cells[0].source).body:
+    for statement in _parsed(cells[0].source, path, "the parameters cell").body:
         if not (
             isinstance(statement, ast.Assign)
             and len(statement.targets) == 1
@@ -44,6 +49,20 @@ def default_parameters(path: Path) -> dict[str, Any]:
 
 
 def code_of(path: Path) -> str:
-    """The Python code of a notebook, magics left out."""
+    """The Python code of a notebook, magics left out; raises :class:`BuildError` for a cell that is no Python."""
     cells = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
-    return "\n".join(re.sub(r"^\s*[%!].*$", "", cell, flags=re.M) for cell in cells)
+    cells = [re.sub(r"^\s*[%!].*$", "", cell, flags=re.M) for cell in cells]
+    for number, cell in enumerate(cells, 1):
+        _parsed(cell, path, f"code cell {number}")
+    return "\n".join(cells)
+
+
+def _parsed(source: str, path: Path, where: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError as error:
+        raise BuildError(f"{_shown(path)}: {where}, line {error.lineno}, is no Python: {error.msg}") from error
+
+
+def _shown(path: Path) -> Path:
+    return path.relative_to(PROJECT) if path.is_relative_to(PROJECT) else path

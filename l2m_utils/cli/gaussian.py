@@ -67,7 +67,7 @@ def run(options: argparse.Namespace) -> int:
         if cell.learning_rate <= 0:
             cell = replace(cell, learning_rate=gaussian_runs.best_rates(folder).get(cell.model, 0.0))
         gaussian_runs.run_cell(cell, folder, device=options.device)
-    except (TrainingError, ValueError) as error:
+    except (TrainingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         given["rates"] = tuple(given["rates"])
     try:
         run_plan(corpus, TextRecipe(**given), plan, work, records, tier)
-    except (CorpusError, TrainingError, ValueError) as error:
+    except (CorpusError, TrainingError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     return 0

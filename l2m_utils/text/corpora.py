@@ -49,6 +49,10 @@ def locate(name_or_path: str | Path) -> Place:
     ('my-texts', None, 'owner/My_Texts')
     """
     name = str(name_or_path)
+    if not name.strip():
+        raise CorpusError(
+            f"the name of the corpus is empty: expected {PYTHON_DOCS}, a file, a folder, or a hub data set"
+        )
     short = short_name(name)
     if name == PYTHON_DOCS:
         return Place(name, short)

@@ -31,7 +31,7 @@ def call(*words, cwd=PROJECT, env=None):
         (("html", "--corpus", "LICENSE"), "`make book` writes it"),
         (("check-usage", "--corpus", "LICENSE"), "not executed in _build/laptop-license"),
         (("notebook", "part/first", "--folder", "book"), "plan.json is not readable"),
-        (("build", "--jobs", "0"), "argument --jobs: got 0, expected at least 1"),
+        (("build", "--jobs", "0"), "argument --jobs: got '0', expected a whole number of at least 1"),
         ((), "the following arguments are required: COMMAND"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_name_that_yaml_and_shells_read_otherwise(tiny):
 
 def test_make_passes_values_as_they_are(tiny):
     tiny.write("Makefile", (PROJECT / "Makefile").read_text())
-    name = "it's {here}; echo `no`"
+    name = "it's {here} $HOME $$; echo `no`"
     done = subprocess.run(
         ["make", "-n", "book", f"CORPUS={name}", "-o", "setup"], cwd=tiny.home, capture_output=True, text=True
     )

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
@@ -68,11 +69,30 @@ def test_a_lock_ends_with_the_process_that_holds_it(holder, how):
 def test_a_build_waits_a_moment_for_what_a_killed_one_leaves(holder, monkeypatch):
     process, folder = holder
     monkeypatch.setattr(locks, "PATIENCE", 30.0)
-    killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {process.pid}"])
     start = time.monotonic()
+    killer = subprocess.Popen(["sh", "-c", f"sleep 0.5; kill -9 {process.pid}"])
     with locks.build_lock(folder, "make book"):
         assert time.monotonic() - start > 0.3
     killer.wait()
+
+
+def test_a_build_that_waits_for_clean_begins_when_the_folder_is_gone(tmp_path, monkeypatch):
+    monkeypatch.setattr(locks, "PATIENCE", 30.0)
+    root, inside = tmp_path / "_build", threading.Event()
+    root.mkdir()
+
+    def clean():
+        with locks.clean_lock(root):
+            inside.set()
+            time.sleep(0.5)
+        root.rmdir()
+
+    cleaner = threading.Thread(target=clean)
+    cleaner.start()
+    assert inside.wait(30)
+    with locks.build_lock(root / "one", "make book") as lock:
+        assert lock.exists()
+    cleaner.join()
 
 
 def test_a_lock_is_not_handed_on_to_children(tmp_path):

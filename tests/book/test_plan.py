@@ -65,3 +65,24 @@ def test_a_declared_file_must_be_there(monkeypatch, tmp_path):
     monkeypatch.setattr(plan, "NOTEBOOKS", tmp_path)
     with pytest.raises(BuildError, match="part/example.md names files that do not exist: book/laptop.json"):
         plan.load_plan("laptop")
+
+
+@pytest.mark.parametrize(
+    ("code", "title", "message"),
+    [("x = (", "A page", r"code cell \d+, line 1, is no Python"), ("pass", "A page", None)],
+)
+def test_a_cell_that_is_no_python_is_named(tmp_path, code, title, message):
+    path = tmp_path / "example.md"
+    path.write_text(FRONT.format(title=title, code=code, parameters="seed = 0", l2m=""))
+    if message is None:
+        assert "pass" in source.code_of(path)
+    else:
+        with pytest.raises(BuildError, match=message):
+            source.code_of(path)
+
+
+def test_a_broken_head_of_a_notebook_is_one_error(tmp_path):
+    path = tmp_path / "example.md"
+    path.write_text("---\njupytext: [\n---\n\n# A page\n")
+    with pytest.raises(BuildError, match="cannot be read as a notebook"):
+        source.read_notebook(path)
