@@ -93,11 +93,12 @@ def build(options: argparse.Namespace) -> None:
     place, folder = _place_and_folder(options)
     files = files_of(place.path) if place.path else []
     with build_lock(folder, "make book") as lock:
-        if not fingerprints.unchanged(folder, place.source, files):
+        changed = fingerprints.changes(folder, place.source, files)
+        if changed is None or changed:
             hashes = fingerprints.Hashes(fingerprints.read_stamp(folder)["files"])
             (folder / "stamp.json").unlink(missing_ok=True)
             inputs = hashes.note(fingerprints.input_files(files))
-            jobs = _execute(options, place, folder, lock, hashes)
+            jobs = _jobs_if_pages_changed(folder, changed) or _execute(options, place, folder, lock, hashes)
             _build_html(folder, jobs)
             fingerprints.write_stamp(folder, place.source, inputs, fingerprints.Hashes(inputs))
         print_build(folder, started=start)
@@ -234,6 +235,16 @@ def _place_and_folder(options: argparse.Namespace):
     return place, BUILDS / f"{options.tier}-{place.short}"
 
 
+def _jobs_if_pages_changed(folder: Path, changed: set[str] | None):
+    """The jobs of the last build when nothing changed but prose, which no notebook reads; then there is nothing to plan."""
+    from l2m_utils.book.jobs import read_jobs
+
+    if changed is None or not all(name.startswith("book/") for name in changed):
+        return None
+    jobs = read_jobs(folder)
+    return None if any(changed & set(job.inputs) for job in jobs.values()) else jobs
+
+
 def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashes, *, recompute: bool = False):
     """Check tier, notebooks and text, then execute what is stale; returns the jobs."""
     from l2m_utils.book import corpus, engine
@@ -251,9 +262,9 @@ def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashe
 
 
 def _build_html(folder: Path, jobs) -> None:
-    from l2m_utils.book.engine import notebook_outputs
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.html import ensure_html
+    from l2m_utils.book.jobs import notebook_outputs
 
     ensure_html(folder, notebook_outputs(folder, jobs), Hashes())
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import Hashes, digest_of, named
-from l2m_utils.book.jobs import Job, is_sealed, page_of, read_seal, write_jobs
+from l2m_utils.book.jobs import Job, is_sealed, page_of, write_jobs
 from l2m_utils.book.plan import Notebook
 from l2m_utils.book.processes import WATCHED, adopt_orphans, descendants, kill, tied_to_us, token_of
 from l2m_utils.project import PROJECT
@@ -80,11 +80,6 @@ def execute_jobs(
     if waiting:
         _run_snakemake(folder, lock, cores, options)
     return waiting
-
-
-def notebook_outputs(folder: Path, jobs: dict[str, Job]) -> dict[str, Any]:
-    """What the executed notebooks left, by name: hashes of pages and records."""
-    return {name: read_seal(folder, name)["outputs"] for name in jobs}
 
 
 def _forget_others(folder: Path, jobs: dict[str, Job]) -> None:

@@ -112,19 +112,17 @@ def write_stamp(folder: Path, source: str, inputs: dict[str, list], hashes: Hash
     write_json(folder / "stamp.json", {"source": source, "python": platform.python_version(), "files": files})
 
 
-def unchanged(folder: Path, source: str, corpus_files: Iterable[Path]) -> bool:
-    """Whether every input and every output of the last finished build is what it was, and none has come or gone."""
+def changes(folder: Path, source: str, corpus_files: Iterable[Path]) -> set[str] | None:
+    """Names of the inputs and outputs of the last finished build that are no longer what they were, have come or gone.
+
+    None when there was none, or it was of another text or Python.
+    """
     stamp = read_stamp(folder)
     old = stamp["files"]
     if (stamp.get("source"), stamp.get("python")) != (source, platform.python_version()):
-        return False
-    paths = [*input_files(corpus_files), *output_files(folder)]
-    if {named(path) for path in paths} != set(old):
-        return False
-    hashes = Hashes(old)
-    new = hashes.note(paths)
-    if {name: entry[3] for name, entry in new.items()} != {name: entry[3] for name, entry in old.items()}:
-        return False
-    if new != old:  # times moved, contents did not: no need to read them next time
+        return None
+    new = Hashes(old).note([*input_files(corpus_files), *output_files(folder)])
+    changed = {name for name in new.keys() | old.keys() if new.get(name, [None])[-1] != old.get(name, [None])[-1]}
+    if not changed and new != old:  # times moved, contents did not: no need to read them next time
         write_json(folder / "stamp.json", {**stamp, "files": new})
-    return True
+    return changed

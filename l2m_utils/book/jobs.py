@@ -78,6 +78,11 @@ def read_seal(folder: Path, name: str) -> dict[str, Any]:
         return {"digest": "", "outputs": {}}
 
 
+def notebook_outputs(folder: Path, jobs: dict[str, Job]) -> dict[str, Any]:
+    """What the executed notebooks left, by name: hashes of pages and records."""
+    return {name: read_seal(folder, name)["outputs"] for name in jobs}
+
+
 def _outputs(folder: Path, name: str, hashes: Hashes | None = None) -> dict[str, str | None]:
     hashes = hashes or Hashes()
     paths = [page_of(folder, name), folder / "status" / f"{name}.json", *files_in(folder / "records" / name)]

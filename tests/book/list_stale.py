@@ -18,10 +18,13 @@ def look() -> dict:
     for cached in (source.read_notebook, imports._imports_of):
         cached.cache_clear()
     place, hashes = locate("texts"), fingerprints.Hashes()
-    quick = fingerprints.unchanged(FOLDER, place.source, files_of(place.path))
+    quick = fingerprints.changes(FOLDER, place.source, files_of(place.path))
     text = corpus.ensure(FOLDER, place, hashes)
     jobs = engine.plan_jobs(plan.load_plan("smoke"), "texts", text, FOLDER, hashes, recompute=False)
-    return {"stale": sorted(name.split("/")[1] for name in engine.stale(FOLDER, jobs, hashes)), "unchanged": quick}
+    return {
+        "stale": sorted(name.split("/")[1] for name in engine.stale(FOLDER, jobs, hashes)),
+        "changed": None if quick is None else sorted(quick),
+    }
 
 
 def changed(kind: str, name: str, content: str) -> None:
