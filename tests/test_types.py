@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 from collections import Counter
+from importlib.util import find_spec
 
 import pytest
 
@@ -36,6 +37,10 @@ def test_no_error_in_the_clean_rooms(errors):
     assert not found, "\n".join([f"{len(found)} errors of types:", *found])
 
 
+@pytest.mark.skipif(
+    sys.version_info[:2] != (3, 11) or find_spec("triton") is not None,
+    reason="the count is kept for Python 3.11 without Triton: both move it a little",
+)
 def test_the_count_elsewhere_only_falls(errors):
     found = Counter(error.split(":")[0] for error in errors if error.split("/")[0] not in RULES["clean"])
     allowed = RULES["errors_elsewhere"]
