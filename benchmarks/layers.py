@@ -36,26 +36,6 @@ OLD = Path(__file__).parent.parent / "_build" / "transformers-5.17"
 MAMBA_130M = {"width": 768, "layers": 24, "tokens": 4096}
 
 
-def config_of(kind: str, mambapy: bool, heads: tuple[int, ...], width: int, layers: int):
-    """A configuration that both implementations take."""
-    from transformers import Mamba2Config, MambaConfig
-
-    common = {
-        "vocab_size": 256,
-        "hidden_size": width,
-        "num_hidden_layers": layers,
-        "use_cache": False,
-        "pad_token_id": None,
-        "bos_token_id": None,
-        "eos_token_id": None,
-    }
-    if kind == "mamba":
-        return MambaConfig(**common, state_size=16, use_mambapy=mambapy)
-    return Mamba2Config(
-        **common, state_size=heads[1], head_dim=heads[0], num_heads=2 * width // heads[0], n_groups=1, chunk_size=256
-    )
-
-
 def peak_bytes() -> int:
     """The largest memory that this process has held; unlike ``ru_maxrss`` it does not start at the peak of the process that started it."""
     status = Path("/proc/self/status").read_text()
@@ -69,10 +49,14 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
     """
     import torch
 
+    from l2m_utils.experiments.gpu.inputs import config_of
+
     torch.set_num_threads(1)
     kind, mambapy, heads, _, _ = VARIANTS[variant]
     torch.manual_seed(0)
-    config = config_of(kind, mambapy, heads, width, layers)
+    config = config_of(kind, heads, width, layers)
+    if mambapy:
+        config.use_mambapy = True
     if whose == "ours":
         from l2m_utils.layers.backbone import StateSpaceBackbone
 

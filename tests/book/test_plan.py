@@ -5,7 +5,7 @@ from tiny_project import FRONT
 
 from l2m_utils.book import plan, source
 from l2m_utils.book.errors import BuildError
-from l2m_utils.project import TIERS
+from l2m_utils.project import PROJECT, TIERS
 
 
 @pytest.mark.parametrize("tier", TIERS)
@@ -86,3 +86,11 @@ def test_a_broken_head_of_a_notebook_is_one_error(tmp_path):
     path.write_text("---\njupytext: [\n---\n\n# A page\n")
     with pytest.raises(BuildError, match="cannot be read as a notebook"):
         source.read_notebook(path)
+
+
+def test_every_stored_table_that_a_notebook_declares_is_published():
+    """A misspelt one would leave the page as it is when the table changes, without a word."""
+    declared = {table for notebook in plan.load_plan("laptop").values() for table in notebook.stored}
+    pattern = "results/*/{}/tables/{}.parquet"
+    assert len(declared) > 10
+    assert not {table for table in declared if not any(PROJECT.glob(pattern.format(*table.split(":"))))}
