@@ -1,6 +1,6 @@
 """Stage b: the packaged ruler on books, encyclopedia and technical English, in float32 and bfloat16, to its whole context.
 
-    python -m l2m_utils.experiments.gpu.ruler --data .gpu      # before the stage, beside another one: join and convert the model
+    l2m gpu --prepare --data .gpu      # before the stage, beside another one: join and convert the model
 
 The same tasks on the same draws as :mod:`l2m_utils.experiments.ruler` does on a laptop, in cells, until the time is over.  Every few
 seconds the scores are written anew as ``ruler-1.parquet`` … beside the archive, so that what is there is worth having even if the next task never
@@ -9,9 +9,7 @@ starts.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -169,23 +167,3 @@ def run(
         raise ValueError(
             f"nothing was scored in {seconds:g} seconds, {about['model']} was ready after {archive.about['ready']:.0f}: give more time"
         )
-
-
-def main(words: list[str] | None = None) -> int:
-    """Prepare the model from the command line and print its folder; 1 for pieces that are missing or do not fit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu.ruler", description="Join and convert the packaged model."
-    )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with the pieces of the GGUF file, at any depth"
-    )
-    try:
-        print(prepare(parser.parse_args(words).data).folder)
-    except (ValueError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
