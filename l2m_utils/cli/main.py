@@ -56,6 +56,12 @@ def _gpu() -> ModuleType:
     return gpu
 
 
+def _labs() -> ModuleType:
+    from l2m_utils.cli import labs
+
+    return labs
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -106,6 +112,11 @@ COMMANDS = {
         _gpu,
         "use a quarter of an hour of a GPU, and publish what came back",
         "l2m gpu --minutes 12 --out returned --stages a,d",
+    ),
+    "labs": Command(
+        _labs,
+        "print the labs of thirteen related papers, or train their stored parts anew",
+        "l2m labs --recompute working-memory",
     ),
     "book": Command(
         _book,

@@ -1,0 +1,16 @@
+"""Which labs keep trained parts as stored tables, and the function of each that makes them anew.
+
+A function takes a :class:`~l2m_utils.records.Recorder` of its notebook and a seed, saves tables, and is done within three minutes on two cores.
+It is imported when it is called.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from l2m_utils.records import Recorder
+
+Maker = Callable[[Recorder, int], None]
+
+# lab → what imports its maker
+STORED: dict[str, Callable[[], Maker]] = {}
