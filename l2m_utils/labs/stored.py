@@ -12,5 +12,14 @@ from l2m_utils.records import Recorder
 
 Maker = Callable[[Recorder, int], None]
 
+
+def _timescales() -> Maker:
+    from l2m_utils.labs.timescales import store_bracket_runs
+
+    return store_bracket_runs
+
+
 # lab → what imports its maker
-STORED: dict[str, Callable[[], Maker]] = {}
+STORED: dict[str, Callable[[], Maker]] = {
+    "timescales": _timescales,
+}
