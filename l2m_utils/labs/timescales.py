@@ -13,7 +13,7 @@ from scipy.optimize import brentq
 from scipy.special import gammaln, softplus
 from scipy.stats import invgamma
 from torch import nn
-from tqdm.auto import tqdm
+from tqdm import tqdm
 
 from l2m_utils.records import Recorder
 from l2m_utils.sources.dyck import DyckWords
