@@ -137,9 +137,8 @@ def _memory_tokens(tokens: Iterable[int]) -> int:
 
 def _budget(tokens: Iterable[int]) -> int:
     """As many vectors as the condition asks for: thinned to ⌈L^β⌉ at every token."""
-    kept, read = [], 0
-    for token in tokens:
-        read += 1
+    kept: list[int] = []
+    for read, token in enumerate(tokens, 1):
         kept.append(token)
         while len(kept) > math.ceil(round(read**paper.DIRECT.exponent, 9)):
             kept.pop(0)
