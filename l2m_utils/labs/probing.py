@@ -68,7 +68,13 @@ def octave_exponent(importance: np.ndarray, nearest: int, furthest: int) -> floa
 
 
 def tail_exponent(
-    beta: float, texts: int, length: int, rng: np.random.Generator, nearest: int = 32, furthest: int = 1024, n_boot: int = 400
+    beta: float,
+    texts: int,
+    length: int,
+    rng: np.random.Generator,
+    nearest: int = 32,
+    furthest: int = 1024,
+    n_boot: int = 400,
 ) -> tuple[float, tuple[float, float]]:
     """Exponent of the mean differential importance on drawn Santa Fe texts, with a bootstrap interval over texts; theory: β - 2."""
     importance = mean_importance(SantaFe(1 / beta).sample(texts, length, rng), furthest)
