@@ -19,7 +19,14 @@ def _timescales() -> Maker:
     return store_bracket_runs
 
 
+def _durations() -> Maker:
+    from l2m_utils.labs.durations import store_counters
+
+    return store_counters
+
+
 # lab → what imports its maker
 STORED: dict[str, Callable[[], Maker]] = {
     "timescales": _timescales,
+    "durations": _durations,
 }
