@@ -25,8 +25,15 @@ def _durations() -> Maker:
     return store_counters
 
 
+def _life_stories() -> Maker:
+    from l2m_utils.labs.life_stories import store_readers
+
+    return store_readers
+
+
 # lab → what imports its maker
 STORED: dict[str, Callable[[], Maker]] = {
     "timescales": _timescales,
     "durations": _durations,
+    "life-stories": _life_stories,
 }
