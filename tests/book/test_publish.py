@@ -99,16 +99,22 @@ def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
     run.value("seconds", 10.0, unit="s")
     run.table("curve", pd.DataFrame({"length": [1, 2]}))
     results = tmp_path / "results"
-    written = publish.publish_records(build, "laptop", [], results)
+    stored = Recorder(
+        "estimation/example", "gpu", "none", folder=build / "records", made={"commit": "abc", "hardware": "one card"}
+    )
+    stored.value("kl", 0.1, unit="nats")
+    written = publish.publish_records(build, [], results)
+    assert results / "gpu-none/estimation/example/values/kl.json" in written  # a GPU's value keeps its tier
     assert results / "laptop-books/estimation/example/tables/curve.parquet" in written
     run.value("beta", 0.95, unit="", interval=(0.9, 1.0))
     run.value("seconds", 99.0, unit="s")
     run.value("gamma", 1, unit="")
-    table = publish.compare(build, "laptop", results).set_index("record")["verdict"]
+    table = publish.compare(build, results).set_index("record")["verdict"]
     assert table.to_dict() == {
         "estimation/example:beta": "changed",
         "estimation/example:gamma": "new",
+        "estimation/example:kl": "same",
         "estimation/example:seconds": "within",
     }
     with pytest.raises(BuildError, match="no records of estimation/other"):
-        publish.publish_records(build, "laptop", ["estimation/other"], results)
+        publish.publish_records(build, ["estimation/other"], results)
