@@ -131,7 +131,7 @@ def join(rows: list[Row], pools: Pools) -> list[dict[str, Any]]:
 def write_published(results: Path = RESULTS, readme: Path = README) -> Path:
     """Renew ``results/reproduction.json`` from the published records alone, so that it never depends on a build, and the counts in the README."""
     answers = join(read_rows(), read_pools(results=results))
-    if results == RESULTS:
+    if results == RESULTS and readme.exists():
         write_atomically(readme, with_counts(readme.read_text(), answers).encode())
     return write_json(results / "reproduction.json", answers)
 
