@@ -240,4 +240,4 @@ def median_runs(runs: pd.DataFrame) -> pd.DataFrame:
     ordered = runs.sort_values(["series", "length", "mean_kl", "seed"])
     place = ordered.groupby(["series", "length"]).cumcount()
     middle = (ordered.groupby(["series", "length"]).seed.transform("size") - 1) // 2
-    return ordered[place == middle]
+    return ordered.loc[place == middle]

@@ -38,20 +38,20 @@ def hull(readings: Iterable[Measured]) -> Measured:
 
 def slope(ends: pd.DataFrame, series: str) -> Measured:
     """Slope of mean KL against log₂ L of one series, nats a doubling, to each of :data:`LONGEST`; ``ends`` as from :func:`~l2m_utils.experiments.gpu.figure3_results.last`."""
-    rows = [growth(ends[(ends.series == series) & (ends.length <= most)]).iloc[0] for most in LONGEST]
+    rows = [growth(ends.loc[(ends.series == series) & (ends.length <= most)]).iloc[0] for most in LONGEST]
     return hull((float(row.slope), (float(row.low), float(row.high)) if row.seeds > 1 else None) for row in rows)
 
 
 def slope_excess(ends: pd.DataFrame, one: str, other: str) -> Measured:
     """Slope of series ``one`` less that of ``other`` to each of :data:`LONGEST`, with Welch's interval over seeds."""
-    return hull(slope_difference(ends[ends.length <= most], one, other) for most in LONGEST)
+    return hull(slope_difference(ends.loc[ends.length <= most], one, other) for most in LONGEST)
 
 
 def rises(places: pd.DataFrame, series: str, length: int) -> pd.DataFrame:
     """Change of ``kl`` and ``nll`` from positions 4 to 7 to the last octave, a row a seed (index), in nats."""
     rows = {}
     for seed in sorted(places[(places.series == series) & (places.length == length)].seed.unique()):
-        at = octaves(places[places.seed == seed], length, series)
+        at = octaves(places.loc[places.seed == seed], length, series)
         rows[int(seed)] = {name: float(at[name].iloc[-1] - at[name].loc[FIRST_OCTAVE]) for name in ("kl", "nll")}
     return pd.DataFrame.from_dict(rows, orient="index")
 
