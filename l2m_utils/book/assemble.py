@@ -77,7 +77,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
             files[Path("figures") / "on" / record["corpus"] / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     answers = reproduction.join(reproduction.read_rows(), pools)
-    config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.substitutions(answers)
+    config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.table_texts(answers)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
     tables = {

@@ -10,9 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from l2m_utils.book.pools import Record
 from l2m_utils.experiments.ruler_rules import LAW_P
-
-Record = dict[str, Any]
 
 # What each word says, best evidence first; the page of the table shows it.
 WORDS = {

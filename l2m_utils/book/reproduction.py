@@ -225,7 +225,7 @@ def limits_text(answers: list[dict[str, Any]], kind: str = "paper") -> str:
     return "\n".join(f"- **{row['id']}**: {row['limits']}" for row in rows)
 
 
-def substitutions(answers: list[dict[str, Any]]) -> dict[str, str]:
+def table_texts(answers: list[dict[str, Any]]) -> dict[str, str]:
     """What pages and chapters may say of the table: ````reproduction__counts````, ``…__additions`` and ``…__limits``."""
     return {
         "reproduction__counts": count_text(answers),

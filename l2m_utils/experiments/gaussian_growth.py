@@ -213,10 +213,10 @@ def rank_agreement(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-STUCK = 0.02  # a run whose loss is within this share of the best predictor from one token has learnt to use no more than that token
+STUCK_SHARE = 0.02  # a run whose loss is within this share of the best predictor from one token has learnt to use no more than that token
 
 
-def stuck(runs: pd.DataFrame, share: float = STUCK) -> pd.Series:
+def stuck(runs: pd.DataFrame, share: float = STUCK_SHARE) -> pd.Series:
     """Which ``runs`` ended at the loss of the best prediction from the last token alone (:func:`window_floor` of reach 1), within ``share`` of it.
 
     Another seed of the same model that ends lower shows that it is training that is stuck there, and not the state that is too small.
