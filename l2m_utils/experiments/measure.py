@@ -40,7 +40,7 @@ PAIRS = 1000  # sample pairs of the published protocol
 def draw_blocks(
     tokenizer, text: documents.Corpus, *, max_length: int, per_document: int, seed: int
 ) -> tuple[TokenCorpus, cuts.Blocks]:
-    """The tokens of ``text`` and blocks of ``max_length`` of them, each from a sentence start within one document.
+    """The tokens of ``text`` and blocks of ``max_length`` of them, each from within one document, from a sentence start if it has enough of them.
 
     ``tokenizer`` is a ``tokenizers.Tokenizer``.  The same seed draws the same blocks.  Raises :class:`~l2m_utils.text.documents.CorpusError` when no
     document is long enough, ``ValueError`` when only one is.
@@ -52,6 +52,7 @@ def draw_blocks(
         np.random.default_rng(seed),
         per_document=per_document,
         starts=tokens.sentence_starts,
+        lines=tokens.line_starts,
     )
     if len(set(blocks.document.tolist())) < 2:
         raise ValueError(
@@ -121,6 +122,9 @@ def measure(options: argparse.Namespace) -> int:
     print(
         f"{text.name}: {count} blocks of {wanted.max_length} tokens from {len(set(blocks.document.tolist()))} of {len(text)} documents"
     )
+    print(text.note)
+    if said := tokens.openings_note(blocks.document, blocks.start):
+        print(said)
     print(wanted.describe(count), flush=True)
     if options.dry_run:
         return 0
