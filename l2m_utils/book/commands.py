@@ -87,7 +87,7 @@ def build(options: argparse.Namespace) -> None:
     from l2m_utils.book import fingerprints
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.status import print_build
-    from l2m_utils.text.folders import files_of
+    from l2m_utils.text.files import files_of
 
     start = time.perf_counter()
     place, folder = _place_and_folder(options)
@@ -114,7 +114,9 @@ def corpus(options: argparse.Namespace) -> None:
     place, folder = _place_and_folder(options)
     with build_lock(folder, "corpus"):
         found = text.ensure(folder, place, Hashes())
-    print(f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}")
+    print(
+        f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}; {found['note']}"
+    )
 
 
 def notebook(options: argparse.Namespace) -> None:
@@ -156,7 +158,7 @@ def check_usage(options: argparse.Namespace) -> None:
     """Compare what the cells of a build used with the declared inputs of their pages."""
     from l2m_utils.book import usage
     from l2m_utils.book.plan import load_plan
-    from l2m_utils.text.folders import files_of
+    from l2m_utils.text.files import files_of
 
     place, folder = _place_and_folder(options)
     wrong = usage.check_usage(load_plan(options.tier), folder, files_of(place.path) if place.path else [])

@@ -17,7 +17,7 @@ from l2m_utils.files import write_json
 from l2m_utils.text.corpora import Place, load
 from l2m_utils.text.cuts import split
 from l2m_utils.text.documents import PYTHON_DOCS
-from l2m_utils.text.folders import files_of
+from l2m_utils.text.files import files_of
 from l2m_utils.text.python_docs import versions
 
 
@@ -35,6 +35,7 @@ def describe(place: Place) -> dict[str, Any]:
         "source": place.source,
         "fingerprint": loaded.fingerprint,
         "documents": len(loaded.documents),
+        "note": loaded.note,
         "bytes": sum(len(document.text.encode()) for document in loaded.documents),
     }
 

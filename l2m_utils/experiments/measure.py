@@ -90,11 +90,11 @@ def save_start(run: Recorder, scores: Evaluations, documents: list[np.ndarray], 
     return start.has_marginal
 
 
-def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, seed: int) -> float:
-    """Record the loss of the model on the blocks, nats a token with its interval over documents."""
+def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, seed: int, starts: str = "") -> float:
+    """Record the loss of the model on the blocks, nats a token with its interval over documents; ``starts`` says where the blocks begin."""
     loss = mean_loss(scores.conditional, scores.documents)
     bounds = interval(loss.replicates(n_boot, np.random.default_rng(seed))[:, 0], n_documents=len(loss.counts))
-    note = f"per token, mean over blocks of {scores.plan.max_length} tokens"
+    note = "; ".join(filter(None, [f"per token, mean over blocks of {scores.plan.max_length} tokens", starts]))
     return run.value("nll", float(loss.estimates[0]), unit="nats", interval=bounds, model=model, note=note)
 
 
@@ -123,8 +123,8 @@ def measure(options: argparse.Namespace) -> int:
         f"{text.name}: {count} blocks of {wanted.max_length} tokens from {len(set(blocks.document.tolist()))} of {len(text)} documents"
     )
     print(text.note)
-    if said := tokens.openings_note(blocks.document, blocks.start):
-        print(said)
+    if starts := tokens.openings_note(blocks.document, blocks.start):
+        print(starts)
     print(wanted.describe(count), flush=True)
     if options.dry_run:
         return 0
@@ -170,7 +170,7 @@ def measure(options: argparse.Namespace) -> int:
         print(NO_MARGINAL)
     curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
-    save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed)
+    save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed, starts=starts)
     costs = save_cost(run, wanted, count, speed(stored.shards()), name)
     print(f"{stored.scored:,} tokens scored in this run, the others were in the folder")
     print(beside_published(curves).round(3).T.to_string(header=False))

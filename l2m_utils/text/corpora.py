@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -159,7 +158,7 @@ def short_name(name_or_path: str | Path) -> str:
     path = Path(text.rstrip("/") or "/")
     base = folders.stem(path) if folders.kind_of_text(path) else path.name or path.resolve().name
     words = re.findall(r"[a-z0-9]+", re.split(r"[:@]", base)[0].lower())
-    return "-".join(words) or "corpus-" + checksum(os.fsencode(text))[:8]
+    return "-".join(words) or "corpus-" + checksum(text.encode("utf-8", errors="surrogatepass"))[:8]
 
 
 def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document]:

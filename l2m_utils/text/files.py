@@ -12,7 +12,7 @@ from typing import BinaryIO
 from l2m_utils.text import streams
 from l2m_utils.text.documents import CorpusError, Document
 from l2m_utils.text.encodings import decode
-from l2m_utils.text.folders import kind_of_text, stem
+from l2m_utils.text.folders import holdings, kind_of_text, stem
 from l2m_utils.text.streams import shown
 
 _ID_COLUMNS = ("title", "short_book_title", "id")  # the first that is there names the documents
@@ -32,6 +32,11 @@ def read(files: list[Path], most: int | None = None) -> Iterator[Document]:
             raise CorpusError(
                 f"{shown(file)}: cannot be read ({error.strerror or error}). Check that it exists and its permissions"
             ) from error
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files that a file or folder of text is read from, in their order; raises like :func:`l2m_utils.text.folders.holdings`."""
+    return holdings(path).files
 
 
 def checked(text: object, where: str, what: str = "text") -> str:
@@ -122,7 +127,7 @@ def _read_parquet(path: Path, most: int | None) -> _Rows:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    number = 0
+    number, left = 0, streams.plausible(path)
     try:
         with streams.opened(path) as stream, pq.ParquetFile(_seekable(stream, path)) as file:
             names = file.schema_arrow.names
@@ -134,6 +139,9 @@ def _read_parquet(path: Path, most: int | None) -> _Rows:
             columns = ["text", *(name for name in _ID_COLUMNS if names.count(name) == 1)]
             for batch in file.iter_batches(batch_size=64, columns=columns):
                 for row in batch.to_pylist():
+                    left -= 16 + len(row["text"] or "") if isinstance(row["text"], str | None) else 0
+                    if left < 0:  # one text a hundred million times packs to nothing
+                        raise streams.implausible(path)
                     yield row_name(row, f"{stem(path)}-{number}"), row["text"], f"{shown(path)}, row {number}"
                     number += 1
     except UnicodeDecodeError as error:

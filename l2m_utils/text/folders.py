@@ -105,11 +105,6 @@ def holdings(path: Path) -> Holdings:
     return found
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files that a file or folder of text is read from, in their order; raises like :func:`holdings`."""
-    return holdings(path).files
-
-
 def _sorted_out(entries: list[Path]) -> Holdings:
     files: list[Path] = []
     unread: dict[str, list[str]] = {}

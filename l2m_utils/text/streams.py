@@ -19,7 +19,8 @@ from l2m_utils.text.documents import CorpusError
 PACKED = (".gz", ".bz2", ".xz", ".zst")
 PLAUSIBLE_RATIO = 200  # text packs to a third or a tenth; what unpacks to more than this is a bomb, or no text
 ALWAYS_PLAUSIBLE = 1 << 28  # bytes: so much may come out of any file
-LONGEST_LINE = 1 << 30  # bytes of one row of JSON lines
+LONGEST_LINE = 1 << 28  # bytes of one row of JSON lines
+LARGEST_FILE = 1 << 31  # bytes of one plain text that is read whole
 _CHUNK = 1 << 20
 _POINTER = b"version https://git-lfs"
 _KINDS = {
@@ -37,7 +38,10 @@ def shown(path: str | Path) -> str:
     >>> shown("caf\\udce9.txt"), shown("two\\nlines.txt")
     ('caf\\\\xe9.txt', 'two\\\\nlines.txt')
     """
-    text = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    try:
+        text = os.fsencode(path).decode("utf-8", errors="backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that stands for no byte of a name
+        text = str(path).encode("utf-8", errors="backslashreplace").decode()
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
@@ -137,12 +141,25 @@ class _Zstandard(io.RawIOBase):
         return content
 
 
+def plausible(path: Path) -> int:
+    """The most bytes of text that may come out of a packed file of this size."""
+    return max(ALWAYS_PLAUSIBLE, PLAUSIBLE_RATIO * path.stat().st_size)
+
+
+def implausible(path: Path) -> CorpusError:
+    """What to say of a file that more comes out of."""
+    return CorpusError(
+        f"{shown(path)}: unpacks to more than {plausible(path) / 1e6:,.0f} MB, over {PLAUSIBLE_RATIO} times its size: no text does so. "
+        "If this is text, unpack it first, or read only its beginning with limit_bytes"
+    )
+
+
 class _Bounded(io.RawIOBase):
     """What ``stream`` unpacks, up to what is plausible of a file of this size."""
 
     def __init__(self, stream, path: Path):
         self._stream, self._path, self._read = stream, path, 0
-        self._most = max(ALWAYS_PLAUSIBLE, PLAUSIBLE_RATIO * path.stat().st_size)
+        self._most = plausible(path)
 
     def readable(self) -> bool:
         return True
@@ -151,19 +168,20 @@ class _Bounded(io.RawIOBase):
         piece = self._stream.read(min(len(buffer), _CHUNK))
         self._read += len(piece)
         if self._read > self._most:
-            raise CorpusError(
-                f"{shown(self._path)}: unpacks to more than {self._most / 1e6:,.0f} MB, {PLAUSIBLE_RATIO} times its size and more: no text does so. "
-                "If this is text, unpack it first, or read only its beginning with limit_bytes"
-            )
+            raise implausible(self._path)
         buffer[: len(piece)] = piece
         return len(piece)
 
 
 def content(stream: BinaryIO, where: str, most: int | None = None) -> bytes:
     """The content of a stream, or its first ``most`` bytes; raises :class:`CorpusError` at the first piece that is made of NULs."""
-    pieces, left = [], most
-    while left is None or left > 0:
-        piece = stream.read(_CHUNK if left is None else min(_CHUNK, left))
+    pieces, left = [], LARGEST_FILE if most is None else most
+    while left > 0 or most is None:
+        if left <= 0:
+            raise CorpusError(
+                f"{where}: one text of more than {LARGEST_FILE / 1e9:.0f} GB. Cut it into documents, or read only its beginning with limit_bytes"
+            )
+        piece = stream.read(min(_CHUNK, left))
         if not piece:
             break
         if not piece.strip(b"\0"):
@@ -171,7 +189,7 @@ def content(stream: BinaryIO, where: str, most: int | None = None) -> bytes:
                 f"{where}: nothing but NUL bytes: a file that was never filled, or whose copy was cut. Copy it again"
             )
         pieces.append(piece)
-        left = None if left is None else left - len(piece)
+        left -= len(piece)
     return b"".join(pieces)
 
 
@@ -188,7 +206,7 @@ def lines(stream: BinaryIO, where: str) -> Iterator[bytes]:
         size += len(piece)
         if size > LONGEST_LINE:
             raise CorpusError(
-                f"{where}: a line of more than {LONGEST_LINE / 1e9:.0f} GB; expected one document a line. Give long texts as .txt files"
+                f"{where}: a line of more than {LONGEST_LINE / 1e6:.0f} MB; expected one document a line. Give long texts as .txt files"
             )
         if piece.endswith(b"\n"):
             yield b"".join(pieces)

@@ -9,7 +9,7 @@ from pathlib import Path
 from l2m_utils.book import corpus, engine, fingerprints, imports, plan, source
 from l2m_utils.project import PROJECT
 from l2m_utils.text.corpora import locate
-from l2m_utils.text.folders import files_of
+from l2m_utils.text.files import files_of
 
 FOLDER = PROJECT / "_build" / "smoke-texts"
 

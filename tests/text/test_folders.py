@@ -228,3 +228,29 @@ def test_20_000_equal_beginnings_is_linear():
     start = time.perf_counter()
     kept = list(Copies().kept(Document(str(i), f"{head}{i}") for i in numbers))
     assert len(kept) == len(numbers) and time.perf_counter() - start < 4
+
+
+def test_a_table_that_repeats_one_text_without_end_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(streams, "ALWAYS_PLAUSIBLE", 1 << 16)
+    pq.write_table(pa.table({"text": pa.array(["One text. " * 20] * 50_000)}), tmp_path / "x.parquet")
+    with pytest.raises(CorpusError, match="x.parquet: unpacks to more than"):
+        corpora.load(tmp_path / "x.parquet")
+
+
+@pytest.mark.parametrize("name", ["a\0b", "x" * 5000, "\ud800", "caf\udce9.txt", "", "  ", "/"])
+def test_any_name_is_one_message(name):
+    with pytest.raises(CorpusError) as error:
+        corpora.load(name)
+    assert "\n" not in str(error.value) and str(error.value).encode()
+
+
+def test_what_is_read_whole_has_a_bound(tmp_path, monkeypatch):
+    (tmp_path / "x.txt").write_text("A sentence. " * 100)
+    (tmp_path / "x.jsonl").write_text(json.dumps({"text": "A sentence. " * 100}))
+    monkeypatch.setattr(streams, "LARGEST_FILE", 500)
+    monkeypatch.setattr(streams, "LONGEST_LINE", 500)
+    with pytest.raises(CorpusError, match="x.txt: one text of more than .* limit_bytes"):
+        corpora.load(tmp_path / "x.txt")
+    with pytest.raises(CorpusError, match="x.jsonl: a line of more than"):
+        corpora.load(tmp_path / "x.jsonl")
+    assert corpora.load(tmp_path / "x.txt", limit_bytes=100).size == 10
