@@ -50,10 +50,14 @@ class Copies:
         """How many copies were left out, and the first of them; empty when there were none."""
         if not self.left_out:
             return ""
-        named = ", ".join(f"{shown(copy)} of {shown(original)}" for copy, original in self.left_out[:_NAMED])
+        named = ", ".join(f"{_short(copy)} of {_short(original)}" for copy, original in self.left_out[:_NAMED])
         more = f" and {len(self.left_out) - _NAMED} more" if len(self.left_out) > _NAMED else ""
         many = f"{len(self.left_out)} copies" if len(self.left_out) > 1 else "1 copy"
         return f"{many} of other documents left out ({named}{more})"
+
+
+def _short(name: str) -> str:
+    return shown(name if len(name) <= 60 else f"{name[:60]}…")
 
 
 def without_copies(corpus: Corpus) -> Corpus:

@@ -90,6 +90,18 @@ _MARKS = {  # byte-order marks, the longer first
     codecs.BOM_UTF16_LE: "UTF-16",
     codecs.BOM_UTF16_BE: "UTF-16",
 }
+_OTHER_FILES = {
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ\0": "an xz file",
+    b"\x28\xb5\x2f\xfd": "a zstd file",
+    b"PK\x03\x04": "a zip file (or a document of an office program, or an e-book)",
+    b"PAR1": "a Parquet file",
+    b"%PDF-": "a PDF file",
+    b"\x89PNG": "a picture",
+    b"\x7fELF": "a program",
+    b"SQLite format 3\0": "a data base",
+}
 _WIDE = (
     ("UTF-32LE", 4, (1, 2, 3)),
     ("UTF-32BE", 4, (0, 1, 2)),
@@ -115,6 +127,10 @@ def decode(content: bytes, where: str, file: Path, offset: int = 0, whole: bool 
     >>> decode("naïve".encode(), "a.txt", Path("a.txt"))
     'naïve'
     """
+    if offset == 0 and (other := next((name for mark, name in _OTHER_FILES.items() if content.startswith(mark)), "")):
+        raise CorpusError(
+            f"{where}: not text: it begins like {other}. Give it the ending of its kind, or convert it to text"
+        )
     if offset == 0 and (guess := by_marks(content)):
         raise CorpusError(f"{where}: not UTF-8: {guess.seen}. {advice(guess, file)}")
     try:
@@ -190,8 +206,6 @@ def advice(guess: Guess, file: Path) -> str:
     >>> advice(Guess("CP1252", ""), Path("my text.txt"))
     "Convert it with: iconv -f CP1252 -t UTF-8 'my text.txt' > 'my text.txt.new' && mv 'my text.txt.new' 'my text.txt'"
     """
-    if file.suffix.lower() == ".parquet":
-        return "Decode the texts with their own encoding and write the file again"
     if guess.encoding is None:
         return "Find out what it is (the command file, or who made it) and convert it to UTF-8; or remove the bytes that are not text"
     old, new = shlex.quote(str(file)), shlex.quote(f"{file}.new")

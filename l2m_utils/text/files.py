@@ -113,6 +113,8 @@ def _row(line: str, where: str, path: Path, number: int) -> dict:
 
 
 def _one_a_line(path: Path, each: str) -> str:
+    if streams.packing(path):
+        return f"Unpack it and write them so, for example with: jq -c '{each}'"
     old, new = shlex.quote(shown(path)), shlex.quote(f"{shown(path)}.new")
     return f"Write them so, for example with: jq -c '{each}' {old} > {new} && mv {new} {old}"
 
@@ -178,4 +180,7 @@ def row_name(row: dict, fallback: str) -> str:
     >>> row_name({"title": "Emma", "id": 158}, "row-3"), row_name({"text": "…"}, "row-3")
     ('Emma', 'row-3')
     """
-    return next((str(row[column]) for column in _ID_COLUMNS if row.get(column) not in (None, "")), fallback)
+    values = (row.get(column) for column in _ID_COLUMNS)
+    return next(
+        (str(value) for value in values if value not in (None, "") and not isinstance(value, list | dict)), fallback
+    )

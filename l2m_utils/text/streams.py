@@ -60,11 +60,12 @@ def packing(path: Path) -> str:
 
 def is_pointer(path: Path) -> bool:
     """Whether the file is a pointer of Git LFS or git-annex, which says only where its text is."""
-    if path.stat().st_size > 1024:
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(1025)
+    except OSError:  # said by whoever reads it
         return False
-    with path.open("rb") as stream:
-        content = stream.read(1024)
-    return content.startswith(_POINTER) or content.startswith(b"/annex/objects/")
+    return len(content) <= 1024 and (content.startswith(_POINTER) or content.startswith(b"/annex/objects/"))
 
 
 @contextmanager

@@ -198,6 +198,8 @@ def test_a_limit_does_not_cut_down_to_a_heading(tmp_path):
         (b'{"text": "fi\\u0000nd"}', "NUL character at position 2 of text.*Remove the character"),
         (b'{"title": "caf\\ud83d", "text": "a"}', "line 1: half a surrogate pair at position 3 of the title"),
         (b'{"title": "a\\u0000", "text": "a"}', "line 1: NUL character at position 1 of the title"),
+        (b'{"title": ' + b"[" * 970 + b"]" * 970 + b', "text": 7}', "text is int|nested too deeply"),
+        (gzip.compress(b'{"text": "a"}'), "not text: it begins like a gzip file.*ending"),
         (b'{"text": "a", "n": ' + b"1" * 5000 + b"}", "line 1: not a JSON object"),
         (
             json.dumps({f"a long field name {i}": i for i in range(999)}).encode(),
@@ -254,3 +256,21 @@ def test_what_is_read_whole_has_a_bound(tmp_path, monkeypatch):
     with pytest.raises(CorpusError, match="x.jsonl: a line of more than"):
         corpora.load(tmp_path / "x.jsonl")
     assert corpora.load(tmp_path / "x.txt", limit_bytes=100).size == 10
+
+
+def test_a_title_that_is_a_list_or_endless_does_no_harm(tmp_path):
+    rows = [{"title": ["a"], "text": "One."}, {"title": "t" * 10_000, "text": "Two."}, {"title": "u", "text": "TWO."}]
+    (tmp_path / "x.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    corpus = corpora.load(tmp_path / "x.jsonl")
+    assert [len(document.id) for document in corpus] == [3, 10_000] and len(corpus.note) < 200
+
+
+def test_a_file_that_may_not_be_read_is_one_message(tmp_path, monkeypatch):
+    (tmp_path / "a.txt").write_text("A text.")
+
+    def closed(path, *arguments, **more):  # root may read every file, so the refusal is played
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(type(tmp_path), "open", closed)
+    with pytest.raises(CorpusError, match="a.txt: cannot be read .Permission denied.*permissions"):
+        corpora.load(tmp_path)
