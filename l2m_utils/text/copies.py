@@ -30,6 +30,7 @@ class Copies:
         self._by_opening: dict[str, Document] = {}
         self._by_key: dict[str, str] = {}  # ids; only of texts whose opening has come twice
         self.left_out: list[tuple[str, str]] = []
+        self.passed = 0  # documents
 
     def kept(self, documents: Iterable[Document]) -> Iterator[Document]:
         """The documents that are no copies of earlier ones."""
@@ -43,6 +44,7 @@ class Copies:
                     self.left_out.append((document.id, self._by_key[document.content_key]))
                     continue
                 self._by_key[document.content_key] = document.id
+            self.passed += 1
             yield document
 
     @property

@@ -134,6 +134,10 @@ def _from_files(place: Place, path: Path, limit: int | None) -> Corpus:
                 empty += 1
 
     kept = list(_take(copies.kept(with_unique_ids(with_text())), limit))
+    if not kept and limit is not None and copies.passed:
+        raise CorpusError(
+            f"{place.name}: limit_bytes={limit} leaves only white space of its texts, of which each gives a tenth of the limit at most. Give a larger limit"
+        )
     if not kept:
         raise CorpusError(
             f"{place.name}: {join_notes(f'no document has any text ({empty} empty)', held.note)}. Give a corpus with at least two texts"

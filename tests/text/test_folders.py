@@ -274,3 +274,9 @@ def test_a_file_that_may_not_be_read_is_one_message(tmp_path, monkeypatch):
     monkeypatch.setattr(type(tmp_path), "open", closed)
     with pytest.raises(CorpusError, match="a.txt: cannot be read .Permission denied.*permissions"):
         corpora.load(tmp_path)
+
+
+def test_a_limit_that_leaves_white_space_says_so(tmp_path):
+    (tmp_path / "x.txt").write_text("\n\n\u3000\u3000\n" * 9 + "A text.")
+    with pytest.raises(CorpusError, match="x.txt: limit_bytes=93 leaves only white space"):
+        corpora.load(tmp_path / "x.txt", limit_bytes=93)
