@@ -139,8 +139,9 @@ def measure(options: argparse.Namespace) -> int:
         tensor_parallel=options.tensor_parallel,
         pipeline_parallel=options.pipeline_parallel,
         max_length=wanted.max_length,
+        prefix_id=options.prefix_id,
     )
-    check_tokenizer(tokenizer, scorer.vocabulary)
+    check_tokenizer(tokenizer, scorer.vocabulary, tokens.ids)
     stored = StoredScorer(
         scorer, options.folder, seed=options.seed, corpus=text.fingerprint, shard_tokens=options.shard_tokens
     )

@@ -126,8 +126,10 @@ class Term:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise StateError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if self.layers < 1 or self.width < 1:
-            raise StateError(f"{self.kind}: got {self.layers} layers of width {self.width}; expected both positive")
+        if any(type(number) is not int or number < 1 for number in (self.layers, self.width, self.copies)):
+            raise StateError(
+                f"{self.kind}: got {str(self.layers)[:40]} layers of width {str(self.width)[:40]}; expected positive whole numbers"
+            )
 
     def elements(self, length: int) -> int:
         """Numbers that can act on the future after ``length`` tokens."""
