@@ -189,4 +189,4 @@ def _without_key(text: str) -> str:
     from l2m_utils.scoring.connect import API_KEY
 
     key = os.environ.get(API_KEY, "").strip()
-    return text.replace(key, "…") if len(key) > 3 else text
+    return text.replace(key, "…") if len(key) > 7 else text

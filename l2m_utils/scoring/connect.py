@@ -17,6 +17,7 @@ from pathlib import Path
 
 from l2m_utils.boundary import boundary
 from l2m_utils.scoring.base import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
+from l2m_utils.scoring.folder import check_files, check_weights
 from l2m_utils.scoring.loading import load_tokenizer
 from l2m_utils.scoring.packaged import is_ruler, ruler
 
@@ -100,7 +101,14 @@ def connect(
             "vocabulary": _vocabulary(source, revision, words),
             "revision": revision,
         }
+        if not 0 <= known["prefix_id"] < known["vocabulary"]:
+            raise ScoringError(
+                f"prefix id {known['prefix_id']} is outside the vocabulary of {known['vocabulary']}: pass the id of BOS or EOS"
+            )
         if backend == "vllm":
+            if Path(model).is_dir():
+                check_files(model)
+                check_weights(model)
             from l2m_utils.scoring.vllm import VllmScorer
 
             scorer = VllmScorer(

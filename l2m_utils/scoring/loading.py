@@ -53,7 +53,8 @@ def load_causal_model(
     if Path(name).is_dir():
         check_files(name)
         _check_size(Path(name), check_weights(name))
-    with boundary(f"the model {name} cannot be loaded by transformers", ScoringError), _quiet():
+    advice = "" if Path(name).is_dir() else "weights that lie only as .bin must be converted to safetensors first"
+    with boundary(f"the model {name} cannot be loaded by transformers", ScoringError, advice), _quiet():
         found: Any = _network(_configuration(name, commit)).from_pretrained(
             name,
             dtype=dtype,

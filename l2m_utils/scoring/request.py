@@ -26,6 +26,7 @@ from l2m_utils.scoring.base import ScoringError
 
 _ADDRESS = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?(/([\w.~/-]|%[0-9a-f]{2})*)?", re.I | re.A)
 _MOST_WORDS = 2000  # bytes of an error's text that are read
+_LONG_KEY = 12  # characters from which a key is no word of an answer by accident
 
 
 class ServerError(ScoringError):
@@ -63,8 +64,8 @@ class ApiKey:
         raise TypeError("a key is not stored")
 
     def within(self, content: bytes) -> bool:
-        """Whether a server has sent the key back, as it is or as JSON writes it."""
-        forms = (self.__value, json.dumps(self.__value)[1:-1]) if self.__value else ()
+        """Whether a server has sent the key back, as it is or as JSON writes it; a short one (``null``) is in many answers and does not count."""
+        forms = (self.__value, json.dumps(self.__value)[1:-1]) if len(self.__value) >= _LONG_KEY else ()
         return any(form.encode() in content for form in forms)
 
     def headers(self) -> dict[str, str]:

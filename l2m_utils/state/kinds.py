@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 KINDS = (
     "attention",  # keys and values of every token
@@ -126,7 +127,8 @@ class Term:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise StateError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if any(type(number) is not int or number < 1 for number in (self.layers, self.width, self.copies)):
+        sizes = (self.layers, self.width, self.copies)
+        if any(isinstance(size, bool) or not isinstance(size, Integral) or size < 1 for size in sizes):
             raise StateError(
                 f"{self.kind}: got {str(self.layers)[:40]} layers of width {str(self.width)[:40]}; expected positive whole numbers"
             )

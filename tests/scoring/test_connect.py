@@ -238,6 +238,7 @@ COMMIT = 40 * "a"
         ("vllm", "EMPTY", {"max_length": 8}, "holds no config.json"),
         ("transformers", "FOLDER", {"tokenizer": "EMPTY"}, "no tokenizer can be read"),
         ("transformers", "FOLDER", {"prefix_id": 40}, "prefix id 40 is outside the vocabulary of 40"),
+        ("vllm", "FOLDER", {"prefix_id": -1, "max_length": 8}, "prefix id -1 is outside the vocabulary of 40"),
     ],
 )
 def test_bad_input_has_one_clear_error(folder, tmp_path, backend, model, options, message):

@@ -568,6 +568,12 @@ def test_an_address_with_a_password_is_refused_unseen(address):
     assert SECRET not in "".join(traceback.format_exception(caught.value))
 
 
+@pytest.mark.parametrize("key", ["a", "null", "EMPTY", "token-abc123", "it's\"so\\", "%41%2F", "&lt;", "~!@#$%^&*()"])
+def test_any_key_works_with_an_honest_server(serve, key):
+    scorer = connect(serve(well), api_key=key)
+    np.testing.assert_allclose(scorer.score([[3, 4, 5]])[0], expected_scores(np.array([3, 4, 5])), rtol=1e-6)
+
+
 def test_no_behaviour_of_a_server_gets_through():
     """The part of ``make attack`` that every run of the tests has: one try of each behaviour, and nothing lost."""
     import server_answers
