@@ -30,9 +30,19 @@ _BITS |= {"C64": 64, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6}
 
 @dataclass(frozen=True)
 class Stored:
-    """The weights that a folder holds: ``shapes`` by name, and ``numbers`` in all."""
+    """The weights that a folder holds: ``shapes`` and number ``formats`` by name, and ``numbers`` in all."""
 
     shapes: dict[str, tuple[int, ...]]
+    formats: dict[str, str]
+
+    @property
+    def whole_numbers(self) -> list[str]:
+        """Names of matrices that are stored in whole numbers: packed, and nothing without the rule that unpacks them."""
+        return [
+            name
+            for name, kind in self.formats.items()
+            if kind[0] in "IUB" and kind != "BF16" and len(self.shapes[name]) > 1
+        ]
 
     @property
     def numbers(self) -> int:
@@ -96,7 +106,7 @@ def check_weights(folder: str | Path) -> Stored:
     if not single.exists() and not index.exists():
         raise ScoringError(_no_weights(folder))
     if not index.exists():
-        return Stored(read_shapes(single))
+        return Stored(*_read(single))
     shards: dict[str, list[str]] = {}
     named = read_json(index).get("weight_map")
     if not isinstance(named, dict) or not named:
@@ -116,8 +126,9 @@ def check_weights(folder: str | Path) -> Stored:
             f"{folder} lacks {_some(missing)} of {len(shards)} weight files that {INDEX} names: fetch what is missing"
         )
     shapes: dict[str, tuple[int, ...]] = {}
+    formats: dict[str, str] = {}
     for file, weights in sorted(shards.items()):
-        held = read_shapes(folder / file)
+        held, kinds = _read(folder / file)
         if lost := sorted(set(weights) - set(held)):
             raise ScoringError(
                 f"{INDEX} puts {_some(lost)} into {file}, which does not hold them: index and weights are of different models; fetch both again"
@@ -126,8 +137,8 @@ def check_weights(folder: str | Path) -> Stored:
             raise ScoringError(
                 f"{folder}: {_some(twice)} lie in {file} and in another weight file: which one is meant? Fetch the model again"
             )
-        shapes |= held
-    return Stored(shapes)
+        shapes, formats = shapes | held, formats | kinds
+    return Stored(shapes, formats)
 
 
 def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
@@ -143,7 +154,11 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
     >>> read_shapes(place)
     {'w': (2, 3)}
     """
-    path = Path(path)
+    return _read(Path(path))[0]
+
+
+def _read(path: Path) -> tuple[dict[str, tuple[int, ...]], dict[str, str]]:
+    """Shapes and number formats of a safetensors file, by name."""
     again = "it is truncated or damaged; fetch the file again"
     try:
         size = path.stat().st_size
@@ -166,7 +181,7 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
         raise ScoringError(f"{path} has a header that is no JSON: {again}") from error
     if not isinstance(header, dict):
         raise ScoringError(f"{path} has a header that is no JSON object: {again}")
-    spans, shapes = [], {}
+    spans, shapes, formats = [], {}, {}
     for name, entry in header.items():
         if name == "__metadata__":
             continue
@@ -174,7 +189,7 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
         if begin < 0:
             raise ScoringError(f"{path}: tensor {name[:80]!r} has an entry that contradicts itself: {again}")
         spans.append((begin, end))
-        shapes[name] = shape
+        shapes[name], formats[name] = shape, entry["dtype"]
     if not shapes:
         raise ScoringError(f"{path} holds no tensor: {again}")
     place = 0
@@ -184,7 +199,7 @@ def read_shapes(path: str | Path) -> dict[str, tuple[int, ...]]:
         place = end
     if 8 + length + place != size:
         raise ScoringError(f"{path} has {size:,} bytes, its tensors end at byte {8 + length + place:,}: {again}")
-    return shapes
+    return shapes, formats
 
 
 def _entry(entry: Any) -> tuple[int, int, tuple[int, ...]]:

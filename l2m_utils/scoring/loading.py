@@ -128,6 +128,10 @@ def _check_size(folder: Path, stored: Stored) -> None:
     settings = read_json(folder / "config.json")
     if settings.get("quantization_config"):
         return  # packed numbers: what the files hold says nothing about the network
+    if packed := stored.whole_numbers:
+        raise ScoringError(
+            f"{folder}: {_named(packed)} stored in whole numbers, and config.json has no quantization_config that says what they mean: fetch both again"
+        )
     for part in (settings, *(part for part in settings.values() if isinstance(part, dict))):
         for key in _LAYERS:
             if isinstance(part.get(key), int) and part[key] > len(stored.shapes):

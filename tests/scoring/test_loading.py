@@ -130,6 +130,12 @@ def test_what_a_layer_holds_beyond_its_network_is_not_left_out_in_silence(folder
     refused(folder, f"{re.escape(extra)} is in its files, but not in the network")
 
 
+@pytest.mark.parametrize("kind", [torch.int8, torch.uint8, torch.int32, torch.bool])
+def test_packed_numbers_without_their_rule_are_refused(folder, kind):
+    change(folder, lambda found: {key: value.to(kind) if key in NAMES[:2] else value for key, value in found.items()})
+    refused(folder, r"the weights lm_head\.weight, model\.embed_tokens\.weight are stored in whole numbers")
+
+
 def test_parts_that_text_does_not_need_are_only_mentioned(folder):
     change(folder, lambda found: found | {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.ones(2)})
     load_causal_model(str(folder))
