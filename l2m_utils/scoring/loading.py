@@ -183,7 +183,9 @@ def load_tokenizer(name: str, commit: dict[str, str] | None = None) -> Any:
                 read_json(path)  # names the file, which the reader of transformers does not
     advice = "save it beside the model, or name its place"
     with boundary(f"no tokenizer can be read from {name!r}", ScoringError, advice), _quiet():
-        return AutoTokenizer.from_pretrained(name, trust_remote_code=False, **(commit or {}))
+        made = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **(commit or {}))
+        made("")  # a setting of the wrong type (model_max_length, say) is met when it is used
+        return made
 
 
 def check_format(dtype) -> Any:

@@ -288,6 +288,17 @@ def test_damaged_tokenizers_have_one_line(folder, name):
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
+def test_a_setting_of_the_wrong_type_is_met_at_once(folder):
+    from model_folders import whole
+
+    whole(folder)
+    assert load_tokenizer(str(folder))("a")["input_ids"]
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings | {"model_max_length": "many"}))
+    with pytest.raises(ScoringError, match="no tokenizer can be read .*TypeError"):
+        load_tokenizer(str(folder))
+
+
 def test_code_of_a_model_never_runs(folder, tmp_path):
     mark = tmp_path / "ran"
     (folder / "mine.py").write_text(f"open({str(mark)!r}, 'w')\nclass Mine: pass\n")
