@@ -1,8 +1,10 @@
 """Two-point information at size: one cell a text and vocabulary, each a file that survives a kill.
 
     l2m two-point --texts openings.parquet books.parquet wiki.parquet --folder cells
+    l2m two-point --publish results --folder cells
 
-It measures what ``cells`` does not hold (minutes a cell, about a gigabyte of memory).  What is measured was fixed beforehand in
+The first measures what ``cells`` does not hold (minutes a cell, about a gigabyte of memory); the second makes the published records of
+``estimation/two-point-at-size`` (:mod:`l2m_utils.experiments.two_point_results`).  What is measured was fixed beforehand in
 :mod:`l2m_utils.experiments.two_point_rules`.
 
 Letters: k distances, G groups (authors, articles), m levels.
@@ -35,7 +37,8 @@ class Cell:
     """What was measured of one text with one vocabulary, in nats.
 
     ``levels``: a :class:`~l2m_utils.estimators.two_point_limit.Level` for 1, 2, 4 parts of the groups, with columns Î at the k ``distances``, then the nulls
-    across groups and within documents.  ``published`` (k,) and ``published_without`` (G, k): 2Ĥ(X) − Ĥ(X, Y) with the marginals of all tokens.
+    across groups and within documents.  ``published`` (k,) and ``published_without`` (G, k): 2Ĥ(X) − Ĥ(X, Y) with the marginals of all tokens,
+    for the main vocabulary alone (else k is 0).
     ``note``: documents, groups, tokens, pairs, coverage of the pair table at the largest distance, and commit and hardware of the run.
     """
 
@@ -110,18 +113,21 @@ def measure(
         on_parts(everything, ids, offsets, groups, parts)
         for parts in tqdm(partitions(int(groups[-1]) + 1, levels, rng), desc="levels", delay=5)
     ]
-    published = two_point_mi(ids, offsets, text.distances, marginals="tokens", groups=groups)
+    published, published_without, coverage = np.zeros(0), np.zeros((int(groups[-1]) + 1, 0)), ""
+    if vocabulary == rules.MAIN.vocabulary:
+        curve = two_point_mi(ids, offsets, text.distances, marginals="tokens", groups=groups)
+        published, published_without, coverage = curve.mi, curve.without, f"{curve.coverage[-1]:.4f}"
     note = {
         "documents": f"{long.size}",
         "groups": f"{groups[-1] + 1}",
         "tokens": f"{ids.size}",
         "pairs": f"{np.maximum(np.diff(offsets) - reach, 0).sum()}",
-        "coverage": f"{published.coverage[-1]:.4f}",
+        "coverage": coverage,
         "vocabulary": f"{encoded.vocabulary_size}",
         "commit": commit(),
         "hardware": hardware(),
     }
-    return Cell(text.distances, found, published.mi, published.without, note)
+    return Cell(text.distances, found, published, published_without, note)
 
 
 def measure_all(paths: Sequence[Path], folder: Path) -> None:
@@ -137,7 +143,7 @@ def measure_all(paths: Sequence[Path], folder: Path) -> None:
             raise ValueError(f"{path}: expected a file named {', '.join(f'{name}.parquet' for name in known)}")
     for path in paths:
         text, loaded = known[path.stem], None
-        for vocabulary in rules.VOCABULARIES:
+        for vocabulary in text.vocabularies:
             place = folder / f"{text.name}-{vocabulary}.safetensors"
             if place.exists():
                 continue

@@ -71,7 +71,7 @@ def fit_decay(
             raise ValueError(
                 f"mutual information must be positive to be fitted on logarithmic axes, got {curves.min():.3g}"
             )
-        constant = _plateaus(d, curves, start)
+        constant = fitted_plateaus(d, curves, start)
     else:
         constant = np.full(len(curves), float(plateau))
         if plateau_without is not None:
@@ -105,12 +105,17 @@ def _line(d: np.ndarray, rest: np.ndarray):
     return slope, mean - slope * x.mean(), residual
 
 
-def _plateaus(d: np.ndarray, curves: np.ndarray, start: float) -> np.ndarray:
-    """The minimum of the residual sum over C in [0, min Î) that lies downhill of C = start·min Î, for each curve (b, k).
+def fitted_plateaus(distances: ArrayLike, curves: ArrayLike, start: float = 1.0) -> np.ndarray:
+    """C of the paper's rule for each curve (b, k) in nats, (b,): the minimum over C in [0, min Î) that lies downhill of C = start·min Î.
+
+    >>> d = 2.0 ** np.arange(13)
+    >>> fitted_plateaus(d, [1.10 * d**-0.91 + 0.02]).round(5).tolist()
+    [0.02]
 
     The sum is infinite at C = min Î.  We walk on a grid in log(1 − C/min) to the first minimum and zoom in on it; C = 0 if the sum
     falls all the way.
     """
+    d, curves = np.asarray(distances, dtype=float), np.asarray(curves, dtype=float)
     lowest = curves.min(axis=1)
     rows = np.arange(len(curves))
 
