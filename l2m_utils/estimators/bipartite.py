@@ -130,7 +130,7 @@ def vclub(
     """vCLUB estimate log q(Y|X) − mean_j log q(Y|X′_j) of I(X;Y) in nats, an upper bound in expectation when q = p (Cheng et al. 2020).
 
     ``crossed``: for each split an array (J, n, ≥ (ratio−1)ℓ), the log-probabilities of block i's Y after the X of block ``partners[j, i]``;
-    ``partners`` (J, n) from :func:`derangements`.  ``as_published=True`` pairs a block's log q(Y|X) with log q(Y′|X) of the
+    ``partners`` (J, n) from :func:`~l2m_utils.estimators.contributions.derangements`.  ``as_published=True`` pairs a block's log q(Y|X) with log q(Y′|X) of the
     block whose partner it is (same X, another document's Y; first derangement only).
 
     A value belongs to the document of its Y.  What the documents of the X′ add to the error of the mean is in the scatter of the values of *one*

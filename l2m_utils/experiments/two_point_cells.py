@@ -22,7 +22,7 @@ from safetensors import safe_open
 from safetensors.numpy import save
 from tqdm import tqdm
 
-from l2m_utils.estimators.two_point import two_point_mi
+from l2m_utils.estimators.two_point import DistanceCurve, two_point_mi
 from l2m_utils.estimators.two_point_limit import Level, on_parts, partitions, plateaus
 from l2m_utils.experiments import two_point_rules as rules
 from l2m_utils.files import write_atomically
@@ -33,7 +33,7 @@ from l2m_utils.text.tokens import encode_corpus, train_bpe
 
 
 @dataclass(frozen=True)
-class Cell:
+class TwoPointCell:
     """What was measured of one text with one vocabulary, in nats.
 
     ``levels``: a :class:`~l2m_utils.estimators.two_point_limit.Level` for 1, 2, 4 parts of the groups, with columns Î at the k ``distances``, then the nulls
@@ -58,7 +58,7 @@ class Cell:
         )
 
     @classmethod
-    def load(cls, path: Path) -> Cell:
+    def load(cls, path: Path) -> TwoPointCell:
         """Read what :meth:`save` wrote."""
         with safe_open(path, framework="np") as file:
             note = file.metadata()
@@ -87,10 +87,39 @@ def read_text(path: Path, text: rules.Text) -> tuple[Corpus, list[str]]:
     return Corpus(text.name, documents, f"text of {path.name}"), frame[text.group].astype(str).tolist()
 
 
-def measure(
+def as_level(curve: DistanceCurve, across: DistanceCurve, within: DistanceCurve) -> Level:
+    """The level of a :class:`TwoPointCell` of all groups, from Î_d at its distances and the two nulls."""
+    found = (curve, across, within)
+    return Level(1, np.concatenate([each.mi for each in found]), np.hstack([each.without for each in found]))
+
+
+def measure_level(
+    ids: np.ndarray,
+    offsets: np.ndarray,
+    groups: np.ndarray,
+    distances: np.ndarray,
+    parts: Sequence[np.ndarray],
+    rng: np.random.Generator,
+    repeats: int = rules.REPEATS,
+) -> Level:
+    """One level of a :class:`TwoPointCell`: on each of ``parts`` of the groups, Î_d at the distances and the two nulls of the pairs that reach the last one.
+
+    Other arguments as for :func:`~l2m_utils.estimators.two_point.two_point_mi`.
+    """
+    reach = int(distances[-1])
+
+    def everything(tokens, borders, kinds):
+        curve = two_point_mi(tokens, borders, distances, reach=reach, groups=kinds)
+        level = as_level(curve, *plateaus(tokens, borders, kinds, reach, rng, repeats))
+        return level.values, level.without
+
+    return on_parts(everything, ids, offsets, groups, parts)
+
+
+def measure_cell(
     corpus: Corpus, names: Sequence[str], text: rules.Text, vocabulary: int, levels: int = rules.LEVELS
-) -> Cell:
-    """Everything that :class:`Cell` holds; ``names`` are the groups of the documents, which stand together.
+) -> TwoPointCell:
+    """Everything that :class:`TwoPointCell` holds; ``names`` are the groups of the documents, which stand together.
 
     Raises ``ValueError`` when fewer than two groups have a document that is longer than the largest distance.
     """
@@ -102,19 +131,12 @@ def measure(
     ids, offsets = flatten([encoded.document(i) for i in long.tolist()])
     groups = pd.factorize(np.array(names)[long])[0]
 
-    def everything(tokens, borders, kinds):
-        curve = two_point_mi(tokens, borders, text.distances, reach=reach, groups=kinds)
-        nulls = plateaus(tokens, borders, kinds, reach, rng, rules.REPEATS)
-        return np.concatenate([curve.mi, *(null.mi for null in nulls)]), np.hstack(
-            [curve.without, *(null.without for null in nulls)]
-        )
-
     found = [
-        on_parts(everything, ids, offsets, groups, parts)
+        measure_level(ids, offsets, groups, text.distances, parts, rng)
         for parts in tqdm(partitions(int(groups[-1]) + 1, levels, rng), desc="levels", delay=5)
     ]
     published, published_without, coverage = np.zeros(0), np.zeros((int(groups[-1]) + 1, 0)), ""
-    if vocabulary == rules.MAIN.vocabulary:
+    if vocabulary == rules.MAIN_VOCABULARY:
         curve = two_point_mi(ids, offsets, text.distances, marginals="tokens", groups=groups)
         published, published_without, coverage = curve.mi, curve.without, f"{curve.coverage[-1]:.4f}"
     note = {
@@ -127,7 +149,7 @@ def measure(
         "commit": commit(),
         "hardware": hardware(),
     }
-    return Cell(text.distances, found, published, published_without, note)
+    return TwoPointCell(text.distances, found, published, published_without, note)
 
 
 def measure_all(paths: Sequence[Path], folder: Path) -> None:
@@ -148,5 +170,5 @@ def measure_all(paths: Sequence[Path], folder: Path) -> None:
             if place.exists():
                 continue
             loaded = loaded or read_text(path, text)
-            measure(*loaded, text, vocabulary).save(place)
+            measure_cell(*loaded, text, vocabulary).save(place)
             print(place.name, flush=True)

@@ -6,22 +6,12 @@ import pytest
 from l2m_utils.estimators import two_point
 from l2m_utils.estimators.two_point_limit import Level, at_level, extrapolated, partitions, plateaus, shared_information
 from l2m_utils.information import token_pairs
-from l2m_utils.information.tables import mutual_information
 from l2m_utils.sources.trees import TreeSource
-
-
-def random_places(source, length, reach):
-    """Exact information (nats) between a left token that reaches ``reach`` far and a right one, at random places of one tree."""
-    left, right = np.arange(length - reach)[:, None], np.arange(reach, length)[None]
-    height = np.frompyfunc(int.bit_length, 1, 1)(left ^ right).astype(int)
-    shares = np.bincount(height.ravel()) / height.size
-    powers = [np.linalg.matrix_power(source.transition, 2 * k) for k in range(shares.size)]
-    return mutual_information(sum(w * source.initial[:, None] * power for w, power in zip(shares, powers, strict=True)))
 
 
 def test_shared_information_of_trees_is_too_large_and_its_extrapolation_is_not():
     source = TreeSource(0.9 * np.eye(64) + 0.1 / 64)
-    truth = random_places(source, 1024, 128)
+    truth = source.random_places_mi(1024, 128)
     assert truth == pytest.approx(0.2665, abs=2e-4)
     rng = np.random.default_rng(0)
     flat = token_pairs.flatten(source.sample(400, 1024, rng))
