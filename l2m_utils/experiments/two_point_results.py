@@ -92,7 +92,7 @@ def choice_table(cells: Mapping[int, TwoPointCell], main: int = rules.MAIN_VOCAB
     rows = []
     for choice in rules.CHOICES:
         size = choice.vocabulary or main
-        if size in cells:
+        if size in cells and choice.vocabulary != main:
             rows.append({"vocabulary": size, **read_choice(cells[size], choice)})
     return pd.DataFrame(rows)
 

@@ -145,7 +145,7 @@ def _downhill(values: np.ndarray, place: int) -> int:
 
 
 def curvature(distances: ArrayLike, rest: ArrayLike, without: ArrayLike) -> tuple[float, tuple[float, float]]:
-    """How far the local exponent of ``rest`` = Î_d − C falls from the first distance to the last, with its 95 % interval: 0 for a power law.
+    """By how much the local exponent of ``rest`` = Î_d − C changes from the first distance to the last, with its 95 % interval: 0 for a power law.
 
     The slope of log ``rest`` (k,) on log d at the near end less that at the far end, from a least-squares parabola; negative means steep first, flat later.
     ``without`` (D, k).  Raises ``ValueError`` where ``rest`` is not positive.
