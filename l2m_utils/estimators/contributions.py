@@ -122,6 +122,22 @@ def derangements(documents: ArrayLike, count: int, rng: np.random.Generator) -> 
     return partners
 
 
+def pairable(documents: ArrayLike) -> np.ndarray:
+    """Which blocks (k,) to keep so that no document has more than half of them, evenly spread over those of the largest one.
+
+    All of them in most cases; :func:`derangements` of those that are kept exist whenever there are two documents.
+
+    >>> pairable([0, 0, 0, 0, 1, 1, 2]).tolist(), pairable([3, 3, 4, 4]).tolist()
+    ([0, 1, 3, 4, 5, 6], [0, 1, 2, 3])
+    """
+    documents = np.asarray(documents)
+    names, sizes = np.unique(documents, return_counts=True)
+    mine = np.flatnonzero(documents == names[sizes.argmax()])
+    most = min(len(mine), len(documents) - len(mine)) if len(names) > 1 else len(mine)
+    kept = mine[np.linspace(0, len(mine) - 1, most).astype(int)]
+    return np.sort(np.concatenate([np.flatnonzero(documents != names[sizes.argmax()]), kept]))
+
+
 def check_token_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -> np.ndarray:
     """``logprobs`` as an array of log-probabilities, the last axis tokens; raises ``ValueError`` when they cannot be that.
 

@@ -62,6 +62,25 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
     return flatten(kept)
 
 
+def no_majority(tokens: ArrayLike, offsets: ArrayLike, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same documents, the largest one cut so that it has at most half of the pairs whose left tokens have ``reach`` tokens behind them.
+
+    Then tokens can be paired across documents (:func:`null_pairs`).  Raises ``ValueError`` for a single document.
+
+    >>> no_majority(*flatten([range(9), range(4), range(5)]), reach=2)[1].tolist()  # 7, 2 and 3 pairs
+    [0, 7, 11, 16]
+    """
+    tokens, offsets = check_nonempty(tokens, offsets)
+    if len(offsets) < 3:
+        raise ValueError("only one document: tokens can be paired across documents only where there are several")
+    pairs = np.maximum(np.diff(offsets) - reach, 0)
+    largest = int(pairs.argmax())
+    excess = max(0, int(2 * pairs[largest] - pairs.sum()))
+    parts = [tokens[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    parts[largest] = parts[largest][: len(parts[largest]) - excess]
+    return flatten(parts)
+
+
 def check_nonempty(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """``tokens`` (T,) and ``offsets`` (D + 1,) as arrays; ``ValueError`` like :func:`~l2m_utils.information.counting.check_documents`, and for no token at all."""
     tokens, offsets = check_documents(tokens, offsets)
