@@ -58,7 +58,7 @@ class Curve:
 
     @cached_property
     def verdict(self) -> str:
-        """``stands``, or ``none: `` and why no exponent is supported (:func:`l2m_utils.stats.verdict.verdict`).
+        """``stands``, or ``none`` and why no exponent is supported (:func:`l2m_utils.stats.verdict.verdict`).
 
         Lengths that the fit left out in front of its first are no objection: the range of the fit is part of the answer.
         """
