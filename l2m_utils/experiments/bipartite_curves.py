@@ -121,16 +121,16 @@ def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.Da
     is in their note, and in ``law-direct`` and ``law-vclub``.
     """
     for key, made in curves.items():
-        about = {"model": model, "note": made.note}
+        note = made.note
         for parameter, unit in (("exponent", ""), ("prefactor", "nats"))[: 2 if key in PAPER_LAWS else 1]:
             name = record_name(key) if parameter == "exponent" else record_name(key).replace("beta", "prefactor")
             if made.has_exponent:
                 value, interval = made.parameter(parameter)
-                run.value(name, value, unit=unit, interval=interval, **about)
+                run.value(name, value, unit=unit, interval=interval, model=model, note=note)
             else:
-                run.value(name, NO_EXPONENT, unit=unit, **about)
+                run.value(name, NO_EXPONENT, unit=unit, model=model, note=note)
         if key in PAPER_LAWS:
-            run.value(record_name(key).replace("beta", "law"), made.verdict, unit="", **about)
+            run.value(record_name(key).replace("beta", "law"), made.verdict, unit="", model=model, note=note)
     return run.table("curve", table(list(curves.values())))
 
 

@@ -27,7 +27,8 @@ def measured_law(records: str | Path = "") -> TextLaw:
     if None in found.values():
         return PUBLISHED_LAW
     beta, fall = found["beta-direct"], found["direct-fall"]
-    if any(isinstance(found[name]["value"], str) for name in EVIDENCE if name != "best-law-direct"):
+    numbers = (values[f"estimation/bipartite:{name}"]["value"] for name in EVIDENCE if name != "best-law-direct")
+    if any(isinstance(number, str) for number in numbers):
         return PUBLISHED_LAW  # a word in place of a number: the curve supports none
     least_fall = fall["interval"][0] if fall["interval"] else fall["value"]
     stands = (
