@@ -90,7 +90,9 @@ def _text_nll(text: Corpus, p: dict[str, Any]) -> None:
     for progress in (0.0, 1.0):
         rows_from_sentences(learned, recipe)(0, *recipe.rows(progress))
     rng = np.random.default_rng(0)
-    drawn = cuts.blocks(held.documents, recipe.context, rng, per_document=12, starts=held.sentence_starts)
+    drawn = cuts.blocks(
+        held.documents, recipe.context, rng, per_document=12, starts=held.sentence_starts, lines=held.line_starts
+    )
     assert len(set(drawn.document)) >= 2, "a bootstrap draws documents again"
 
 
