@@ -162,8 +162,13 @@ def main(words: Sequence[str] | None = None) -> int:
 
     2 for words that are not understood, as ``argparse`` has it; what else is wrong is one line on stderr and a code of the subcommand's.
     """
+    from_shell = words is None
     words = list(sys.argv[1:] if words is None else words)
     name = _top_parser().parse_args(words[:1]).command
+    if from_shell and name == "book":
+        from l2m_utils.book.environment import isolate
+
+        isolate()
     options = parser_of(name).parse_args(words[1:])
     try:
         return COMMANDS[name].module().run(options)
