@@ -12,11 +12,11 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, reproduction, status
+from l2m_utils.book import api, attacked, reproduction, status
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
-from l2m_utils.project import PROJECT
+from l2m_utils.project import PROJECT, RESULTS
 from l2m_utils.records import format_number, format_value
 
 BOOK = PROJECT / "book"
@@ -85,6 +85,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
         "COUNTS": ", ".join(f"{number} {state}" for state, number in reproduction.counts(answers).items()),
         "STATUS": status.status_table(status.read_status(folder)),
+        "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
     for path in [path for path in files if path.suffix == ".md"]:
