@@ -15,7 +15,7 @@ def read_attacks(folder: Path) -> list[dict[str, Any]]:
     for path in sorted(folder.glob("*.json")):
         try:
             record = json.loads(path.read_text(encoding="utf-8"))
-            counts(record)
+            sums_by_kind(record)
         except (ValueError, KeyError, TypeError) as error:
             raise RecordError(
                 f"{path} is not a readable record of an attack ({error}); delete it and run `make attack`"
@@ -24,11 +24,11 @@ def read_attacks(folder: Path) -> list[dict[str, Any]]:
     return records
 
 
-def counts(record: dict[str, Any]) -> dict[str, list[int]]:
+def sums_by_kind(record: dict[str, Any]) -> dict[str, list[int]]:
     """Tried, survived and lost, by kind.
 
     >>> rows = [{"kind": "kill", "tried": 3, "survived": 3, "lost": 0, "note": ""}]
-    >>> counts({"pieces": [{"rows": rows}, {"rows": rows}]})
+    >>> sums_by_kind({"pieces": [{"rows": rows}, {"rows": rows}]})
     {'kill': [6, 6, 0]}
     """
     found: dict[str, list[int]] = {}
@@ -45,7 +45,7 @@ def attack_table(records: list[dict[str, Any]]) -> str:
         return "No attack has been recorded yet; `make attack` makes the records."
     lines = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
     for record in records:
-        lines += [f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(counts(record).items())]
+        lines += [f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())]
     lines += ["", "| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
     for record in records:
         pieces = record["pieces"]

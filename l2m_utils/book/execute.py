@@ -97,7 +97,7 @@ def _for_want_of_memory(error) -> bool:
     """Whether the error that ended a cell, known by its name and words alone, says that memory did not suffice."""
     from l2m_utils.memory import out_of_memory
 
-    if error.ename in ("MemoryError", "_ArrayMemoryError", "OutOfMemoryError", "ArrowMemoryError"):
+    if error.ename in ("MemoryError", "OutOfMemoryError", "ArrowMemoryError"):
         return True
     return out_of_memory(RuntimeError(str(error.evalue)))
 

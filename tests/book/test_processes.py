@@ -106,7 +106,7 @@ def test_notebooks_that_are_killed_or_out_of_memory_are_one_clear_error_each(tin
         and "the run up to there: _build/smoke-texts/failed" in until
     )
     assert second == f"notebooks/part/second.md: {killed}"
-    assert third.startswith("notebooks/part/text.md stopped in cell 3: _ArrayMemoryError: Unable to allocate")
+    assert third.startswith("notebooks/part/text.md stopped in cell 3: MemoryError: Unable to allocate")
     assert "give it more memory or fewer JOBS" in last
 
 
