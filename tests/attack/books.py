@@ -99,7 +99,7 @@ def attack(number: int, seed: int) -> list[dict]:
     draw, tally = random.Random(seed), Tally()
     with project_of() as (project, whole, seconds):
         for turn in range(number):
-            html = turn % 5 == 4
+            html = (seed * number + turn) % 5 == 4
             if html:
                 shutil.rmtree(project.build / "sphinx", ignore_errors=True)
                 page = project.home / "book/prose.md"

@@ -28,9 +28,9 @@ def attack(number: int, seed: int, kinds: tuple[str, ...] = tuple(WORK)) -> list
     home = Path(tempfile.mkdtemp(prefix="attack-"))
     try:
         with Nursery(kinds) as nursery:
-            whole = {kind: nursery.whole(kind, home / "whole" / kind) for kind in kinds[:number]}
-            for turn in range(number):
-                kind = kinds[turn % len(kinds)]
+            turns = [kinds[(seed * number + turn) % len(kinds)] for turn in range(number)]
+            whole = {kind: nursery.whole(kind, home / "whole" / kind) for kind in dict.fromkeys(turns)}
+            for turn, kind in enumerate(turns):
                 expected, seconds = whole[kind]
                 folder, after = home / f"{turn}", draw.uniform(0, seconds)
                 with tally.attempt(NAMES[kind], f"after {after:.3f} of {seconds:.3f} s"):

@@ -26,10 +26,10 @@ from l2m_utils.project import RESULTS, commit, hardware  # noqa: E402
 FOLDER = RESULTS / "attack"
 # Module, how often it tries in all, how often in a piece.
 ATTACKS = (
-    ("kills", 150, 30),
-    ("damage", 600, 200),
-    ("beside", 44, 11),
-    ("books", 50, 5),
+    ("kills", 150, 10),
+    ("damage", 600, 60),
+    ("beside", 44, 4),
+    ("books", 50, 2),
 )
 
 
