@@ -19,15 +19,17 @@ _opened: set[str] = set()
 
 def manager(folder: Path) -> type:
     """The class that starts this kernel for papermill; files of Jupyter and IPython lie below ``folder``, not in the user's home."""
-    from jupyter_client import AsyncKernelManager
     from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
 
     own = folder / "kernels"
     own.mkdir(parents=True, exist_ok=True)
     os.environ |= {"JUPYTER_RUNTIME_DIR": str(own), "IPYTHONDIR": str(own / "ipython")}
 
     class Manager(AsyncKernelManager):
-        kernel_spec = KernelSpec(display_name="Python 3", language="python")
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(display_name="Python 3", language="python")
 
         def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
             # As they are: Jupyter's own way takes braces and dollars of a path for its templates.

@@ -69,7 +69,7 @@ def with_links(notebook):
 class TinyProject:
     """The project folder ``home``; ``build`` is its build of tier smoke and the text folder ``texts``."""
 
-    patience = 300.0  # seconds that one command may take
+    patience = 900.0  # seconds that one command may take
 
     def __init__(self, home: Path):
         self.home = home
