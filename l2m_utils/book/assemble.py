@@ -76,14 +76,15 @@ def gather(folder: Path) -> dict[Path, bytes]:
         for record, path in reversed(pairs):
             files[Path("figures") / "on" / record["corpus"] / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
-    config["parse"]["myst_substitutions"] = texts = substitutions(pools)
+    answers = reproduction.join(reproduction.read_rows(), pools)
+    config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.table_texts(answers)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
-    answers = reproduction.join(reproduction.read_rows(), pools)
     tables = {
         "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
         "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
-        "COUNTS": ", ".join(f"{number} {state}" for state, number in reproduction.counts(answers).items()),
+        "CRITERIA": reproduction.criteria_table(answers),
+        "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),

@@ -129,7 +129,9 @@ def corpus(options: argparse.Namespace) -> None:
     place, folder = _place_and_folder(options)
     with build_lock(folder, "corpus"):
         found = text.ensure(folder, place, Hashes())
-    print(f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}")
+    print(
+        f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}; {found['note']}"
+    )
 
 
 def notebook(options: argparse.Namespace) -> None:
@@ -190,7 +192,7 @@ def publish(options: argparse.Namespace) -> None:
 
     _, folder = _place_and_folder(options)
     with build_lock(folder, "publish"):
-        for path in publish_records(folder, options.tier, options.notebooks):
+        for path in publish_records(folder, options.notebooks):
             print(_shown(path))
 
 
@@ -206,7 +208,7 @@ def reproduce(options: argparse.Namespace) -> None:
         if not options.resume:
             shutil.rmtree(folder, ignore_errors=True)
         _execute(options, place, folder, lock, Hashes(), recompute=True)
-        table = compare(folder, options.tier)
+        table = compare(folder)
     print(table.to_string(index=False) if len(table) else "no published record to compare with")
     if changed := list(table["verdict"]).count("changed"):
         raise BuildError(f"{changed} record(s) changed by more than their interval (table above)")

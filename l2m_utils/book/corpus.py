@@ -43,6 +43,7 @@ def describe(place: Place) -> dict[str, Any]:
         "source": place.source,
         "fingerprint": loaded.fingerprint,
         "documents": len(loaded.documents),
+        "note": loaded.note,
         "bytes": sum(len(document.text.encode()) for document in loaded.documents),
     }
 

@@ -12,5 +12,28 @@ from l2m_utils.records import Recorder
 
 Maker = Callable[[Recorder, int], None]
 
+
+def _timescales() -> Maker:
+    from l2m_utils.labs.timescales import store_bracket_runs
+
+    return store_bracket_runs
+
+
+def _durations() -> Maker:
+    from l2m_utils.labs.durations import store_counters
+
+    return store_counters
+
+
+def _life_stories() -> Maker:
+    from l2m_utils.labs.life_stories import store_readers
+
+    return store_readers
+
+
 # lab → what imports its maker
-STORED: dict[str, Callable[[], Maker]] = {}
+STORED: dict[str, Callable[[], Maker]] = {
+    "timescales": _timescales,
+    "durations": _durations,
+    "life-stories": _life_stories,
+}

@@ -30,6 +30,9 @@ ATTACKS = (
     ("damage", 600, 60),
     ("beside", 44, 4),
     ("books", 50, 2),
+    ("corpus_files", 10_000, 500),
+    ("server_answers", 200, 50),
+    ("model_folders", 200, 50),
 )
 
 

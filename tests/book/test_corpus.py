@@ -1,7 +1,9 @@
 """The text of a build: what a name means, and whose build a folder holds."""
 
 import argparse
+import gzip
 import json
+import os
 
 import pytest
 
@@ -113,6 +115,58 @@ def test_a_text_is_read_again_only_when_it_or_its_reader_changed(tmp_path, monke
     assert corpus.ensure(folder, corpora.locate(home), Hashes())["documents"] == 3 and len(read) == 2
     (folder / "corpus.json").write_text("{")
     assert corpus.ensure(folder, corpora.locate(home), Hashes())["documents"] == 3 and len(read) == 3
+
+
+def rewritten_with_its_times(home):
+    path, words = home / "0.txt", "A sentence about moths. " * 50
+    before = path.stat()
+    assert before.st_size == len(words)
+    path.write_text(words)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
+def replaced_with_its_times(home):
+    before = (home / "0.txt").stat()
+    (home / "new").write_text("A sentence about moths. " * 50)
+    os.utime(home / "new", ns=(before.st_atime_ns, before.st_mtime_ns))
+    (home / "new").replace(home / "0.txt")
+
+
+def linked_elsewhere(home):
+    (home / "2.txt").unlink()
+    (home / "2.txt").symlink_to(home.parent / "others" / "1.txt")
+
+
+FOLDER_CHANGES = {
+    "a file is rewritten with the same size and times": rewritten_with_its_times,
+    "a file is replaced by one of the same size and times": replaced_with_its_times,
+    "a file is renamed": lambda home: (home / "0.txt").rename(home / "00.txt"),
+    "two files change places": lambda home: [
+        (home / old).rename(home / new) for old, new in (("0.txt", "x"), ("1.txt", "0.txt"), ("x", "1.txt"))
+    ],
+    "a file goes": lambda home: (home / "1.txt").unlink(),
+    "a file is packed": lambda home: (
+        (home / "1.txt.gz").write_bytes(gzip.compress((home / "1.txt").read_bytes() + b"More.")),
+        (home / "1.txt").unlink(),
+    ),
+    "a link leads elsewhere": linked_elsewhere,
+}
+
+
+@pytest.mark.parametrize("change", FOLDER_CHANGES)
+def test_a_folder_is_tracked_by_content(change, tmp_path):
+    home, others, folder = tmp_path / "books", texts(tmp_path / "others", "wasp", "mite"), tmp_path / "build"
+    texts(home, "flies", "midge")
+    (home / "2.txt").symlink_to(others / "0.txt")
+    noted = Hashes().note(corpus.corpus_files(corpora.locate(home)))
+    first = corpus.ensure(folder, corpora.locate(home), Hashes(noted))
+    FOLDER_CHANGES[change](home)
+    files = corpus.corpus_files(corpora.locate(home))
+    assert {name: entry[-1] for name, entry in Hashes(noted).note(files).items()} != {
+        name: entry[-1] for name, entry in noted.items()
+    }
+    again = corpus.ensure(folder, corpora.locate(home), Hashes(noted))
+    assert again["fingerprint"] != first["fingerprint"] and again["made_from"] != first["made_from"]
 
 
 def test_a_text_that_no_notebook_could_use_is_one_error(tmp_path):

@@ -67,7 +67,7 @@ def test_help_is_quick_in_what_it_imports():
 
 def test_status_prints_the_published_table():
     done = call("status")
-    assert done.returncode == 0 and re.search(r"paper: \d+ reproduced", done.stdout)
+    assert done.returncode == 0 and re.search(r"paper: \d+ proved, \d+ exact, \d+ reproduced", done.stdout)
 
 
 def test_corpus_describes_the_text(tiny):
