@@ -45,7 +45,9 @@ def attack_table(records: list[dict[str, Any]]) -> str:
         return "No attack has been recorded yet; `make attack` makes the records."
     lines = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
     for record in records:
-        lines += [f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())]
+        lines += [
+            f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())
+        ]
     lines += ["", "| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
     for record in records:
         pieces = record["pieces"]
