@@ -127,6 +127,22 @@ class Recorder:
         self._values.append(record)
         return value
 
+    def holds(self, name: str, condition: bool, claim: str) -> str:
+        """Record whether a ``claim`` about data holds, and return the sentence that the page shows.
+
+        What a page says of a text or a trained model may be false of the next one; it is no reason to stop.  An equality that is a
+        theorem, or a fact of a source that is known, is asserted instead.
+
+        >>> import tempfile
+        >>> run = Recorder("theory/example", "smoke", folder=tempfile.mkdtemp())
+        >>> run.holds("rises", 1.0 > 2.0, "the curve rises")
+        'does not hold here: the curve rises'
+        >>> load_values(run.folder)["theory/example:rises"]["value"]
+        False
+        """
+        self.value(name, bool(condition), unit="", note=f"whether {claim}")
+        return f"{'holds' if condition else 'does not hold'} here: {claim}"
+
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save a data frame as Parquet with the provenance in its metadata; returns the frame."""
         import pyarrow as pa

@@ -106,15 +106,18 @@ def build(options: argparse.Namespace) -> None:
 
 
 def corpus(options: argparse.Namespace) -> None:
-    """Read the text of a build and write what it holds to the build's ``corpus.json``."""
+    """Read the text of a build, check that there is enough of it, and write what it holds to the build's ``corpus.json``."""
     from l2m_utils.book import corpus as text
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.plan import load_plan, of_text
 
     place, folder = _place_and_folder(options)
     with build_lock(folder, "corpus"):
-        found = text.ensure(folder, place, Hashes())
-    print(f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}")
+        found = text.ensure(folder, place, Hashes(), of_text(load_plan(options.tier)))
+    print(
+        f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}; {found['note']}"
+    )
 
 
 def notebook(options: argparse.Namespace) -> None:
@@ -248,10 +251,10 @@ def _jobs_if_pages_changed(folder: Path, changed: set[str] | None):
 def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashes, *, recompute: bool = False):
     """Check tier, notebooks and text, then execute what is stale; returns the jobs."""
     from l2m_utils.book import corpus, engine
-    from l2m_utils.book.plan import load_plan
+    from l2m_utils.book.plan import load_plan, of_text
 
     plan = load_plan(options.tier)
-    found = corpus.ensure(folder, place, hashes)
+    found = corpus.ensure(folder, place, hashes, of_text(plan))
     # Notebooks run in the project folder, wherever the command was given.
     inside = PROJECT / place.name
     same = place.path is not None and inside.exists() and inside.resolve() == place.path.resolve()

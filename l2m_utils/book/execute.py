@@ -41,7 +41,7 @@ def execute(job: Job, folder: Path) -> Path:
         raise
     used = json.loads("".join(output.text for output in done.cells.pop().outputs if output.name == "stdout"))
     write_json(folder / "status" / f"{job.name}.json", _status(job, time.perf_counter() - start))
-    page_content = scrub(done)
+    page_content = scrub(done, job.parameters)
     page_content.metadata["l2m"] = used
     import nbformat
 
