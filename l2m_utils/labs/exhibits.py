@@ -27,8 +27,9 @@ EXPONENT_LABS = ("probing", "context-scaling", "detection", "stuffed-memory", "s
 CARRIED_LABS = ("knowledge", "working-memory", "places", "automata", "planning", "life-stories")
 EXPONENT_COLUMNS = ("beta", "exponent", "low", "high", "theory", "what")
 CARRIED_COLUMNS = ("what", "nats", "ceiling")
+BETAS = (0.5, 0.6, 0.7, 0.8)  # of the Santa Fe sources on which the exponents are measured
 # law that β fixes → its function; the kernel that the timescales of lab 12 have to follow is the first
-LAWS = {
+BETA_LAWS = {
     "β − 2": lambda beta: beta - 2,
     "β − 1": lambda beta: beta - 1,
     "β": lambda beta: beta,
@@ -103,7 +104,7 @@ def draw_exponents(exponents: pd.DataFrame):
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), width_ratios=(1, 1.1))
     betas = np.linspace(0.45, 0.85, 50)
-    for name, law in LAWS.items():
+    for name, law in BETA_LAWS.items():
         left.plot(betas, law(betas), color="0.6", linewidth=1, zorder=1)
         left.text(0.855, law(0.85), name, va="center", fontsize=9)
     rows = list(exponents.groupby("lab", sort=False))
@@ -116,8 +117,8 @@ def draw_exponents(exponents: pd.DataFrame):
         shifted = group["beta"] + 0.009 * (i - (len(rows) - 1) / 2)
         right.errorbar(shifted, group["exponent"] - group["theory"], np.abs(bars), label=label, **style)
     right.axhline(0, color="0.6", linewidth=1)
-    left.set(xlabel="exponent β of the source", ylabel="exponent measured by a lab", xlim=(0.43, 0.94))
-    right.set(xlabel="exponent β of the source", ylabel="measured less theory")
+    left.set(xlabel="exponent β of the source", ylabel="exponent measured by a lab", xlim=(0.43, 0.92), xticks=BETAS)
+    right.set(xlabel="exponent β of the source", ylabel="measured less theory", xticks=BETAS)
     if rows:
         figure.legend(loc="outside lower center", ncols=2, fontsize=8)
     return figure
@@ -133,11 +134,12 @@ def draw_carried(carried: pd.DataFrame):
     share = carried["nats"].to_numpy(dtype=float) / carried["ceiling"].to_numpy(dtype=float)
     axes.barh(places, share, 0.7, color=[palette[lab] for lab in carried["lab"]])
     axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
-    for place, nats, ceiling in zip(places, carried["nats"], carried["ceiling"], strict=True):
+    for place, nats, ceiling in zip(places.tolist(), carried["nats"], carried["ceiling"], strict=True):
         axes.text(1.02, place, f"{nats:.2f} of {ceiling:.2f} nats", va="center", fontsize=8)
     names = [f"{LABS[lab].number}: {what}" for lab, what in zip(carried["lab"], carried["what"], strict=True)]
     axes.set(yticks=places, yticklabels=names, xlim=(0, 1.3), xlabel="share of the ceiling that is carried")
     axes.tick_params(axis="y", labelsize=8)
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    axes.grid(visible=False, axis="y")
     axes.invert_yaxis()
     return figure
