@@ -12,12 +12,12 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, reproduction, status
+from l2m_utils.book import api, attacked, reproduction, status
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plain import plain
+from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
-from l2m_utils.project import PROJECT
+from l2m_utils.project import PROJECT, RESULTS
 from l2m_utils.records import format_number, format_value
 from l2m_utils.text.corpora import short_name
 
@@ -41,10 +41,10 @@ def substitutions(pools: Pools) -> dict[str, str]:
     texts: dict[str, str] = {}
 
     def add(key: str, record: dict[str, Any]) -> None:
-        shown = plain if isinstance(record["value"], str) else str  # a word may be a name from outside
+        shown = as_text if isinstance(record["value"], str) else str  # a word may be a name from outside
         texts[key] = shown(format_value(record))
         texts[f"{key}__value"] = shown(format_number(record["value"]))
-        source = f"tier {record['tier']}" + (f", {plain(record['corpus'])}" if record["corpus"] != "none" else "")
+        source = f"tier {record['tier']}" + (f", {as_text(record['corpus'])}" if record["corpus"] != "none" else "")
         texts[f"{key}__source"] = source
 
     for identifier, records in pools.values.items():
@@ -89,6 +89,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "CRITERIA": reproduction.criteria_table(answers),
         "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),
+        "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
     for path in [path for path in files if path.suffix == ".md"]:

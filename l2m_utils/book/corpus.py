@@ -14,12 +14,20 @@ from typing import Any
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, input_files, named
 from l2m_utils.book.imports import dependencies
-from l2m_utils.files import write_json
+from l2m_utils.files import checksum, write_json
 from l2m_utils.text.corpora import Place, load
 from l2m_utils.text.cuts import split
 from l2m_utils.text.documents import PYTHON_DOCS, CorpusError
 from l2m_utils.text.files import files_of
 from l2m_utils.text.python_docs import versions
+
+
+def build_folder(builds: Path, tier: str, place: Place) -> Path:
+    """The folder of the build of a text at a tier; where another text of the same short name has it, one that also names the source."""
+    usual = builds / f"{tier}-{place.short}"
+    own = usual.with_name(f"{usual.name}-{checksum(place.source)[:8]}")
+    known = read_corpus(usual)
+    return own if own.exists() or (known and known["source"] != place.source) else usual
 
 
 def corpus_files(place: Place) -> list[Path]:
@@ -57,7 +65,8 @@ def ensure(
 ) -> dict[str, Any]:
     """``corpus.json`` of the build ``folder``, made anew when the text, the code that reads it or what is asked of it has changed; returns it.
 
-    ``parameters`` as for :func:`describe`: whatever they need is asked for here, before the first notebook runs.  Raises ``CorpusError`` for bad text, and :class:`BuildError` when the folder holds the build of another text of the same name.
+    ``parameters`` as for :func:`describe`: whatever they need is asked for here, before the first notebook runs.  Raises ``CorpusError`` for bad
+    text, and :class:`BuildError` when another text of the same name has taken the folder meanwhile.
     """
     known = read_corpus(folder)
     files = [*corpus_files(place), *input_files(patterns=ENVIRONMENT), *dependencies("import l2m_utils.book.corpus")]
@@ -68,12 +77,11 @@ def ensure(
     )
     if known.get("made_from") == made_from:
         return known
-    found = describe(place, asked)
-    if known and known["source"] != place.source and known["fingerprint"] != found["fingerprint"]:
+    if known and known["source"] != place.source:
         raise BuildError(
-            f"{place.source}: {named(folder)} holds the build of another text of the name {known['name']!r}, {known['source']}. "
-            f"Rename one of the two, since records carry the name; or remove {named(folder)} to give this one up"
+            f"{place.source}: {known['source']}, a text of the same name, has taken {named(folder)} meanwhile; run this again"
         )
+    found = describe(place, asked)
     write_json(folder / "corpus.json", {**found, "made_from": made_from})
     return read_corpus(folder)
 

@@ -14,13 +14,13 @@ from typing import Any
 from l2m_utils.project import PROJECT
 
 
-def plain(text: str) -> str:
+def as_text(text: str) -> str:
     """``text`` for a page of MyST: letters, digits and single spaces as they are, all else as character references.
 
     A reference is a character and never markup: no emphasis, link, tag, formula, role, table cell or ``{{ }}``.  Line ends and
     other control characters become spaces.
 
-    >>> plain("a|b {{ x }}"), plain("[x](y)")
+    >>> as_text("a|b {{ x }}"), as_text("[x](y)")
     ('a&#124;b &#123;&#123; x &#125;&#125;', '&#91;x&#93;&#40;y&#41;')
     """
     words = "".join(character if character.isprintable() else " " for character in text).split()

@@ -179,8 +179,13 @@ def main(words: Sequence[str] | None = None) -> int:
     2 for words that are not understood, as ``argparse`` has it.  Whatever else goes wrong is one line on stderr, in our words or with the step in
     which a library failed and the first line of what it said, and exit code 1; with L2M_TRACEBACK=1 in the environment it is the whole traceback.
     """
+    from_shell = words is None
     words = list(sys.argv[1:] if words is None else words)
     name = _top_parser().parse_args(words[:1]).command
+    if from_shell and name == "book":
+        from l2m_utils.book.environment import isolate
+
+        isolate()
     options = parser_of(name).parse_args(words[1:])
     try:
         return COMMANDS[name].module().run(options)

@@ -9,11 +9,13 @@ from l2m_utils.book.source import code_of, default_parameters, read_notebook
 
 # Every assertion in a notebook whose page depends on the text, by what makes it true of any text.
 EXACT = {
-    "estimation/two-point": [  # formulas of the estimator, and counts written out
+    "estimation/two-point": [  # formulas of the estimator, trees with a known law, and counts written out
         "np.allclose(entropy.grassberger_digamma(n), published, atol=1e-12)",
         "abs(mean + (p * np.log(p)).sum() - entropy.grassberger_bias(p, 6)) < 1e-12",
         "abs(doubled(np.ones(50, int)) - (np.log(2) - 2)) < 1e-12",
         "abs(doubled(np.full(4, 10000))) < 0.001",
+        "levels[0].values[0] < levels[1].values[0] < levels[2].values[0]",
+        "limit.interval(0)[0] < truth < limit.interval(0)[1]",
     ],
     "estimation/universal-codes": [  # code lengths written out
         "abs(partial(1.3 * blocks + np.sqrt(blocks)) - 8.0) < 0.001",

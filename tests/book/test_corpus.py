@@ -83,17 +83,26 @@ def test_a_hub_name_reaches_the_hub(tmp_path, monkeypatch, capsys):
 
 
 def test_two_texts_of_one_name_do_not_share_a_build(tmp_path):
-    one, two = texts(tmp_path / "A" / "books", "bees", "ants"), texts(tmp_path / "B" / "books", "wasps", "ants")
-    folder = tmp_path / "build"
-    made = corpus.ensure(folder, corpora.locate(one), Hashes())
-    assert made["name"] == "books" and corpus.read_corpus(folder) == made
+    one, two = (
+        corpora.locate(texts(tmp_path / name / "books", word, "ants")) for name, word in (("A", "bees"), ("B", "wasps"))
+    )
+    builds = tmp_path / "builds"
+    folder = corpus.build_folder(builds, "smoke", one)
+    made = corpus.ensure(folder, one, Hashes())
+    assert folder.name == "smoke-books" and corpus.read_corpus(folder) == made
+    other = corpus.build_folder(builds, "smoke", two)
+    assert other.name.startswith("smoke-books-") and corpus.ensure(other, two, Hashes())["name"] == "books"
+    for place, found in ((one, folder), (two, other)):
+        assert (
+            corpus.build_folder(builds, "smoke", place) == found and corpus.read_corpus(found)["source"] == place.source
+        )
+    (folder / "corpus.json").unlink()
+    assert corpus.build_folder(builds, "smoke", two) == other, "it keeps its folder when the first is gone"
     with pytest.raises(
-        BuildError, match=r"B/books: .*build holds the build of another text of the name 'books', .*A/books. Rename"
+        BuildError, match=r"B/books: .*A/books, a text of the same name, has taken .*smoke-books meanwhile"
     ):
-        corpus.ensure(folder, corpora.locate(two), Hashes())
-    assert corpus.read_corpus(folder) == made
-    moved = one.rename(tmp_path / "books")
-    assert corpus.ensure(folder, corpora.locate(moved), Hashes())["source"] == moved.as_posix()
+        corpus.ensure(folder, one, Hashes())
+        corpus.ensure(folder, two, Hashes())
 
 
 def test_a_text_is_read_again_only_when_it_or_its_reader_changed(tmp_path, monkeypatch):

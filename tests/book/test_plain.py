@@ -14,7 +14,7 @@ from myst_parser.mdit_to_docutils.base import DocutilsRenderer
 from myst_parser.parsers.mdit import create_md_parser
 
 from l2m_utils.book.assemble import substitutions
-from l2m_utils.book.plain import plain, private_folders, without_folders
+from l2m_utils.book.plain import as_text, private_folders, without_folders
 from l2m_utils.book.pools import Pools
 from l2m_utils.book.reproduction import reproduction_table
 from l2m_utils.book.scrub import scrub
@@ -54,8 +54,8 @@ def expected(text: str) -> str:
 )
 def test_a_page_shows_the_characters_and_nothing_else(text):
     if expected(text):
-        assert shown(plain(text)) == expected(text)
-        assert "\n" not in plain(text) and html.unescape(plain(text)) == expected(text)
+        assert shown(as_text(text)) == expected(text)
+        assert "\n" not in as_text(text) and html.unescape(as_text(text)) == expected(text)
 
 
 @pytest.mark.parametrize("text", HOSTILE)

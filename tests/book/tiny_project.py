@@ -83,6 +83,8 @@ def with_links(notebook):
 class TinyProject:
     """The project folder ``home``; ``build`` is its build of tier smoke and the text folder ``texts``."""
 
+    patience = 900.0  # seconds that one command may take
+
     def __init__(self, home: Path):
         self.home = home
         self.build = home / "_build" / "smoke-texts"
@@ -161,7 +163,7 @@ class TinyProject:
         """One command of the front door, to its end."""
         command = self.command(*words, **which)
         return subprocess.run(
-            command, cwd=self.home, env=self.environment(), capture_output=True, text=True, timeout=300
+            command, cwd=self.home, env=self.environment(), capture_output=True, text=True, timeout=self.patience
         )
 
     def start(self, *words: str, **which: str) -> subprocess.Popen:
