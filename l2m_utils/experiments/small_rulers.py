@@ -1,0 +1,223 @@
+"""Several small rulers for one text: the same documents and blocks, measured by models that differ in the seed of their training alone.
+
+    python -m l2m_utils.experiments.small_rulers --corpus python-docs            # train and score what is not finished; a killed run goes on
+    python -m l2m_utils.experiments.small_rulers --corpus python-docs --collect  # what is finished, into the published table of estimation/bipartite
+
+The chapter "How much do two halves of a text share?" trains one of them, :data:`MAIN_SEED`, whenever the book is made, and reads the others from the
+table ``rulers``: sums over the blocks of each held-out document, for the curves of :data:`KEPT`.  Text, tokenizer, split and blocks are fixed; what
+they vary by is not in an interval over these rulers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from l2m_utils.estimators.bipartite import direct
+from l2m_utils.estimators.contributions import Contributions
+from l2m_utils.estimators.evaluations import evaluate, plan, score_marginals
+from l2m_utils.experiments.bipartite_curves import contributions
+from l2m_utils.files import write_atomically
+from l2m_utils.project import PROJECT, RESULTS, commit
+from l2m_utils.records import Recorder, RecordError, stored_table
+from l2m_utils.scoring.transformers import TransformersScorer
+from l2m_utils.text import corpora, cuts
+from l2m_utils.text.documents import Corpus
+from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
+from l2m_utils.training import small_model
+
+NOTEBOOK = "estimation/bipartite"
+MAIN_SEED, OTHER_SEEDS = 0, (1, 2)
+KEPT = ("uncorrected", "1-gram", "2-gram", "anywhere", "vclub")  # curves of the table, by key of bipartite_curves
+
+
+@dataclass(frozen=True)
+class Setup:
+    """The parameters of the notebook that decide a small ruler and what it measures; the defaults are its own (a test compares them)."""
+
+    document_chars: int = 75_000
+    held_out: float = 0.2
+    vocabulary: int = 2048
+    layers: int = 4
+    width: int = 192
+    heads: int = 6
+    train_steps: int = 1050
+    batch_tokens: int = 1024
+    learning_rate: float = 0.006
+    short_row: int = 256
+    max_length: int = 1024
+    blocks_per_document: int = 6
+    most_blocks: int = 240
+    derangement_count: int = 1
+
+    @property
+    def recipe(self) -> small_model.Recipe:
+        """Half of the steps on short rows, half on whole blocks."""
+        return small_model.Recipe(
+            width=self.width,
+            layers=self.layers,
+            heads=self.heads,
+            context=self.max_length,
+            steps=self.train_steps,
+            batch_tokens=self.batch_tokens,
+            stages=((0.5, self.short_row), (0.5, self.max_length)),
+            learning_rate=self.learning_rate,
+        )
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What all rulers of a text share: ``tokenizer``, training and held-out tokens, ``blocks`` from sentence starts and ``anywhere`` in the held-out documents."""
+
+    tokenizer: Any
+    train: TokenCorpus
+    held: TokenCorpus
+    blocks: cuts.Blocks
+    anywhere: cuts.Blocks
+
+
+def prepare(text: Corpus, setup: Setup, seed: int, tokenizer: Any = None) -> Prepared:
+    """Split ``text``, train a tokenizer on its training documents (unless one is given), and draw the blocks; the same seed gives the same.
+
+    Raises :class:`~l2m_utils.text.documents.CorpusError` for a text that cannot be split, or whose held-out documents are too short for a block.
+    """
+    learned, measured = cuts.split(text, held_out=setup.held_out, seed=seed)
+    tokenizer = tokenizer or train_bpe([document.text for document in learned], setup.vocabulary)
+    train, held = encode_corpus(tokenizer, learned), encode_corpus(tokenizer, measured)
+    few = max(1, min(setup.blocks_per_document, setup.most_blocks // len(held)))
+    at_sentences, anywhere = (
+        cuts.blocks(held.documents, setup.max_length, np.random.default_rng([seed, k]), per_document=few, starts=starts)
+        for k, starts in enumerate((held.sentence_starts, None))
+    )
+    return Prepared(tokenizer, train, held, at_sentences, anywhere)
+
+
+def train_ruler(prepared: Prepared, setup: Setup, seed: int, folder: str | Path | None = None) -> small_model.Trained:
+    """The small model of ``setup`` with the training seed ``seed``; with a ``folder`` a killed training goes on."""
+    train = prepared.train
+    return small_model.train_small(
+        train.documents,
+        prepared.tokenizer.get_vocab_size(),
+        setup.recipe,
+        sentences=[train.sentence_starts(i) for i in range(len(train))],
+        seed=seed,
+        folder=folder,
+    )
+
+
+def honest_direct(scores, anywhere) -> Contributions:
+    """The direct estimate with log q(Y) from the scorer ``anywhere``, whose prefix stands for "somewhere in a text": no repair is needed."""
+    honest = score_marginals(anywhere, scores.plan, scores.tokens)
+    return direct(scores.conditional, honest, scores.documents, scores.plan.splits)
+
+
+def measured_by(trained: small_model.Trained, prepared: Prepared, setup: Setup, seed: int) -> dict[str, Contributions]:
+    """The contributions of :data:`KEPT` at L/ℓ = 2 of one ruler; ``seed`` draws the partners of vCLUB."""
+    scorer = TransformersScorer(trained.model, trained.text_prefix)
+    wanted = plan(setup.max_length, ratios=(2,), derangements=setup.derangement_count)
+    blocks = prepared.blocks
+    scores = evaluate(scorer, wanted, blocks.values, blocks.document, np.random.default_rng(seed))
+    parts = contributions(scores, prepared.train.documents + prepared.held.documents, scorer.vocabulary)
+    parts["anywhere"] = honest_direct(scores, TransformersScorer(trained.model, trained.anywhere_prefix))
+    return {key: parts[key] for key in KEPT}
+
+
+def document_table(parts: Mapping[str, Contributions], names: Sequence[str], seed: int) -> pd.DataFrame:
+    """Sums in nats over the blocks of each document: columns seed, curve, document (its name), length, sum, blocks.
+
+    ``names`` are the ids of the documents that the contributions number.
+
+    >>> parts = {"2-gram": Contributions("direct", np.array([4, 8]), np.array([[1.0, 2], [3, 4]]), np.array([1, 1]))}
+    >>> document_table(parts, ["a", "b"], 0).values.tolist()
+    [[0, '2-gram', 'b', 4, 4.0, 2], [0, '2-gram', 'b', 8, 6.0, 2]]
+    """
+    rows = []
+    for key, values in parts.items():
+        sums, counts = values.sums, values.counts
+        for d, number in enumerate(np.unique(values.documents).tolist()):
+            for at, length in enumerate(values.lengths.tolist()):
+                rows.append((seed, key, names[number], length, sums[d, at], int(counts[d])))
+    return pd.DataFrame(rows, columns=["seed", "curve", "document", "length", "sum", "blocks"])
+
+
+def contributions_of(table: pd.DataFrame, seed: int, curve: str) -> Contributions:
+    """One curve of one ruler from a :func:`document_table`: a block a row again, each with the mean of its document, which leaves every estimate and its bootstrap as it was.
+
+    Raises ``ValueError`` for a curve that the table does not hold.
+    """
+    own = table[(table["seed"] == seed) & (table["curve"] == curve)]
+    if not len(own):
+        raise ValueError(f"no curve {curve!r} of seed {seed}: there are {sorted(set(table['curve']))}")
+    wide = own.pivot(index="document", columns="length", values="sum")
+    counts = own.groupby("document")["blocks"].first()[wide.index].to_numpy()
+    means = wide.to_numpy() / counts[:, None]
+    names = wide.index.to_numpy().astype(str)
+    return Contributions(curve, wide.columns.to_numpy(), np.repeat(means, counts, axis=0), np.repeat(names, counts))
+
+
+def other_rulers(corpus: str, own: pd.DataFrame) -> pd.DataFrame:
+    """The published table of the other rulers of ``corpus`` if they measured the documents of ``own`` (a :func:`document_table`) at its lengths, else an empty one.
+
+    Another release of a package, or other parameters, make another text; then there is nothing to pair with.
+    """
+    try:
+        stored, _ = stored_table(NOTEBOOK, "rulers", corpus)
+    except RecordError:
+        return own.iloc[:0]
+    measured = ["curve", "document", "length", "blocks"]
+    kept = own[own["curve"].isin(KEPT)]
+    for _, one in stored.groupby("seed"):
+        if set(one[measured].itertuples(index=False)) != set(kept[measured].itertuples(index=False)):
+            return own.iloc[:0]
+    return stored
+
+
+def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
+    """The :func:`document_table` of one ruler, from ``folder`` if it was finished there."""
+    path = folder / text.fingerprint[:16] / f"seed-{seed}.parquet"
+    if path.exists():
+        return pd.read_parquet(path)
+    prepared = prepare(text, setup, MAIN_SEED)
+    trained = train_ruler(prepared, setup, seed, path.with_suffix(""))
+    names = [document.id for document in cuts.split(text, held_out=setup.held_out, seed=MAIN_SEED)[1]]
+    table = document_table(measured_by(trained, prepared, setup, MAIN_SEED), names, seed)
+    write_atomically(path, table.to_parquet())
+    return table
+
+
+def main(words: list[str] | None = None) -> None:
+    """Train and score, or collect, from the command line; ends with one line where records could not be traced to a commit."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--corpus", default="python-docs")
+    parser.add_argument("--seeds", type=int, nargs="+", default=list(OTHER_SEEDS))
+    parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "small-rulers")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--collect", action="store_true", help="save the finished rulers as the published table")
+    arguments = parser.parse_args(words)
+    if commit().endswith("+changes"):
+        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them first")
+    setup = Setup()
+    text = cuts.shortened(corpora.load(arguments.corpus), setup.document_chars)
+    if arguments.collect:
+        files = [arguments.folder / text.fingerprint[:16] / f"seed-{seed}.parquet" for seed in arguments.seeds]
+        tables = [pd.read_parquet(path) for path in files if path.exists()]
+        if not tables:
+            sys.exit(f"error: no ruler of {text.name} is finished in {arguments.folder}: run without --collect first")
+        run = Recorder(NOTEBOOK, "laptop", text.name, MAIN_SEED, arguments.results / f"laptop-{text.name}")
+        run.table("rulers", pd.concat(tables, ignore_index=True))
+        print(f"{len(tables)} of {len(files)} rulers collected")
+        return
+    for seed in arguments.seeds:
+        run_seed(text, setup, seed, arguments.folder)
+        print(f"seed {seed} finished", flush=True)
+
+
+if __name__ == "__main__":
+    main()
