@@ -37,7 +37,7 @@ class Curve:
     @property
     def note(self) -> str:
         """How the fit was made, for the note of a record."""
-        text = f"fit over L = {int(self.fit.lengths[0])} to {int(self.fit.lengths[-1])}, {self.documents} documents"
+        text = f"{self.fit.estimand}, {self.documents} documents"
         if self.fit.scale == "linear":
             text += ", linear scale because too few lengths have a positive interval"
         elif self.left_out:

@@ -11,6 +11,9 @@ key                curve                                              record
 ``vclub``          vCLUB                                               ``beta-vclub``
 ``direct-3`` …     the 2-gram one and vCLUB at L/ℓ = 3 …               ``beta-direct-ratio-3`` …
 =================  =================================================  ==============================
+
+These are exponents by generalised least squares from ``fit_from`` on; the same names with the ending ``-ols`` hold those by ordinary least squares over
+the paper's lengths.
 """
 
 from __future__ import annotations
@@ -26,6 +29,7 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.curves import Curve, curve, table
 from l2m_utils.estimators.evaluations import Evaluations, Plan
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
+from l2m_utils.experiments.exponent_records import both_exponents, ordinary_fit
 from l2m_utils.records import Recorder
 
 PAPER_LAWS = {"2-gram": paper.DIRECT, "vclub": paper.VCLUB}  # what the paper fits to a curve, by key
@@ -114,8 +118,19 @@ def record_name(key: str) -> str:
 
 
 def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.DataFrame:
-    """Record the table ``curve``, the exponent of every curve, and the prefactors of the two published kinds; returns the table."""
+    """Record the table ``curve``, the exponent of every curve by both estimands, and the prefactors of the two published kinds; returns the table."""
     for key, made in curves.items():
+        if (plain := ordinary_fit(made)) is not None:
+            note = f"{plain.estimand}, {made.documents} documents"
+            bounds = plain.intervals["exponent"]
+            run.value(
+                f"{record_name(key)}-ols",
+                plain.parameters["exponent"],
+                unit="",
+                interval=bounds,
+                model=model,
+                note=note,
+            )
         value, interval = made.parameter("exponent")
         run.value(record_name(key), value, unit="", interval=interval, model=model, note=made.note)
         if key in PAPER_LAWS:
@@ -132,18 +147,24 @@ def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.Da
 
 
 def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
-    """Our exponents and prefactors with their intervals beside the published ones, one row a curve that has a published fit."""
+    """Our exponents and prefactors with their intervals beside the published ones: a row for each estimand of each curve that has a published fit."""
+    table = both_exponents({key: curves[key] for key in PAPER_LAWS if key in curves})
     rows = []
-    for key, printed in PAPER_LAWS.items():
-        if key in curves:
-            made = curves[key]
-            row = {
-                "estimator": made.name,
-                "fitted over L": f"{made.fit.lengths[0]:g} to {made.fit.lengths[-1]:g}",
-                "documents": made.documents,
+    for row in table.itertuples():
+        printed = PAPER_LAWS[row.key]
+        rows.append(
+            {
+                "estimator": curves[row.key].name,
+                "estimand": row.estimand,
+                "documents": row.documents,
+                "exponent": row.exponent,
+                "exponent low": row.low,
+                "exponent high": row.high,
+                "exponent, published": printed.exponent,
+                "prefactor": row.prefactor,
+                "prefactor low": row.prefactor_low,
+                "prefactor high": row.prefactor_high,
+                "prefactor, published": printed.prefactor,
             }
-            for name, theirs in (("exponent", printed.exponent), ("prefactor", printed.prefactor)):
-                value, (low, high) = made.parameter(name)
-                row |= {name: value, f"{name} low": low, f"{name} high": high, f"{name}, published": theirs}
-            rows.append(row)
+        )
     return pd.DataFrame(rows)

@@ -59,6 +59,16 @@ class Fit:
         return LAWS[self.law].mean(self.theta[None], np.atleast_1d(x))[0]
 
     @property
+    def estimand(self) -> str:
+        """What the fit is of, in a few words: its weights and its lengths.
+
+        >>> power_law([4, 8, 16], [1.0, 2.0, 4.0]).estimand
+        'OLS over L = 4 to 16'
+        """
+        weights = {"full": "GLS", "diagonal": "weighted by variance", "none": "OLS"}[self.weighting]
+        return f"{weights} over L = {int(self.lengths[0])} to {int(self.lengths[-1])}"
+
+    @property
     def slope(self) -> np.ndarray:
         """Derivatives (k, p) of the fitted values, on the scale of the fit, in the internal parameters."""
         x, rule = np.log(self.lengths / self.centre), LAWS[self.law]
