@@ -51,7 +51,7 @@ CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "logarithm": lambda lengths: 0.5 + 0.5 * np.log(lengths),
     "bend": lambda lengths: 0.8 * np.minimum(lengths, BEND) ** 0.6,
 }
-SOURCES = {**dict.fromkeys(CURVES, 400), "Santa Fe": 400, "text-like": 100}  # how many corpora of each
+SOURCES = {**dict.fromkeys(CURVES, 200), "Santa Fe": 200, "text-like": 60}  # how many corpora of each
 
 
 def contributions_of(source, documents: int, rng: np.random.Generator) -> np.ndarray:
