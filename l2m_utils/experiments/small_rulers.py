@@ -24,10 +24,13 @@ from l2m_utils.estimators.bipartite import direct
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.evaluations import evaluate, plan, score_marginals
 from l2m_utils.experiments.bipartite_curves import contributions
+from l2m_utils.experiments.laptop_rules import ORDINARY
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder, RecordError, stored_table
 from l2m_utils.scoring.transformers import TransformersScorer
+from l2m_utils.stats.fit import power_law
+from l2m_utils.stats.nested import nested
 from l2m_utils.text import corpora, cuts
 from l2m_utils.text.documents import Corpus
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
@@ -74,8 +77,10 @@ class Setup:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all rulers of a text share: ``tokenizer``, training and held-out tokens, ``blocks`` from sentence starts and ``anywhere`` in the held-out documents."""
+    """What all rulers of a text share: ``measured`` (the held-out documents), ``tokenizer``, tokens to train on and held out, and held-out ``blocks`` from
+    sentence starts and ``anywhere``."""
 
+    measured: Corpus
     tokenizer: Any
     train: TokenCorpus
     held: TokenCorpus
@@ -96,7 +101,7 @@ def prepare(text: Corpus, setup: Setup, seed: int, tokenizer: Any = None) -> Pre
         cuts.blocks(held.documents, setup.max_length, np.random.default_rng([seed, k]), per_document=few, starts=starts)
         for k, starts in enumerate((held.sentence_starts, None))
     )
-    return Prepared(tokenizer, train, held, at_sentences, anywhere)
+    return Prepared(measured, tokenizer, train, held, at_sentences, anywhere)
 
 
 def train_ruler(prepared: Prepared, setup: Setup, seed: int, folder: str | Path | None = None) -> small_model.Trained:
@@ -179,6 +184,42 @@ def other_rulers(corpus: str, own: pd.DataFrame) -> pd.DataFrame:
     return stored
 
 
+def over_rulers(table: pd.DataFrame, *, fit_from: int, n_boot: int, seed: int) -> pd.DataFrame:
+    """Exponents over rulers and documents, from a :func:`document_table` of several seeds: a row for each published kind of curve and each estimand.
+
+    Columns ``curve``, ``record`` (its name as a value), ``estimand``, ``exponent`` (mean over rulers), ``low``, ``high``, ``se_rulers``, ``se_documents``,
+    ``rulers``, and the ``least`` and ``greatest`` exponent of a single ruler.  All rulers are fitted over the lengths at which each of them can be.
+    """
+    rows = []
+    seeds = sorted(set(table["seed"]))
+    for key, name in (("2-gram", "direct"), ("vclub", "vclub")):
+        parts = [contributions_of(table, each, key) for each in seeds]
+        drawn = [part.replicates(n_boot, np.random.default_rng(seed)) for part in parts]
+        usable = np.all(
+            [(part.estimates > 0) & (each > 0).all(axis=0) for part, each in zip(parts, drawn, strict=True)], axis=0
+        )
+        lengths, documents = parts[0].lengths, len(parts[0].counts)
+        for ending, weighting, first, last in (
+            ("", "full", fit_from, lengths[-1]),
+            ("-ols", ORDINARY.weighting, ORDINARY.first, ORDINARY.last),
+        ):
+            kept = usable & (lengths >= first) & (lengths <= last)
+            if kept.sum() < 3:
+                continue
+            fits = [
+                power_law(
+                    lengths[kept], part.estimates[kept], each[:, kept], weighting=weighting, n_documents=documents
+                )
+                for part, each in zip(parts, drawn, strict=True)
+            ]
+            values = [fit.parameters["exponent"] for fit in fits]
+            made = nested(values, np.array([fit.samples[:, 1] for fit in fits]), documents)
+            shown = (made.value, *made.interval, made.rulers, made.documents, len(seeds), min(values), max(values))
+            rows.append((name, f"beta-{name}{ending}-rulers", fits[0].estimand, *shown))
+    columns = ["exponent", "low", "high", "se_rulers", "se_documents", "rulers", "least", "greatest"]
+    return pd.DataFrame(rows, columns=["curve", "record", "estimand", *columns])
+
+
 def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
     """The :func:`document_table` of one ruler, from ``folder`` if it was finished there."""
     path = folder / text.fingerprint[:16] / f"seed-{seed}.parquet"
@@ -186,7 +227,7 @@ def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFram
         return pd.read_parquet(path)
     prepared = prepare(text, setup, MAIN_SEED)
     trained = train_ruler(prepared, setup, seed, path.with_suffix(""))
-    names = [document.id for document in cuts.split(text, held_out=setup.held_out, seed=MAIN_SEED)[1]]
+    names = [document.id for document in prepared.measured]
     table = document_table(measured_by(trained, prepared, setup, MAIN_SEED), names, seed)
     write_atomically(path, table.to_parquet())
     return table

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy.cluster.vq import kmeans2
 
 from l2m_utils.sources.hidden import HiddenMarkov
@@ -16,6 +17,27 @@ from l2m_utils.sources.hidden import HiddenMarkov
 FREQUENT = 256  # neighbours by which tokens are told apart
 DIMENSIONS = 24  # of the space in which segments are clustered
 SMOOTHING = 0.5  # counts of the whole text that are mixed into those of a topic
+
+
+class TopicsAndClasses(HiddenMarkov):
+    """A hidden Markov source whose state is (topic, class): ``switches`` (T, T) between topics, ``moves`` (T, C, C) between classes in the new topic, ``emission`` (TC, V).
+
+    The transition matrix is their product, and a step of the belief takes the two factors one after the other.
+
+    >>> source = TopicsAndClasses([[0.9, 0.1], [0.1, 0.9]], np.full((2, 2, 2), 0.5), np.eye(4))
+    >>> source.transition[0].round(3).tolist()
+    [0.45, 0.45, 0.05, 0.05]
+    """
+
+    def __init__(self, switches: ArrayLike, moves: ArrayLike, emission: ArrayLike):
+        self._switches, self._moves = np.asarray(switches, dtype=float), np.asarray(moves, dtype=float)
+        states = self._moves.shape[0] * self._moves.shape[1]
+        super().__init__(np.einsum("st,tcd->sctd", self._switches, self._moves).reshape(states, states), emission)
+
+    def _moved(self, belief: np.ndarray) -> np.ndarray:
+        by_topic = belief.reshape(len(belief), *self._moves.shape[:2])
+        mixed = np.tensordot(self._switches, by_topic, axes=([0], [1]))  # (new topic, n, class)
+        return np.matmul(mixed, self._moves).swapaxes(0, 1).reshape(belief.shape)
 
 
 def _clusters(points: np.ndarray, count: int, rng: np.random.Generator) -> np.ndarray:
@@ -42,8 +64,8 @@ def fitted_to(
     classes: int,
     segment: int,
     rng: np.random.Generator,
-) -> HiddenMarkov:
-    """A :class:`~l2m_utils.sources.hidden.HiddenMarkov` of ``topics`` × ``classes`` states with the counts of ``documents``, arrays of ids below ``vocabulary``.
+) -> TopicsAndClasses:
+    """A source of ``topics`` × ``classes`` states with the counts of ``documents``, arrays of ids below ``vocabulary``.
 
     Tokens are clustered into classes by their left and right neighbours, pieces of ``segment`` tokens into topics by the tokens they hold; a topic is left
     at the rate at which neighbouring pieces differ.  Every token of the vocabulary has a positive probability.  Raises ``ValueError`` for ids out of
@@ -94,6 +116,4 @@ def fitted_to(
     shares = np.bincount(topic, minlength=topics) / len(topic)
     switches = _normalised(switches + shares)
     slow = np.eye(topics) + (switches - np.eye(topics)) / segment
-    states = topics * classes
-    transition = np.einsum("st,tcd->sctd", slow, moves).reshape(states, states)
-    return HiddenMarkov(transition, _normalised(emits.reshape(states, vocabulary)))
+    return TopicsAndClasses(slow, moves, _normalised(emits.reshape(topics * classes, vocabulary)))

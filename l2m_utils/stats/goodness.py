@@ -73,7 +73,8 @@ def chi2_law(
     if n_documents is not None:
         # The errors of n documents are greater than those of their bootstrap, whose replicates use the mean of the very same n.
         errors = errors * np.sqrt(n_documents / (n_documents - 1))
-        factor = root @ _wishart_root(n_documents - 1, k, draws, rng) @ _wishart_root(b - 1, k, draws, rng)
+        few = _wishart_root(n_documents - 1, k, draws, rng)
+        factor = root @ few @ _wishart_root(b - 1, few.shape[-1], draws, rng)
     covariances = factor @ np.swapaxes(factor, 1, 2)
     if shrink:
         covariances = shrunk(covariances, shrink_weight(k, n_documents))

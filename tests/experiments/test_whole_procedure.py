@@ -14,6 +14,7 @@ from l2m_utils.experiments.whole_procedure import (
     targets,
     trained_exponents,
 )
+from l2m_utils.sources.hidden import HiddenMarkov
 from l2m_utils.sources.markov import MarkovChain
 from l2m_utils.sources.text_like import fitted_to
 
@@ -70,6 +71,10 @@ def test_the_text_like_source_has_the_counts_of_its_text():
     source = fitted_to(texts, 3, topics=1, classes=3, segment=60, rng=np.random.default_rng(1))
     assert source.two_point_mi(1) == pytest.approx(chain.two_point_mi(1), rel=0.05)
     assert source.conditional_entropy(0) == pytest.approx(chain.conditional_entropy(0), rel=0.01)
+    plain = HiddenMarkov(source.transition, source.emission)
+    two = fitted_to(texts, 3, topics=2, classes=2, segment=60, rng=np.random.default_rng(1))
+    for fast, slow in ((source, plain), (two, HiddenMarkov(two.transition, two.emission))):
+        np.testing.assert_allclose(fast.logprobs(texts[0][None, :50]), slow.logprobs(texts[0][None, :50]), atol=1e-12)
     with pytest.raises(ValueError, match="vocabulary of 2"):
         fitted_to(texts, 2, topics=1, classes=2, segment=60, rng=np.random.default_rng(1))
     with pytest.raises(ValueError, match="fewer topics"):

@@ -68,6 +68,14 @@ def test_the_weights_of_aic_know_that_the_covariance_was_estimated():
     assert 1 < inflation < 2
 
 
+def test_fewer_documents_than_lengths_still_have_a_law():
+    documents = corpus(np.random.default_rng(1), n=4)
+    made = bootstrap.replicates(documents, np.ones(4), 100, np.random.default_rng(0))
+    fit = power_law(LENGTHS, documents.mean(axis=0), made, n_documents=4)
+    law = fit_law(fit, made, 4)
+    assert np.isfinite(law.draws).all() and np.median(law.draws) > stats.chi2(5).median()
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
