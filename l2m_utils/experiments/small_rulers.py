@@ -1,7 +1,7 @@
 """Several small rulers for one text: the same documents and blocks, measured by models that differ in the seed of their training alone.
 
-    python -m l2m_utils.experiments.small_rulers --corpus python-docs            # train and score what is not finished; a killed run goes on
-    python -m l2m_utils.experiments.small_rulers --corpus python-docs --collect  # what is finished, into the published table of estimation/bipartite
+    l2m evidence rulers --corpus python-docs            # train and score what is not finished; a killed run goes on
+    l2m evidence rulers --corpus python-docs --collect  # what is finished, into the published table of estimation/bipartite
 
 The chapter "How much do two halves of a text share?" trains one of them, :data:`MAIN_SEED`, whenever the book is made, and reads the others from the
 table ``rulers``: sums over the blocks of each held-out document, for the curves of :data:`KEPT`.  Text, tokenizer, split and blocks are fixed; what
@@ -10,8 +10,6 @@ they vary by is not in an interval over these rulers.
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,12 +24,11 @@ from l2m_utils.estimators.evaluations import evaluate, plan, score_marginals
 from l2m_utils.experiments.bipartite_curves import contributions
 from l2m_utils.experiments.laptop_rules import ORDINARY
 from l2m_utils.files import write_atomically
-from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder, RecordError, stored_table
 from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.stats.fit import power_law
 from l2m_utils.stats.nested import nested
-from l2m_utils.text import corpora, cuts
+from l2m_utils.text import cuts
 from l2m_utils.text.documents import Corpus
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
 from l2m_utils.training import small_model
@@ -222,7 +219,7 @@ def over_rulers(table: pd.DataFrame, *, fit_from: int, n_boot: int, seed: int) -
 
 def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFrame:
     """The :func:`document_table` of one ruler, from ``folder`` if it was finished there."""
-    path = folder / text.fingerprint[:16] / f"seed-{seed}.parquet"
+    path = _path(folder, text, seed)
     if path.exists():
         return pd.read_parquet(path)
     prepared = prepare(text, setup, MAIN_SEED)
@@ -233,32 +230,16 @@ def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFram
     return table
 
 
-def main(words: list[str] | None = None) -> None:
-    """Train and score, or collect, from the command line; ends with one line where records could not be traced to a commit."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--corpus", default="python-docs")
-    parser.add_argument("--seeds", type=int, nargs="+", default=list(OTHER_SEEDS))
-    parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "small-rulers")
-    parser.add_argument("--results", type=Path, default=RESULTS)
-    parser.add_argument("--collect", action="store_true", help="save the finished rulers as the published table")
-    arguments = parser.parse_args(words)
-    if commit().endswith("+changes"):
-        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them first")
-    setup = Setup()
-    text = cuts.shortened(corpora.load(arguments.corpus), setup.document_chars)
-    if arguments.collect:
-        files = [arguments.folder / text.fingerprint[:16] / f"seed-{seed}.parquet" for seed in arguments.seeds]
-        tables = [pd.read_parquet(path) for path in files if path.exists()]
-        if not tables:
-            sys.exit(f"error: no ruler of {text.name} is finished in {arguments.folder}: run without --collect first")
-        run = Recorder(NOTEBOOK, "laptop", text.name, MAIN_SEED, arguments.results / f"laptop-{text.name}")
-        run.table("rulers", pd.concat(tables, ignore_index=True))
-        print(f"{len(tables)} of {len(files)} rulers collected")
-        return
-    for seed in arguments.seeds:
-        run_seed(text, setup, seed, arguments.folder)
-        print(f"seed {seed} finished", flush=True)
+def collect_rulers(text: Corpus, seeds: Sequence[int], folder: Path, results: Path) -> pd.DataFrame:
+    """Save the finished rulers of a folder as the table ``rulers`` of the notebook; returns it.  Raises ``ValueError`` when none is finished."""
+    paths = [_path(folder, text, seed) for seed in seeds]
+    tables = [pd.read_parquet(path) for path in paths if path.exists()]
+    if not tables:
+        raise ValueError(f"no ruler of {text.name} is finished in {folder}: run without --collect first")
+    return Recorder(NOTEBOOK, "laptop", text.name, MAIN_SEED, results).table(
+        "rulers", pd.concat(tables, ignore_index=True)
+    )
 
 
-if __name__ == "__main__":
-    main()
+def _path(folder: Path, text: Corpus, seed: int) -> Path:
+    return folder / text.fingerprint[:16] / f"seed-{seed}.parquet"

@@ -1,7 +1,7 @@
 """What the whole procedure of the book is worth, choice of law included: simulated corpora whose curve is known, some of them text-shaped.
 
-    python -m l2m_utils.experiments.whole_procedure            # every source that is not finished, one thread; a killed run goes on
-    python -m l2m_utils.experiments.whole_procedure --collect  # what is finished, into the published tables of estimation/how-sure
+    l2m evidence procedure            # every source that is not finished; a killed run goes on
+    l2m evidence procedure --collect  # what is finished, into the published tables of estimation/how-sure
 
 A corpus has :data:`DOCUMENTS` documents, as the small texts of this book have.  Its two exponents (:data:`l2m_utils.experiments.laptop_rules.ESTIMANDS`),
 their intervals, the p-values of the laws and the law of least AIC are what a chapter would print; the source says what they should have been.
@@ -9,8 +9,6 @@ their intervals, the p-values of the laws and the law of least AIC are what a ch
 
 from __future__ import annotations
 
-import argparse
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,7 +22,6 @@ from l2m_utils.experiments.judging import interval_coverage
 from l2m_utils.experiments.laptop_rules import LEAST_P, ORDINARY, WEIGHTED
 from l2m_utils.experiments.scored_transformers import score_trained
 from l2m_utils.files import write_atomically
-from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder
 from l2m_utils.sources.hidden import HiddenMarkov
 from l2m_utils.sources.santa_fe import SantaFe
@@ -52,6 +49,7 @@ CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bend": lambda lengths: 0.8 * np.minimum(lengths, BEND) ** 0.6,
 }
 SOURCES = {**dict.fromkeys(CURVES, 200), "Santa Fe": 200, "text-like": 60}  # how many corpora of each
+PARTS = (*SOURCES, "trained")
 
 
 def contributions_of(source, documents: int, rng: np.random.Generator) -> np.ndarray:
@@ -152,7 +150,7 @@ def targets(documents: np.ndarray, truth: np.ndarray) -> dict[str, float]:
 
 def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFrame:
     """The table of one source, a row a corpus, from ``folder`` if it was finished there; the documents are kept between runs."""
-    path = folder / f"{name.replace(' ', '-')}-{count}-{seed}.parquet"
+    path = _path(folder, name, count, seed)
     if path.exists():
         return pd.read_parquet(path)
     documents, truth, error = simulated(name, count, seed)
@@ -225,34 +223,29 @@ def summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def main(words: list[str] | None = None) -> None:
-    """Simulate, or collect, from the command line; ends with one line where records could not be traced to a commit."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "whole-procedure")
-    parser.add_argument("--results", type=Path, default=RESULTS / "laptop-none")
-    parser.add_argument("--sources", nargs="+", choices=[*SOURCES, "trained"], default=[*SOURCES, "trained"])
-    parser.add_argument("--collect", action="store_true", help="save the finished sources as the published tables")
-    arguments = parser.parse_args(words)
-    if commit().endswith("+changes"):
-        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them first")
-    if not arguments.collect:
-        for name in arguments.sources:
-            if name == "trained":
-                run_trained(arguments.folder)
-            else:
-                run_source(name, arguments.folder, SOURCES[name])
-        return
-    stems = [arguments.folder / f"{name.replace(' ', '-')}-{count}-0" for name, count in SOURCES.items()]
-    done = [stem for stem in stems if stem.with_suffix(".parquet").exists()]
+def run_part(name: str, folder: Path) -> pd.DataFrame:
+    """:func:`run_source` for one of :data:`SOURCES`, :func:`run_trained` for ``"trained"``."""
+    return run_trained(folder) if name == "trained" else run_source(name, folder, SOURCES[name])
+
+
+def collect_procedure(folder: Path, results: Path) -> int:
+    """Save what is finished in a folder as the tables ``procedure``, ``procedure-curves`` and ``procedure-rulers`` of the notebook; returns how many parts.
+
+    Raises ``ValueError`` when nothing is finished.
+    """
+    paths = [_path(folder, name, count) for name, count in SOURCES.items()]
+    done = [path for path in paths if path.exists()]
     if not done:
-        sys.exit(f"error: nothing is finished in {arguments.folder}: run without --collect first")
-    run = Recorder("estimation/how-sure", "laptop", folder=arguments.results)
-    run.table("procedure", pd.concat([pd.read_parquet(stem.with_suffix(".parquet")) for stem in done]))
-    run.table("procedure-curves", pd.concat([pd.read_parquet(stem.with_suffix(".curve.parquet")) for stem in done]))
-    if (arguments.folder / f"trained-{TRAINED_SEEDS[-1]}.parquet").exists():
-        run.table("procedure-rulers", run_trained(arguments.folder))
-    print(f"{len(done)} of {len(SOURCES)} sources collected")
+        raise ValueError(f"nothing is finished in {folder}: run without --collect first")
+    run = Recorder("estimation/how-sure", "laptop", folder=results)
+    run.table("procedure", pd.concat([pd.read_parquet(path) for path in done], ignore_index=True))
+    curves = [pd.read_parquet(path.with_suffix(".curve.parquet")) for path in done]
+    run.table("procedure-curves", pd.concat(curves, ignore_index=True))
+    if not all((folder / f"trained-{seed}.parquet").exists() for seed in TRAINED_SEEDS):
+        return len(done)
+    run.table("procedure-rulers", run_trained(folder))
+    return len(done) + 1
 
 
-if __name__ == "__main__":
-    main()
+def _path(folder: Path, name: str, count: int, seed: int = 0) -> Path:
+    return folder / f"{name.replace(' ', '-')}-{count}-{seed}.parquet"

@@ -12,15 +12,15 @@ from l2m_utils.experiments import small_rulers
 from l2m_utils.experiments.small_rulers import (
     KEPT,
     Setup,
+    collect_rulers,
     contributions_of,
     document_table,
-    main,
     other_rulers,
     over_rulers,
     prepare,
 )
 from l2m_utils.project import PROJECT
-from l2m_utils.records import RecordError, stored_table
+from l2m_utils.records import RecordError, load_table, stored_table
 from l2m_utils.text.documents import Corpus, Document
 
 LENGTHS = 2 ** np.arange(2, 10)
@@ -98,17 +98,25 @@ def test_the_same_seed_prepares_the_same_blocks():
     assert len(one.measured) == len(one.held) and not np.array_equal(one.blocks.start, one.anywhere.start)
 
 
-def test_records_of_changed_code_are_refused(monkeypatch, capsys):
-    monkeypatch.setattr(small_rulers, "commit", lambda: "abc+changes")
-    with pytest.raises(SystemExit, match="uncommitted changes"):
-        main([])
+def test_what_is_finished_is_collected_and_read_again(tmp_path, monkeypatch):
+    text = Corpus("x", [Document("a", "one"), Document("b", "two")], "")
+    with pytest.raises(ValueError, match="no ruler of x"):
+        collect_rulers(text, [1, 2], tmp_path, tmp_path)
+    folder = tmp_path / text.fingerprint[:16]
+    folder.mkdir()
+    tables()[1].to_parquet(folder / "seed-1.parquet")
+    monkeypatch.setattr(small_rulers, "prepare", lambda *_: pytest.fail("trained again"))
+    assert len(collect_rulers(text, [1, 2], tmp_path, tmp_path)) == len(
+        small_rulers.run_seed(text, Setup(), 1, tmp_path)
+    )
+    assert load_table("estimation/bipartite", "rulers", tmp_path)["seed"].unique().tolist() == [1]
 
 
 def test_the_stored_rulers_are_of_the_curves_and_lengths_that_the_notebook_has():
     try:
         table, made = stored_table("estimation/bipartite", "rulers")
     except RecordError:
-        pytest.skip("no other rulers are stored yet: python -m l2m_utils.experiments.small_rulers")
+        pytest.skip("no other rulers are stored yet: l2m evidence rulers")
     assert set(table["curve"]) == set(KEPT) and made["tier"] == "laptop"
     assert sorted(set(table["length"])) == (2 ** np.arange(2, 11)).tolist() and table["sum"].notna().all()
     assert set(table["seed"]) <= set(small_rulers.OTHER_SEEDS)
