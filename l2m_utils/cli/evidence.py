@@ -64,7 +64,7 @@ def _procedure(options: argparse.Namespace, folder: Path) -> str:
 
     if options.collect:
         found = whole_procedure.collect_procedure(folder, options.results / "laptop-none")
-        return f"{found} of {len(whole_procedure.SOURCES) + 1} parts collected"
+        return f"{found} of {len(whole_procedure.PARTS)} parts collected"
     wanted = options.sources or whole_procedure.PARTS
     if unknown := set(wanted) - set(whole_procedure.PARTS):
         raise ValueError(f"no source {', '.join(sorted(unknown))}: expected some of {', '.join(whole_procedure.PARTS)}")

@@ -28,6 +28,7 @@ from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.sources.text_like import fitted_to
 from l2m_utils.stats import bootstrap
 from l2m_utils.stats.fit import fit_law, power_law
+from l2m_utils.stats.goodness import chi2_law
 from l2m_utils.stats.laws import LAWS
 from l2m_utils.stats.nested import Nested, nested
 from l2m_utils.text import corpora, cuts
@@ -49,7 +50,8 @@ CURVES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "bend": lambda lengths: 0.8 * np.minimum(lengths, BEND) ** 0.6,
 }
 SOURCES = {**dict.fromkeys(CURVES, 200), "Santa Fe": 200, "text-like": 60}  # how many corpora of each
-PARTS = (*SOURCES, "trained")
+PARTS = (*SOURCES, "size", "trained")
+SIZE_CORPORA = 1000  # of each kind of errors, for the size of the test alone
 
 
 def contributions_of(source, documents: int, rng: np.random.Generator) -> np.ndarray:
@@ -164,6 +166,38 @@ def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFra
     return table
 
 
+def size_documents(kind: str, number: int, rng: np.random.Generator) -> np.ndarray:
+    """Documents (number, k) about a constant at the weighted lengths: the errors of nested sums, of Santa Fe documents, or these with a log-normal factor each."""
+    kept = LENGTHS >= WEIGHTED.first
+    if kind == "nested sums":
+        return 1 + 0.3 * rng.normal(size=(number, kept.sum())).cumsum(axis=1) / np.sqrt(kept.sum())
+    values, truth = santa_fe_documents(number, rng)
+    values = (values / truth)[:, kept]
+    return values * np.exp(rng.normal(0, 1, (number, 1)) - 0.5) if kind == "unequal documents" else values
+
+
+def run_size(folder: Path, count: int = SIZE_CORPORA, seed: int = 0) -> pd.DataFrame:
+    """p-values of a right power law, a row a corpus: columns ``errors``, ``p`` and ``p_known``; from ``folder`` if finished."""
+    path = _path(folder, "size", count, seed)
+    if path.exists():
+        return pd.read_parquet(path)
+    rng, rows = np.random.default_rng(seed), []
+    lengths = LENGTHS[LENGTHS >= WEIGHTED.first].astype(float)
+    slope = np.column_stack([np.ones(len(lengths)), np.log(lengths)])
+    for kind in ("nested sums", "Santa Fe", "unequal documents"):
+        documents = size_documents(kind, count * DOCUMENTS, rng).reshape(count, DOCUMENTS, -1)
+        for corpus in tqdm(documents, desc=kind):
+            drawn = np.log(bootstrap.replicates(corpus, np.ones(DOCUMENTS), N_BOOT, rng))
+            root = np.linalg.cholesky(bootstrap.covariance(drawn, DOCUMENTS))
+            white = np.linalg.solve(root, np.column_stack([np.log(corpus.mean(axis=0)), slope]))
+            found = float(np.linalg.lstsq(white[:, 1:], white[:, 0])[1][0])
+            p = chi2_law(drawn, slope, DOCUMENTS, rng, draws=499).p_value(found)
+            rows.append((kind, p, float(chi2.sf(found, len(lengths) - 2))))
+    table = pd.DataFrame(rows, columns=["errors", "p", "p_known"])
+    write_atomically(path, table.to_parquet())
+    return table
+
+
 def run_trained(folder: Path) -> pd.DataFrame:
     """What three small transformers, trained on fresh samples of the text-like source, say of the same held-out samples: nats, from ``folder`` if finished.
 
@@ -224,12 +258,13 @@ def summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
 
 
 def run_part(name: str, folder: Path) -> pd.DataFrame:
-    """:func:`run_source` for one of :data:`SOURCES`, :func:`run_trained` for ``"trained"``."""
-    return run_trained(folder) if name == "trained" else run_source(name, folder, SOURCES[name])
+    """:func:`run_source` for one of :data:`SOURCES`, :func:`run_size` or :func:`run_trained` for the other two of :data:`PARTS`."""
+    others = {"size": run_size, "trained": run_trained}
+    return others[name](folder) if name in others else run_source(name, folder, SOURCES[name])
 
 
 def collect_procedure(folder: Path, results: Path) -> int:
-    """Save what is finished in a folder as the tables ``procedure``, ``procedure-curves`` and ``procedure-rulers`` of the notebook; returns how many parts.
+    """Save what is finished in a folder as the tables ``procedure`` and ``procedure-…`` (curves, size, rulers) of the notebook; returns how many parts.
 
     Raises ``ValueError`` when nothing is finished.
     """
@@ -241,10 +276,13 @@ def collect_procedure(folder: Path, results: Path) -> int:
     run.table("procedure", pd.concat([pd.read_parquet(path) for path in done], ignore_index=True))
     curves = [pd.read_parquet(path.with_suffix(".curve.parquet")) for path in done]
     run.table("procedure-curves", pd.concat(curves, ignore_index=True))
-    if not all((folder / f"trained-{seed}.parquet").exists() for seed in TRAINED_SEEDS):
-        return len(done)
-    run.table("procedure-rulers", run_trained(folder))
-    return len(done) + 1
+    size = _path(folder, "size", SIZE_CORPORA).exists()
+    trained = all((folder / f"trained-{seed}.parquet").exists() for seed in TRAINED_SEEDS)
+    if size:
+        run.table("procedure-size", run_size(folder))
+    if trained:
+        run.table("procedure-rulers", run_trained(folder))
+    return len(done) + size + trained
 
 
 def _path(folder: Path, name: str, count: int, seed: int = 0) -> Path:

@@ -43,6 +43,22 @@ def test_a_finished_source_is_read_and_not_simulated_again(tmp_path, monkeypatch
     pd.testing.assert_frame_equal(run_source("logarithm", tmp_path, 2), first)
 
 
+def test_p_values_of_a_right_law_and_collecting(tmp_path, monkeypatch):
+    monkeypatch.setattr(procedure, "SIZE_CORPORA", 12)
+    table = procedure.run_size(tmp_path, 12)
+    assert table["errors"].value_counts().tolist() == [12, 12, 12] and table["p"].between(0, 1).all()
+    assert (table["p"] < 0.01).mean() < 0.2 and table["p"].median() > table[
+        "p_known"
+    ].median()  # a known covariance makes p too small
+    with pytest.raises(ValueError, match="nothing is finished"):
+        procedure.collect_procedure(tmp_path, tmp_path)
+    monkeypatch.setattr(procedure, "SOURCES", {"logarithm": 1})
+    procedure.run_part("logarithm", tmp_path)
+    assert procedure.collect_procedure(tmp_path, tmp_path / "results") == 2
+    home = tmp_path / "results/estimation/how-sure/tables"
+    assert {path.stem for path in home.iterdir()} == {"procedure", "procedure-curves", "procedure-size"}
+
+
 def test_the_summary_counts():
     rows = {
         "source": "x",
