@@ -168,7 +168,7 @@ def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFra
 
 def size_documents(kind: str, number: int, rng: np.random.Generator) -> np.ndarray:
     """Documents (number, k) about a constant at the weighted lengths: the errors of nested sums, of Santa Fe documents, or these with a log-normal factor each."""
-    kept = LENGTHS >= WEIGHTED.first
+    kept = WEIGHTED.first <= LENGTHS
     if kind == "nested sums":
         return 1 + 0.3 * rng.normal(size=(number, kept.sum())).cumsum(axis=1) / np.sqrt(kept.sum())
     values, truth = santa_fe_documents(number, rng)
@@ -182,7 +182,7 @@ def run_size(folder: Path, count: int = SIZE_CORPORA, seed: int = 0) -> pd.DataF
     if path.exists():
         return pd.read_parquet(path)
     rng, rows = np.random.default_rng(seed), []
-    lengths = LENGTHS[LENGTHS >= WEIGHTED.first].astype(float)
+    lengths = LENGTHS[WEIGHTED.first <= LENGTHS].astype(float)
     slope = np.column_stack([np.ones(len(lengths)), np.log(lengths)])
     for kind in ("nested sums", "Santa Fe", "unequal documents"):
         documents = size_documents(kind, count * DOCUMENTS, rng).reshape(count, DOCUMENTS, -1)
