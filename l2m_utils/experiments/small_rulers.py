@@ -94,10 +94,15 @@ def prepare(text: Corpus, setup: Setup, seed: int, tokenizer: Any = None) -> Pre
     tokenizer = tokenizer or train_bpe([document.text for document in learned], setup.vocabulary)
     train, held = encode_corpus(tokenizer, learned), encode_corpus(tokenizer, measured)
     few = max(1, min(setup.blocks_per_document, setup.most_blocks // len(held)))
-    at_sentences, anywhere = (
-        cuts.blocks(held.documents, setup.max_length, np.random.default_rng([seed, k]), per_document=few, starts=starts)
-        for k, starts in enumerate((held.sentence_starts, None))
+    at_sentences = cuts.blocks(
+        held.documents,
+        setup.max_length,
+        np.random.default_rng([seed, 0]),
+        starts=held.sentence_starts,
+        lines=held.line_starts,
+        per_document=few,
     )
+    anywhere = cuts.blocks(held.documents, setup.max_length, np.random.default_rng([seed, 1]), per_document=few)
     return Prepared(measured, tokenizer, train, held, at_sentences, anywhere)
 
 
@@ -108,7 +113,7 @@ def train_ruler(prepared: Prepared, setup: Setup, seed: int, folder: str | Path 
         train.documents,
         prepared.tokenizer.get_vocab_size(),
         setup.recipe,
-        sentences=[train.sentence_starts(i) for i in range(len(train))],
+        sentences=[train.row_starts(i, setup.max_length) for i in range(len(train))],
         seed=seed,
         folder=folder,
     )
