@@ -29,7 +29,7 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.curves import Curve, curve, table
 from l2m_utils.estimators.evaluations import Evaluations, Plan
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
-from l2m_utils.experiments.exponent_records import both_exponents, ordinary_fit
+from l2m_utils.experiments.exponent_records import NO_EXPONENT, both_exponents, ordinary_fit
 from l2m_utils.records import Recorder
 
 PAPER_LAWS = {"2-gram": paper.DIRECT, "vclub": paper.VCLUB}  # what the paper fits to a curve, by key
@@ -118,53 +118,67 @@ def record_name(key: str) -> str:
 
 
 def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.DataFrame:
-    """Record the table ``curve``, the exponent of every curve by both estimands, and the prefactors of the two published kinds; returns the table."""
+    """Record the table ``curve``, the exponent of every curve by both estimands, and prefactor and verdict of the two published kinds; returns the table.
+
+    An exponent that estimates or intervals do not support is the word ``none``; what speaks against the others as exponents of a law
+    is in their note, and in ``law-direct`` and ``law-vclub``.
+    """
     for key, made in curves.items():
+        name, note = record_name(key), made.note
+        wanted = [(name, made.fit, "exponent", "", note)]
         if (plain := ordinary_fit(made)) is not None:
-            note = f"{plain.estimand}, {made.documents} documents"
-            bounds = plain.intervals["exponent"]
-            run.value(
-                f"{record_name(key)}-ols",
-                plain.parameters["exponent"],
-                unit="",
-                interval=bounds,
-                model=model,
-                note=note,
-            )
-        value, interval = made.parameter("exponent")
-        run.value(record_name(key), value, unit="", interval=interval, model=model, note=made.note)
+            wanted.append((f"{name}-ols", plain, "exponent", "", f"{plain.estimand}, {made.documents} documents"))
         if key in PAPER_LAWS:
-            value, interval = made.parameter("prefactor")
-            run.value(
-                record_name(key).replace("beta", "prefactor"),
-                value,
-                unit="nats",
-                interval=interval,
-                model=model,
-                note=made.note,
-            )
+            wanted.append((name.replace("beta", "prefactor"), made.fit, "prefactor", "nats", note))
+            run.value(name.replace("beta", "law"), made.verdict, unit="", model=model, note=note)
+        for record, fit, parameter, unit, how in wanted:
+            if made.has_exponent:
+                value, interval = fit.parameters[parameter], fit.intervals[parameter]
+                run.value(record, value, unit=unit, interval=interval, model=model, note=how)
+            else:
+                run.value(record, NO_EXPONENT, unit=unit, model=model, note=note)
     return run.table("curve", table(list(curves.values())))
 
 
+def exponents_table(curves: Mapping[str, Curve]) -> pd.DataFrame:
+    """The exponents of every curve with their intervals, a row for each estimand, and the verdict on the curve as a law; NaN where there is none."""
+    both = both_exponents(curves)
+    made = [curves[key] for key in both["key"]]
+    return pd.DataFrame(
+        {
+            "estimator": [each.name for each in made],
+            "ℓ/L": [f"1/{each.ratio}" for each in made],
+            "estimand": both["estimand"],
+            "β": both["exponent"],
+            "low": both["low"],
+            "high": both["high"],
+            "law": both["law"],
+        }
+    )
+
+
 def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
-    """Our exponents and prefactors with their intervals beside the published ones: a row for each estimand of each curve that has a published fit."""
-    table = both_exponents({key: curves[key] for key in PAPER_LAWS if key in curves})
+    """Our exponents and prefactors with their intervals beside the published ones: a row for each estimand of each curve that has a published fit.
+
+    The column ``law`` says whether the curve is one of a law; NaN stands where the estimates support no exponent.
+    """
     rows = []
-    for row in table.itertuples():
-        printed = PAPER_LAWS[row.key]
+    for row in both_exponents({key: curves[key] for key in PAPER_LAWS if key in curves}).to_dict("records"):
+        printed = PAPER_LAWS[row["key"]]
         rows.append(
             {
-                "estimator": curves[row.key].name,
-                "estimand": row.estimand,
-                "documents": row.documents,
-                "exponent": row.exponent,
-                "exponent low": row.low,
-                "exponent high": row.high,
+                "estimator": curves[row["key"]].name,
+                "estimand": row["estimand"],
+                "documents": row["documents"],
+                "exponent": row["exponent"],
+                "exponent low": row["low"],
+                "exponent high": row["high"],
                 "exponent, published": printed.exponent,
-                "prefactor": row.prefactor,
-                "prefactor low": row.prefactor_low,
-                "prefactor high": row.prefactor_high,
+                "prefactor": row["prefactor"],
+                "prefactor low": row["prefactor_low"],
+                "prefactor high": row["prefactor_high"],
                 "prefactor, published": printed.prefactor,
+                "law": row["law"],
             }
         )
     return pd.DataFrame(rows)

@@ -18,13 +18,13 @@ from l2m_utils.stats.bootstrap import interval
 from l2m_utils.stats.fit import power_law
 
 HONEST = "anywhere"
-REPAIRS = ("uncorrected", "1-gram", "2-gram", "mixture")
+JUDGED_REPAIRS = ("uncorrected", "1-gram", "2-gram", "mixture")
 
 
 def repair_gaps(curves: Mapping[str, Curve]) -> pd.DataFrame:
     """Every repair less the honest prefix, in nats, by length: columns repair, length, nats, low, high, share (of the honest estimate)."""
     honest, rows = curves[HONEST], []
-    for name in (name for name in REPAIRS if name in curves):
+    for name in (name for name in JUDGED_REPAIRS if name in curves):
         gaps = curves[name].estimates - honest.estimates
         low, high = interval(curves[name].replicates - honest.replicates, n_documents=honest.documents)
         for at, length in enumerate(honest.lengths.tolist()):
@@ -58,7 +58,7 @@ def judge_repairs(curves: Mapping[str, Curve], fit_from: int) -> pd.DataFrame:
     the ``nearest`` when documents are drawn again, and how it moves β: ``ols``, ``gls`` with their paired intervals ``…_low``, ``…_high`` (NaN where no fit can be made).
     """
     honest = curves[HONEST]
-    names = [name for name in REPAIRS if name in curves]
+    names = [name for name in JUDGED_REPAIRS if name in curves]
     drawn = np.array([np.sqrt(((curves[name].replicates - honest.replicates) ** 2).mean(axis=1)) for name in names])
     winner = drawn.argmin(axis=0)
     rows = []

@@ -7,7 +7,7 @@ chosen after a look at the data decides nothing: it may be shown, and is then ca
 by what is known of it.  For a power law both have one target; for a curve that bends each has its own, so every chapter shows both by name.
 
 **When a law stands.**  An exponent is called that of the text only if the power law has the least AIC of the four laws, is not rejected, and the curve does not
-fall from half of the greatest length to the whole.
+fall from half of the greatest length to the whole (:mod:`l2m_utils.stats.verdict`).
 
 **When to stop.**  The grid of a training chapter is fixed: one budget for all, and for some models one longer run of three times the steps.  Both are shown.
 A longer run that was made because the first did not decide is a second look: its row can be no more than undetermined, and there is no third.
@@ -30,18 +30,8 @@ WEIGHTED = Window("GLS from L = 8", 8, 2**62, "full")  # to the greatest length 
 ESTIMANDS = (WEIGHTED, ORDINARY)  # the first is that of the records without an ending, such as beta-direct
 assert {window.weighting for window in ESTIMANDS} <= set(WEIGHTINGS)
 
-LEAST_P = 0.05  # below it a law is rejected
 CORRECTION_MARGIN = GAP_MARGIN  # row B.3: |uncorrected − 2-gram| / 2-gram at the greatest length
 LONGER = 3  # times the steps of the one longer run
-
-
-def fall_lengths(longest: int) -> tuple[int, int]:
-    """The two lengths between which a curve may not fall: half of the greatest, and the greatest.
-
-    >>> fall_lengths(1024)
-    (512, 1024)
-    """
-    return longest // 2, longest
 
 
 def level_of_each(intervals: int, level: float = 0.95) -> float:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from l2m_utils.records import load_values
 from l2m_utils.state.condition import PUBLISHED_LAW, TextLaw
+from l2m_utils.stats.verdict import LEAST_P
 
-LEAST_P = 0.05  # below it the records reject the power law
 EVIDENCE = ("beta-direct", "prefactor-direct", "best-law-direct", "power-law-p-direct", "direct-fall")
 
 
@@ -23,10 +23,12 @@ def measured_law(records: str | Path = "") -> TextLaw:
     True
     """
     values = load_values(records) if records and Path(records).exists() else {}
-    found = {name: values.get(f"estimation/bipartite:{name}") for name in EVIDENCE}
-    if None in found.values():
+    found = {name: record for name in EVIDENCE if (record := values.get(f"estimation/bipartite:{name}"))}
+    if len(found) < len(EVIDENCE):
         return PUBLISHED_LAW
     beta, fall = found["beta-direct"], found["direct-fall"]
+    if any(isinstance(record["value"], str) for name, record in found.items() if name != "best-law-direct"):
+        return PUBLISHED_LAW  # a word in place of a number: the curve supports none
     least_fall = fall["interval"][0] if fall["interval"] else fall["value"]
     stands = (
         0 < beta["value"] < 1

@@ -13,14 +13,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from tokenizers import Tokenizer
 
 from l2m_utils.estimators.bipartite import direct
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.evaluations import evaluate, plan, score_marginals
+from l2m_utils.experiments import text_draws
 from l2m_utils.experiments.bipartite_curves import contributions
 from l2m_utils.experiments.laptop_rules import ORDINARY
 from l2m_utils.files import write_atomically
@@ -30,7 +31,7 @@ from l2m_utils.stats.fit import power_law
 from l2m_utils.stats.nested import nested
 from l2m_utils.text import cuts
 from l2m_utils.text.documents import Corpus
-from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
+from l2m_utils.text.tokens import TokenCorpus
 from l2m_utils.training import small_model
 
 NOTEBOOK = "estimation/bipartite"
@@ -74,36 +75,35 @@ class Setup:
 
 @dataclass(frozen=True)
 class Prepared:
-    """What all rulers of a text share: ``measured`` (the held-out documents), ``tokenizer``, tokens to train on and held out, and held-out ``blocks`` from
-    sentence starts and ``anywhere``."""
+    """What all rulers of a text share: ``measured`` (the held-out documents), tokens to train on and held out, and held-out ``blocks`` from sentence starts
+    and ``anywhere``."""
 
     measured: Corpus
-    tokenizer: Any
     train: TokenCorpus
     held: TokenCorpus
     blocks: cuts.Blocks
     anywhere: cuts.Blocks
 
 
-def prepare(text: Corpus, setup: Setup, seed: int, tokenizer: Any = None) -> Prepared:
+def prepare_text(text: Corpus, setup: Setup, seed: int, tokenizer: Tokenizer | None = None) -> Prepared:
     """Split ``text``, train a tokenizer on its training documents (unless one is given), and draw the blocks; the same seed gives the same.
 
-    Raises :class:`~l2m_utils.text.documents.CorpusError` for a text that cannot be split, or whose held-out documents are too short for a block.
+    Raises :class:`~l2m_utils.text.documents.CorpusError` for a text that cannot be split, or when two held-out documents do not give a block each.
     """
-    learned, measured = cuts.split(text, held_out=setup.held_out, seed=seed)
-    tokenizer = tokenizer or train_bpe([document.text for document in learned], setup.vocabulary)
-    train, held = encode_corpus(tokenizer, learned), encode_corpus(tokenizer, measured)
-    few = max(1, min(setup.blocks_per_document, setup.most_blocks // len(held)))
-    at_sentences = cuts.blocks(
-        held.documents,
-        setup.max_length,
+    train, held, blocks = text_draws.bipartite(
+        text,
+        tokenizer,
         np.random.default_rng([seed, 0]),
-        starts=held.sentence_starts,
-        lines=held.line_starts,
-        per_document=few,
+        held_out=setup.held_out,
+        seed=seed,
+        vocabulary=setup.vocabulary,
+        max_length=setup.max_length,
+        per_document=setup.blocks_per_document,
+        most_blocks=setup.most_blocks,
     )
+    few = max(1, min(setup.blocks_per_document, setup.most_blocks // len(held)))
     anywhere = cuts.blocks(held.documents, setup.max_length, np.random.default_rng([seed, 1]), per_document=few)
-    return Prepared(measured, tokenizer, train, held, at_sentences, anywhere)
+    return Prepared(cuts.split(text, held_out=setup.held_out, seed=seed)[1], train, held, blocks, anywhere)
 
 
 def train_ruler(prepared: Prepared, setup: Setup, seed: int, folder: str | Path | None = None) -> small_model.Trained:
@@ -111,7 +111,7 @@ def train_ruler(prepared: Prepared, setup: Setup, seed: int, folder: str | Path 
     train = prepared.train
     return small_model.train_small(
         train.documents,
-        prepared.tokenizer.get_vocab_size(),
+        train.vocabulary_size,
         setup.recipe,
         sentences=[train.row_starts(i, setup.max_length) for i in range(len(train))],
         seed=seed,
@@ -227,7 +227,7 @@ def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFram
     path = _path(folder, text, seed)
     if path.exists():
         return pd.read_parquet(path)
-    prepared = prepare(text, setup, MAIN_SEED)
+    prepared = prepare_text(text, setup, MAIN_SEED)
     trained = train_ruler(prepared, setup, seed, path.with_suffix(""))
     names = [document.id for document in prepared.measured]
     table = document_table(measured_by(trained, prepared, setup, MAIN_SEED), names, seed)

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from l2m_utils.estimators.bipartite import direct
 from l2m_utils.experiments.judging import interval_coverage
-from l2m_utils.experiments.laptop_rules import LEAST_P, ORDINARY, WEIGHTED
+from l2m_utils.experiments.laptop_rules import ORDINARY, WEIGHTED
 from l2m_utils.experiments.scored_transformers import score_trained
 from l2m_utils.files import write_atomically
 from l2m_utils.records import Recorder
@@ -31,12 +31,13 @@ from l2m_utils.stats.fit import fit_law, power_law
 from l2m_utils.stats.goodness import chi2_law
 from l2m_utils.stats.laws import LAWS
 from l2m_utils.stats.nested import Nested, nested
+from l2m_utils.stats.verdict import LEAST_P
 from l2m_utils.text import corpora, cuts
 from l2m_utils.text.tokens import encode_corpus, train_bpe
 
-DOCUMENTS, N_BOOT = 32, 300
+DOCUMENTS, REPLICATES = 32, 300
 SPLITS = (2, 4, 8, 16, 32, 64, 128, 256)
-LENGTHS = 2 * np.array(SPLITS)
+PROCEDURE_LENGTHS = 2 * np.array(SPLITS)
 ZIPF = (1.25, 1.4, 1.6, 1.8, 2.0)  # one of them a document: documents of a corpus differ
 BEND = 128  # the curve "bend" is flat from here on, as that of a weak ruler is
 VOCABULARY, TOPICS, CLASSES, SEGMENT = 1024, 32, 16, 64  # of the text-like source: 512 states
@@ -54,9 +55,9 @@ PARTS = (*SOURCES, "size", "trained")
 SIZE_CORPORA = 1000  # of each kind of errors, for the size of the test alone
 
 
-def contributions_of(source, documents: int, rng: np.random.Generator) -> np.ndarray:
+def exact_contributions(source, documents: int, rng: np.random.Generator) -> np.ndarray:
     """What the direct estimator with exact probabilities says of one block of each document, nats, (documents, k)."""
-    tokens = source.sample(documents, int(LENGTHS[-1]), rng)
+    tokens = source.sample(documents, int(PROCEDURE_LENGTHS[-1]), rng)
     marginals = [source.logprobs(tokens[:, split : 2 * split]) for split in SPLITS]
     return direct(source.logprobs(tokens), marginals, np.arange(documents), SPLITS).values
 
@@ -68,7 +69,7 @@ def santa_fe_documents(documents: int, rng: np.random.Generator) -> tuple[np.nda
     for kind, a in enumerate(ZIPF):
         own = kinds == kind
         if own.any():
-            blocks = contributions_of(SantaFe(a), 3 * int(own.sum()), rng)
+            blocks = exact_contributions(SantaFe(a), 3 * int(own.sum()), rng)
             values[own] = blocks.reshape(-1, 3, len(SPLITS)).mean(axis=1)
     exact = np.mean([[SantaFe(a).bipartite_mi(2 * split, split) for split in SPLITS] for a in ZIPF], axis=0)
     return values, exact
@@ -95,14 +96,14 @@ def simulated(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray,
         source, each = text_like_source(), 100
         parts = []
         for _ in tqdm(range(-(-number // each)), desc=name):
-            blocks = contributions_of(source, each * BLOCKS[name], rng)
+            blocks = exact_contributions(source, each * BLOCKS[name], rng)
             parts.append(blocks.reshape(each, -1, len(SPLITS)).mean(axis=1))
         values = np.concatenate(parts)[:number]
         truth, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(number)
     else:
         values, truth = santa_fe_documents(number, rng)
         if name in CURVES:
-            wanted = CURVES[name](LENGTHS.astype(float))
+            wanted = CURVES[name](PROCEDURE_LENGTHS.astype(float))
             values, truth = values / truth * wanted, wanted
         error = np.zeros(len(SPLITS))
     return values.reshape(count, DOCUMENTS, len(SPLITS)), truth, error
@@ -114,20 +115,25 @@ def judge_corpus(documents: np.ndarray, rng: np.random.Generator) -> dict[str, f
     ``p_known`` is the p-value as if the covariance were known.  A corpus with an estimate or replicate that is not positive is fitted on the linear scale.
     """
     n, estimates = len(documents), documents.mean(axis=0)
-    drawn = bootstrap.replicates(documents, np.ones(n), N_BOOT, rng)
+    drawn = bootstrap.replicates(documents, np.ones(n), REPLICATES, rng)
     scale = "log" if (drawn > 0).all() and (estimates > 0).all() else "linear"
     row: dict[str, float | str] = {"scale": scale}
     for label, window in (("gls", WEIGHTED), ("ols", ORDINARY)):
-        kept = (window.first <= LENGTHS) & (window.last >= LENGTHS)
+        kept = (window.first <= PROCEDURE_LENGTHS) & (window.last >= PROCEDURE_LENGTHS)
         fit = power_law(
-            LENGTHS[kept], estimates[kept], drawn[:, kept], scale=scale, weighting=window.weighting, n_documents=n
+            PROCEDURE_LENGTHS[kept],
+            estimates[kept],
+            drawn[:, kept],
+            scale=scale,
+            weighting=window.weighting,
+            n_documents=n,
         )
         row |= {label: fit.parameters["exponent"]}
         row |= dict(zip((f"{label}_low", f"{label}_high"), fit.intervals["exponent"], strict=True))
-    kept = WEIGHTED.first <= LENGTHS
+    kept = WEIGHTED.first <= PROCEDURE_LENGTHS
     aic = {}
     for law in LAWS:
-        fit = power_law(LENGTHS[kept], estimates[kept], drawn[:, kept], law=law, scale=scale, n_documents=n)
+        fit = power_law(PROCEDURE_LENGTHS[kept], estimates[kept], drawn[:, kept], law=law, scale=scale, n_documents=n)
         judged = fit_law(fit, drawn[:, kept], n)
         aic[law] = fit.chi2 / judged.inflation + 2 * len(fit.parameters)
         if law == "power":
@@ -140,12 +146,12 @@ def judge_corpus(documents: np.ndarray, rng: np.random.Generator) -> dict[str, f
 def targets(documents: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """The exponents of the exact curve with each window and its weights: what the fits would give with endless text."""
     pool = documents.reshape(-1, len(SPLITS))[: 40 * DOCUMENTS]
-    drawn = bootstrap.replicates(pool, np.ones(len(pool)), N_BOOT, np.random.default_rng(0))
+    drawn = bootstrap.replicates(pool, np.ones(len(pool)), REPLICATES, np.random.default_rng(0))
     found = {}
     for label, window in (("gls", WEIGHTED), ("ols", ORDINARY)):
-        kept = (window.first <= LENGTHS) & (window.last >= LENGTHS)
+        kept = (window.first <= PROCEDURE_LENGTHS) & (window.last >= PROCEDURE_LENGTHS)
         around = drawn[:, kept] / pool.mean(axis=0)[kept] * truth[kept]
-        fit = power_law(LENGTHS[kept], truth[kept], around, weighting=window.weighting, n_documents=DOCUMENTS)
+        fit = power_law(PROCEDURE_LENGTHS[kept], truth[kept], around, weighting=window.weighting, n_documents=DOCUMENTS)
         found[f"{label}_target"] = fit.parameters["exponent"]
     return found
 
@@ -160,7 +166,7 @@ def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFra
     rng = np.random.default_rng([seed, 1])
     rows = [judge_corpus(corpus, rng) for corpus in tqdm(documents, desc=name)]
     table = pd.DataFrame(rows).assign(source=name, **known)
-    curve = pd.DataFrame({"source": name, "length": LENGTHS, "exact": truth, "error": error})
+    curve = pd.DataFrame({"source": name, "length": PROCEDURE_LENGTHS, "exact": truth, "error": error})
     write_atomically(path.with_suffix(".curve.parquet"), curve.to_parquet())
     write_atomically(path, table.to_parquet())
     return table
@@ -168,7 +174,7 @@ def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFra
 
 def size_documents(kind: str, number: int, rng: np.random.Generator) -> np.ndarray:
     """Documents (number, k) about a constant at the weighted lengths: the errors of nested sums, of Santa Fe documents, or these with a log-normal factor each."""
-    kept = WEIGHTED.first <= LENGTHS
+    kept = WEIGHTED.first <= PROCEDURE_LENGTHS
     if kind == "nested sums":
         return 1 + 0.3 * rng.normal(size=(number, kept.sum())).cumsum(axis=1) / np.sqrt(kept.sum())
     values, truth = santa_fe_documents(number, rng)
@@ -182,12 +188,12 @@ def run_size(folder: Path, count: int = SIZE_CORPORA, seed: int = 0) -> pd.DataF
     if path.exists():
         return pd.read_parquet(path)
     rng, rows = np.random.default_rng(seed), []
-    lengths = LENGTHS[WEIGHTED.first <= LENGTHS].astype(float)
+    lengths = PROCEDURE_LENGTHS[WEIGHTED.first <= PROCEDURE_LENGTHS].astype(float)
     slope = np.column_stack([np.ones(len(lengths)), np.log(lengths)])
     for kind in ("nested sums", "Santa Fe", "unequal documents"):
         documents = size_documents(kind, count * DOCUMENTS, rng).reshape(count, DOCUMENTS, -1)
         for corpus in tqdm(documents, desc=kind):
-            drawn = np.log(bootstrap.replicates(corpus, np.ones(DOCUMENTS), N_BOOT, rng))
+            drawn = np.log(bootstrap.replicates(corpus, np.ones(DOCUMENTS), REPLICATES, rng))
             root = np.linalg.cholesky(bootstrap.covariance(drawn, DOCUMENTS))
             white = np.linalg.solve(root, np.column_stack([np.log(corpus.mean(axis=0)), slope]))
             found = float(np.linalg.lstsq(white[:, 1:], white[:, 0])[1][0])
@@ -232,10 +238,10 @@ def trained_exponents(table: pd.DataFrame, n_boot: int = 1000, seed: int = 0) ->
         rows.append((name, fit.parameters["exponent"], *fit.intervals["exponent"]))
         samples.append(fit.samples[:, 1])
     found = pd.DataFrame(rows, columns=["seed", "exponent", "low", "high"])
-    return found, nested(found["exponent"], np.array(samples), table["document"].nunique())
+    return found, nested(found["exponent"], np.array(samples), len(set(table["document"])))
 
 
-def summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
+def procedure_summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
     """One row a source: what of the procedure holds, shares of the corpora.
 
     ``gls``, ``ols``: the interval of each exponent holds its own target; ``gls_holds_ols``: that of GLS holds the target of the paper's; ``rejected`` and

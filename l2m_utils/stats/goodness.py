@@ -17,7 +17,7 @@ from numpy.typing import ArrayLike
 
 from l2m_utils.stats.bootstrap import shrink_weight, shrunk
 
-DRAWS = 2000
+CHI2_DRAWS = 2000
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def chi2_law(
     n_documents: int | None,
     rng: np.random.Generator,
     *,
-    draws: int = DRAWS,
+    draws: int = CHI2_DRAWS,
     shrink: bool = True,
 ) -> ChiSquareLaw:
     """The law of χ² for ``replicates`` (b, k) of the fitted quantity and the derivatives ``slope`` (k, p) of the law in its parameters.

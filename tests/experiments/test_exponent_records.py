@@ -6,11 +6,12 @@ import pytest
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.curves import curve
 from l2m_utils.experiments.exponent_records import both_exponents, fitted_laws, ordinary_fit, save_laws
-from l2m_utils.experiments.laptop_rules import LEAST_P, ORDINARY
+from l2m_utils.experiments.laptop_rules import ORDINARY
 from l2m_utils.experiments.measured_law import measured_law
 from l2m_utils.records import Recorder, load_values
 from l2m_utils.state.condition import PUBLISHED_LAW
 from l2m_utils.stats.fit import power_law
+from l2m_utils.stats.verdict import LEAST_P
 
 LENGTHS = 2 ** np.arange(2, 11)
 

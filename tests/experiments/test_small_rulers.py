@@ -17,7 +17,7 @@ from l2m_utils.experiments.small_rulers import (
     document_table,
     other_rulers,
     over_rulers,
-    prepare,
+    prepare_text,
 )
 from l2m_utils.project import PROJECT
 from l2m_utils.records import RecordError, load_table, stored_table
@@ -91,7 +91,7 @@ def test_the_same_seed_prepares_the_same_blocks():
     words = np.random.default_rng(0).integers(100, 999, size=(12, 400))
     text = Corpus("x", [Document(str(i), " ".join(map(str, row)) + ". A new one.") for i, row in enumerate(words)], "")
     setup = Setup(vocabulary=300, max_length=32, blocks_per_document=2)
-    one, two = prepare(text, setup, 0), prepare(text, setup, 0)
+    one, two = prepare_text(text, setup, 0), prepare_text(text, setup, 0)
     assert np.array_equal(one.blocks.values, two.blocks.values) and np.array_equal(
         one.anywhere.start, two.anywhere.start
     )
@@ -105,7 +105,7 @@ def test_what_is_finished_is_collected_and_read_again(tmp_path, monkeypatch):
     folder = tmp_path / text.fingerprint[:16]
     folder.mkdir()
     tables()[1].to_parquet(folder / "seed-1.parquet")
-    monkeypatch.setattr(small_rulers, "prepare", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(small_rulers, "prepare_text", lambda *_: pytest.fail("trained again"))
     assert len(collect_rulers(text, [1, 2], tmp_path, tmp_path)) == len(
         small_rulers.run_seed(text, Setup(), 1, tmp_path)
     )

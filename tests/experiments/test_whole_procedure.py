@@ -6,11 +6,11 @@ import pytest
 
 from l2m_utils.experiments import whole_procedure as procedure
 from l2m_utils.experiments.whole_procedure import (
-    LENGTHS,
+    PROCEDURE_LENGTHS,
     judge_corpus,
+    procedure_summary,
     run_source,
     simulated,
-    summary,
     targets,
     trained_exponents,
 )
@@ -22,8 +22,8 @@ from l2m_utils.sources.text_like import fitted_to
 @pytest.mark.parametrize("name", ["power law", "Santa Fe"])
 def test_simulated_documents_sample_their_curve(name):
     documents, truth, error = simulated(name, 20, 0)
-    assert documents.shape == (20, procedure.DOCUMENTS, len(LENGTHS)) and not error.any()
-    pooled = documents.reshape(-1, len(LENGTHS))
+    assert documents.shape == (20, procedure.DOCUMENTS, len(PROCEDURE_LENGTHS)) and not error.any()
+    pooled = documents.reshape(-1, len(PROCEDURE_LENGTHS))
     assert (np.abs(pooled.mean(axis=0) - truth) < 4.5 * pooled.std(axis=0) / np.sqrt(len(pooled))).all()
 
 
@@ -72,11 +72,11 @@ def test_the_summary_counts():
         "ols_high": [0.6, 0.6, 0.6, 0.65],
         "ols_target": 0.62,
     }
-    row = summary(pd.DataFrame(rows)).iloc[0]
+    row = procedure_summary(pd.DataFrame(rows)).iloc[0]
     assert (row.corpora, row.gls, row.ols, row.gls_holds_ols) == (4, 0.75, 0.25, 0.0)
     assert (row.rejected, row.rejected_known, row.chosen, row.stands) == (0.25, 0.25, 0.75, 0.5)
     assert (row.gls_if_stands, row.ols_if_stands) == (0.5, 0.0)
-    never = summary(pd.DataFrame(rows | {"p": 0.01})).iloc[0]
+    never = procedure_summary(pd.DataFrame(rows | {"p": 0.01})).iloc[0]
     assert never.stands == 0 and np.isnan(never.gls_if_stands)
 
 
