@@ -285,7 +285,7 @@ def collect_procedure(folder: Path, results: Path) -> int:
     size = _path(folder, "size", SIZE_CORPORA).exists()
     trained = all((folder / f"trained-{seed}.parquet").exists() for seed in TRAINED_SEEDS)
     if size:
-        run.table("procedure-size", run_size(folder))
+        run.table("procedure-size", run_size(folder, SIZE_CORPORA))
     if trained:
         run.table("procedure-rulers", run_trained(folder))
     return len(done) + size + trained

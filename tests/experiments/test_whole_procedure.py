@@ -44,9 +44,9 @@ def test_a_finished_source_is_read_and_not_simulated_again(tmp_path, monkeypatch
 
 
 def test_p_values_of_a_right_law_and_collecting(tmp_path, monkeypatch):
-    monkeypatch.setattr(procedure, "SIZE_CORPORA", 12)
-    table = procedure.run_size(tmp_path, 12)
-    assert table["errors"].value_counts().tolist() == [12, 12, 12] and table["p"].between(0, 1).all()
+    monkeypatch.setattr(procedure, "SIZE_CORPORA", 4)
+    table = procedure.run_size(tmp_path, 4)
+    assert table["errors"].value_counts().tolist() == [4, 4, 4] and table["p"].between(0, 1).all()
     assert (table["p"] < 0.01).mean() < 0.2 and table["p"].median() > table[
         "p_known"
     ].median()  # a known covariance makes p too small
