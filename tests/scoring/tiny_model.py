@@ -1,0 +1,35 @@
+"""A tiny random Llama with a tokenizer of bytes, which stands in for a pretrained model."""
+
+from __future__ import annotations
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from l2m_utils.scoring.next_laws import LawReader
+
+CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
+
+
+def tiny_reader(seed: int = 0, **options) -> tuple[LawReader, PreTrainedTokenizerFast]:
+    """Two layers, one token a byte; ids 0 and 1 are ``<s>`` and ``</s>``."""
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    words = Tokenizer(models.BPE({word: i for i, word in enumerate(["<s>", "</s>", *alphabet])}, []))
+    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
+    tokenizer.chat_template = CHAT
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = LlamaForCausalLM(
+            LlamaConfig(
+                vocab_size=len(tokenizer),
+                hidden_size=16,
+                intermediate_size=24,
+                num_hidden_layers=2,
+                num_attention_heads=2,
+                num_key_value_heads=1,
+                max_position_embeddings=512,
+                initializer_range=0.3,
+            )
+        )
+    return LawReader(model, 0, **options), tokenizer
