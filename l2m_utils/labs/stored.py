@@ -52,8 +52,15 @@ def _detection_model() -> ModelMaker:
     return store_readings
 
 
+def _places_model() -> ModelMaker:
+    from l2m_utils.labs.places_model import store_probes
+
+    return store_probes
+
+
 # lab → what imports the maker of the tables that its pretrained model fills
 WITH_MODEL: dict[str, Callable[[], ModelMaker]] = {
     "detection": _detection_model,
+    "places": _places_model,
     "planning": _planning_model,
 }
