@@ -11,13 +11,14 @@ from l2m_utils.scoring.next_laws import LawReader
 CHAT = "{% for m in messages %}<s>{{ m['role'] }}: {{ m['content'] }}\n{% endfor %}assistant: "
 
 
-def tiny_reader(seed: int = 0, **options) -> tuple[LawReader, PreTrainedTokenizerFast]:
-    """Two layers, one token a byte; ids 0 and 1 are ``<s>`` and ``</s>``."""
+def tiny_reader(seed: int = 0, words: tuple[str, ...] = (), **options) -> tuple[LawReader, PreTrainedTokenizerFast]:
+    """Two layers, one token a byte, and one for each of ``words``; ids 0 and 1 are ``<s>`` and ``</s>``."""
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    words = Tokenizer(models.BPE({word: i for i, word in enumerate(["<s>", "</s>", *alphabet])}, []))
-    words.pre_tokenizer, words.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, bos_token="<s>", eos_token="</s>")
+    split = Tokenizer(models.BPE({piece: i for i, piece in enumerate(["<s>", "</s>", *alphabet])}, []))
+    split.pre_tokenizer, split.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=split, bos_token="<s>", eos_token="</s>")
     tokenizer.chat_template = CHAT
+    tokenizer.add_tokens(list(words))
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         model = LlamaForCausalLM(
