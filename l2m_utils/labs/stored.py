@@ -72,9 +72,16 @@ def _places_model() -> ModelMaker:
     return store_probes
 
 
+def _knowledge_model() -> ModelMaker:
+    from l2m_utils.labs.knowledge_model import store_capitals
+
+    return store_capitals
+
+
 # lab → what imports the maker of the tables that its pretrained model fills
 WITH_MODEL: dict[str, Callable[[], ModelMaker]] = {
     "detection": _detection_model,
+    "knowledge": _knowledge_model,
     "places": _places_model,
     "planning": _planning_model,
 }
