@@ -60,10 +60,10 @@ class FactReader(nn.Module):
         return self.mlp(torch.cat([asked, read], dim=-1))
 
 
-Draw = Callable[[int, np.random.Generator], tuple[np.ndarray, ...]]
+DrawReadings = Callable[[int, np.random.Generator], tuple[np.ndarray, ...]]
 
 
-def train_fact_reader(kb: KnowledgeBase, draw: Draw, seed: int, steps: int, batch: int = 256) -> FactReader:
+def train_fact_reader(kb: KnowledgeBase, draw: DrawReadings, seed: int, steps: int, batch: int = 256) -> FactReader:
     """A reader trained on ``draw(batch, rng)``: entity of the context, answer stated, entity asked about, answer asked for (b,)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -9,16 +9,23 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 from scipy.special import rel_entr, xlogy
-from scipy.stats import spearmanr
+from scipy.stats import rankdata
 from tqdm import tqdm
 
-from l2m_utils.labs.fact_reader import Draw, KnowledgeBase, closed_book, context_laws, make_kb, train_fact_reader
+from l2m_utils.labs.fact_reader import (
+    DrawReadings,
+    KnowledgeBase,
+    closed_book,
+    context_laws,
+    make_kb,
+    train_fact_reader,
+)
 from l2m_utils.records import Recorder
 
 ENTITIES, ANSWERS, ZIPF, STEPS = 1000, 10, 1.2, 700
 RELIABLE = 0.6  # share of contexts that tell the truth where they are unreliable
 # name → (share of contexts that tell the truth, whether the answer asked for is that of the context)
-CONTEXTS = {"unreliable": (RELIABLE, False), "truthful": (1.0, False), "obeyed": (RELIABLE, True)}
+CONTEXT_KINDS = {"unreliable": (RELIABLE, False), "truthful": (1.0, False), "obeyed": (RELIABLE, True)}
 GROUPS = 5  # entities by frequency, the most frequent first
 
 
@@ -95,7 +102,7 @@ def bayes_susceptibility(observed: np.ndarray, worth: float, answers: int) -> np
     return (answers - 1) / answers * xlogy(1 - weight, 1 - weight) + own * np.log(own * answers)
 
 
-def draw_contexts(kb: KnowledgeBase, truthful: float, obeyed: bool) -> Draw:
+def draw_contexts(kb: KnowledgeBase, truthful: float, obeyed: bool) -> DrawReadings:
     """What a reader of lab 5 learns from: half of the queries without a context, the others with one that tells the truth in a share ``truthful``."""
 
     def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
@@ -111,22 +118,23 @@ def draw_contexts(kb: KnowledgeBase, truthful: float, obeyed: bool) -> Draw:
 def susceptibility_rows(contexts: str, seed: int, steps: int, entities: int = ENTITIES) -> pd.DataFrame:
     """One trained reader: a row a group of entities with χ and closed-book accuracy, and the rank correlation of χ and frequency over all entities.
 
-    Raises ``ValueError`` for a name that is not in :data:`CONTEXTS`.
+    Raises ``ValueError`` for a name that is not in :data:`CONTEXT_KINDS`.
     """
-    if contexts not in CONTEXTS:
-        raise ValueError(f"contexts {contexts!r}: expected one of {', '.join(CONTEXTS)}")
+    if contexts not in CONTEXT_KINDS:
+        raise ValueError(f"contexts {contexts!r}: expected one of {', '.join(CONTEXT_KINDS)}")
     kb = make_kb(entities, ANSWERS, ZIPF, np.random.default_rng([seed, 0]))
-    model = train_fact_reader(kb, draw_contexts(kb, *CONTEXTS[contexts]), seed, steps)
+    model = train_fact_reader(kb, draw_contexts(kb, *CONTEXT_KINDS[contexts]), seed, steps)
     laws, closed = context_laws(model, kb), closed_book(model, kb)
     chi, right = susceptibility(laws), closed.argmax(axis=-1) == kb.facts
+    rho = float(np.corrcoef(rankdata(chi), rankdata(kb.frequency))[0, 1])
     group = np.arange(entities) * GROUPS // entities
     frame = pd.DataFrame({"group": group, "chi": chi, "vclub excess": vclub_excess(laws), "closed book": right})
-    rows = frame.groupby("group", as_index=False).mean()
-    return rows.assign(contexts=contexts, seed=seed, spearman=float(spearmanr(chi, kb.frequency).statistic))
+    rows = frame.groupby("group").agg("mean").reset_index()
+    return rows.assign(contexts=contexts, seed=seed, spearman=rho)
 
 
 def store_susceptibilities(run: Recorder, seed: int) -> None:
     """Five readers of each kind of context: the table ``readers``."""
-    grid = [(contexts, seed + i) for contexts in CONTEXTS for i in range(5)]
+    grid = [(contexts, seed + i) for contexts in CONTEXT_KINDS for i in range(5)]
     rows = [susceptibility_rows(*cell, STEPS) for cell in tqdm(grid, unit="reader")]
     run.table("readers", pd.concat(rows, ignore_index=True))

@@ -14,7 +14,7 @@ from scipy.special import xlogy
 from tqdm import tqdm
 
 from l2m_utils.labs.fact_reader import (
-    Draw,
+    DrawReadings,
     FactReader,
     KnowledgeBase,
     closed_book,
@@ -27,7 +27,7 @@ from l2m_utils.labs.knowledge import ANSWERS, susceptibility
 from l2m_utils.records import Recorder
 
 FACTS, FACT_ZIPF, FACT_STEPS = 200, 1.0, 1200
-KINDS = ("empty", "true", "counterfactual", "irrelevant")
+READING_KINDS = ("empty", "true", "counterfactual", "irrelevant")
 # name → share of each kind
 MIXES: Mapping[str, tuple[float, ...]] = {
     "standard": (0.5, 0.5, 0.0, 0.0),
@@ -39,8 +39,8 @@ MIXES: Mapping[str, tuple[float, ...]] = {
 def check_mix(mix: tuple[float, ...]) -> np.ndarray:
     """Shares (4,) of the kinds of reading; raises ``ValueError`` when they are no law."""
     shares = np.asarray(mix, dtype=float)
-    if shares.shape != (len(KINDS),) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1):
-        raise ValueError(f"mix {mix}: expected one share for each of {', '.join(KINDS)}, with sum 1")
+    if shares.shape != (len(READING_KINDS),) or not (shares >= 0).all() or not np.isclose(shares.sum(), 1):
+        raise ValueError(f"mix {mix}: expected one share for each of {', '.join(READING_KINDS)}, with sum 1")
     return shares
 
 
@@ -102,13 +102,13 @@ def ideal_nats(relevant: float, answers: int) -> dict[str, float]:
     return {"given relevance": given, "the bit": whole - given, "in all": whole}
 
 
-def draw_readings(kb: KnowledgeBase, mix: tuple[float, ...]) -> Draw:
+def draw_readings(kb: KnowledgeBase, mix: tuple[float, ...]) -> DrawReadings:
     """Readings of a mix: entity of the context, answer stated, entity asked about, answer asked for."""
     shares = check_mix(mix)
 
     def draw(count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         asked = kb.queries(count, rng)
-        kind = rng.choice(len(KINDS), count, p=shares)
+        kind = rng.choice(len(READING_KINDS), count, p=shares)
         truth = kb.facts[asked]
         other = (asked + rng.integers(1, len(kb.facts), count)) % len(kb.facts)
         about = np.select([kind == 0, kind == 3], [np.full(count, len(kb.facts)), other], asked)

@@ -18,7 +18,7 @@ def test_gaps_are_what_the_general_table_says():
     table = probe(ExactScorer(source), tokens, np.arange(6), targets=8, stride=1, progress=False).losses
     importance = -np.diff(table, axis=1)
     gaps = lab.mention_gaps(tokens)[:, 32:]
-    expected = np.stack([[lab.LOG2 * np.mean(row == c) for c in range(1, 32)] for row in gaps])
+    expected = np.stack([[lab.FACT_NATS * np.mean(row == c) for c in range(1, 32)] for row in gaps])
     assert np.allclose(importance, expected, atol=1e-6)
     assert np.allclose(importance.sum(axis=1), table[:, 0] - table[:, -1], atol=1e-6)  # telescoping
 
