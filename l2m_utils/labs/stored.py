@@ -58,9 +58,16 @@ def _places_model() -> ModelMaker:
     return store_probes
 
 
+def _durations_model() -> ModelMaker:
+    from l2m_utils.labs.durations_model import store_durations
+
+    return store_durations
+
+
 # lab → what imports the maker of the tables that its pretrained model fills
 WITH_MODEL: dict[str, Callable[[], ModelMaker]] = {
     "detection": _detection_model,
+    "durations": _durations_model,
     "places": _places_model,
     "planning": _planning_model,
 }
