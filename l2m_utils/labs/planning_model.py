@@ -81,7 +81,7 @@ def instruction_scores(reader: LawReader, tokenizer) -> pd.DataFrame:
     Columns ``kind`` (count, last word), ``column`` (of :data:`SENTENCES`), ``words``, ``asked``, ``keeps``, ``score``.
     """
     columns = list(zip(*SENTENCES, strict=True))
-    answers = {text: np.append(encode(tokenizer, text), tokenizer.eos_token_id) for row in SENTENCES for text in row}
+    answers = {text: np.append(encode(tokenizer, text), reader.end_id) for row in SENTENCES for text in row}
     rows = []
     for number, length in tqdm(list(enumerate(LENGTHS_ASKED)), unit="request", desc="count"):
         scores = reader.after(chat_ids(tokenizer, COUNT.format(length)), list(answers.values()))
@@ -115,9 +115,9 @@ def likely_answers(reader: LawReader, tokenizer, tokens: int, rng: np.random.Gen
     answers = [""] * len(asked)
     for length in tqdm(sorted({len(prompt) for prompt in prompts}), unit="batch", desc="writing"):
         chosen = [number for number, prompt in enumerate(prompts) if len(prompt) == length]
-        ids, _ = reader.sample([prompts[number] for number in chosen], tokens, 1e-3, (tokenizer.eos_token_id,), rng)
+        ids, _ = reader.sample([prompts[number] for number in chosen], tokens, 1e-3, (reader.end_id,), rng)
         for number, row in zip(chosen, ids.tolist(), strict=True):
-            end = row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else tokens
+            end = row.index(reader.end_id) if reader.end_id in row else tokens
             answers[number] = tokenizer.decode(row[:end])
     return pd.DataFrame(
         [(*each, answer) for each, answer in zip(asked, answers, strict=True)], columns=["words", "last", "answer"]

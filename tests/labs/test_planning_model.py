@@ -36,7 +36,7 @@ def test_scores_of_a_tiny_model_are_those_of_whole_texts():
     text = lab.SENTENCES[row["words"] - 2][row["column"]]
     assert lab.last_word(text) == row["asked"]
     prompt = lab.chat_ids(tokenizer, lab.WORD.format(row["asked"]))
-    answer = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    answer = [*tokenizer(text)["input_ids"], 1]
     along = reader.along([[*prompt, *answer]], (1,), skip=len(prompt))
     assert row["score"] == pytest.approx(along.logprobs.sum(), abs=1e-4)
     for kind in ("count", "last word"):
