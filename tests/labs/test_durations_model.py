@@ -6,6 +6,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import durations_model as lab
+from l2m_utils.records import stored_table
 from l2m_utils.scoring.base import ScoringError
 
 TWO = ("apple", "river")
@@ -52,3 +53,11 @@ def test_words_of_two_tokens_are_left_out():
     assert lab.countable(tiny()[1], ("window", *TWO), 2) == list(TWO)
     with pytest.raises(ScoringError, match="offer more words"):
         lab.countable(tiny()[1], ("window",), 1)
+
+
+def test_the_stored_record():
+    table = stored_table("labs/durations", "model-durations")[0]
+    words, moved = table[table["part"] == "words"], table[table["part"] == "moved"]
+    same = words.merge(moved, on=["word", "count", "scale"])
+    assert len(same) == len(moved) and (same["expected_x"] - same["expected_y"]).abs().max() < 1e-3
+    assert words["mass"].mean() > 0.9
