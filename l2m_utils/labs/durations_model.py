@@ -17,8 +17,21 @@ from l2m_utils.scoring.base import ScoringError, encode
 from l2m_utils.scoring.next_laws import LawReader, answer_ids, open_reader
 
 EXAMPLES = {"dog": 2, "sun": 4, "cup": 1, "hat": 3, "key": 5, "box": 6}
-WORDS = ("apple", "house", "river", "table", "stone", "horse", "music", "paper", "water", "light", "bread", "window")
-COUNTS, SCALES = (1, 2, 3, 4, 5, 6), tuple(np.linspace(0.1, 1.0, 19).round(3))
+COUNTED_WORDS = (
+    "apple",
+    "house",
+    "river",
+    "table",
+    "stone",
+    "horse",
+    "music",
+    "paper",
+    "water",
+    "light",
+    "bread",
+    "window",
+)
+COUNTS, DURATION_SCALES = (1, 2, 3, 4, 5, 6), tuple(np.linspace(0.1, 1.0, 19).round(3))
 CONTROL_SCALES, SHIFT = (0.25, 0.5, 0.75), 7.5
 
 
@@ -109,9 +122,9 @@ def duration_equivalents(table: pd.DataFrame, curve: pd.DataFrame) -> pd.Series:
 def store_durations(run: Recorder, seed: int, model: str, texts: str) -> None:
     """The table ``model-durations``: eight words, six counts, nineteen scales (``part`` words), the control (examples) and moved positions (moved)."""
     reader, tokenizer, name = open_reader(model)
-    words = countable(tokenizer, WORDS, 8)
+    words = countable(tokenizer, COUNTED_WORDS, 8)
     parts = {
-        "words": shrink(reader, tokenizer, words, COUNTS, SCALES),
+        "words": shrink(reader, tokenizer, words, COUNTS, DURATION_SCALES),
         "moved": shrink(reader, tokenizer, words[:2], COUNTS[2:4], CONTROL_SCALES, SHIFT),
         "examples": shrink_examples(reader, tokenizer, words[:3], COUNTS, CONTROL_SCALES),
     }

@@ -21,9 +21,9 @@ from l2m_utils.records import Recorder, stored_table
 from l2m_utils.scoring.base import encode
 from l2m_utils.scoring.next_laws import LawReader, open_reader
 
-LAYERS = (0, 3, 6, 10, 15, 20, 25, 30)
+PROBED_LAYERS = (0, 3, 6, 10, 15, 20, 25, 30)
 PLACES, FOLDS, LETTERS = 3000, 5, 512
-QUESTION = "Where is"
+PLACE_QUESTION = "Where is"
 EARTH_KM = 6371.0
 COORDINATES = ["latitude", "longitude"]
 
@@ -58,7 +58,7 @@ def check_places(frame: pd.DataFrame) -> pd.DataFrame:
 
 def name_states(reader: LawReader, tokenizer, names: Sequence[str], layers: Sequence[int]) -> np.ndarray:
     """Hidden states (names, layers, width) at the last token of each name in the question, in pieces of 200 names."""
-    prompt, ids = encode(tokenizer, QUESTION), [encode(tokenizer, f" {name}") for name in names]
+    prompt, ids = encode(tokenizer, PLACE_QUESTION), [encode(tokenizer, f" {name}") for name in names]
     pieces = range(0, len(ids), 200)
     return np.concatenate([reader.hidden(ids[at : at + 200], layers, prompt) for at in tqdm(pieces, unit="200 names")])
 
@@ -172,8 +172,8 @@ def store_probes(run: Recorder, seed: int, model: str, texts: str) -> None:
     else:
         places = stored_table("labs/places", "model-places")[0][["name", *COORDINATES, "country", "population"]]
     reader, tokenizer, name = open_reader(model)
-    found = name_states(reader, tokenizer, places["name"].tolist(), LAYERS)
-    states = {f"layer {layer}": found[:, i] for i, layer in enumerate(LAYERS)}
+    found = name_states(reader, tokenizer, places["name"].tolist(), PROBED_LAYERS)
+    states = {f"layer {layer}": found[:, i] for i, layer in enumerate(PROBED_LAYERS)}
     states["letters"] = letter_counts(places["name"].tolist())
     scores, put = probe_table(states, places, np.random.default_rng(seed))
     run.table("model-probes", scores.assign(model=name))

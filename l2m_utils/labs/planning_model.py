@@ -124,6 +124,23 @@ def likely_answers(reader: LawReader, tokenizer, tokens: int, rng: np.random.Gen
     )
 
 
+def kept_requests(answers: pd.DataFrame) -> dict[str, float]:
+    """Shares of answers with the number of words asked for and with the last word, and the mean squared error of the number.
+
+    >>> kept_requests(pd.DataFrame({"words": [2, 3], "last": ["falls", "bread"], "answer": ["Rain falls.", "Some bread"]}))
+    {'count': 0.5, 'last word': 1.0, 'squared error': 0.5}
+    """
+    if not len(answers):
+        raise ValueError("no answers: expected at least one to measure")
+    counts = answers["answer"].str.split().str.len()
+    ends = [bool(a.split()) and last_word(a) == w for a, w in zip(answers["answer"], answers["last"], strict=True)]
+    return {
+        "count": float((counts == answers["words"]).mean()),
+        "last word": float(np.mean(ends)),
+        "squared error": float(((counts - answers["words"]) ** 2).mean()),
+    }
+
+
 def store_instructions(run: Recorder, seed: int, model: str, texts: str) -> None:
     """The tables ``model-scores`` and ``model-answers``; no texts are read."""
     reader, tokenizer, name = open_reader(model)

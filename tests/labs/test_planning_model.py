@@ -5,6 +5,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import planning_model as lab
+from l2m_utils.records import stored_table
 from l2m_utils.scoring.base import ScoringError
 
 
@@ -55,3 +56,11 @@ def test_a_chat_form_without_bos_is_refused():
     tokenizer.chat_template = "x" + tokenizer.chat_template
     with pytest.raises(ScoringError, match="chat form"):
         lab.chat_ids(tokenizer, "Hello")
+
+
+def test_the_stored_record():
+    scores, answers = (stored_table("labs/planning", f"model-{part}")[0] for part in ("scores", "answers"))
+    for kind in ("count", "last word"):
+        information, posterior = lab.control_information(*lab.as_scores(scores, kind))
+        assert information <= np.log(9) and np.allclose(np.exp(posterior).sum(axis=1), 1)
+    assert len(answers) == 45 and 0 <= lab.kept_requests(answers)["count"] <= 1
