@@ -20,6 +20,7 @@ from l2m_utils.labs.places import ridge_probe
 from l2m_utils.records import Recorder, stored_table
 from l2m_utils.scoring.base import encode
 from l2m_utils.scoring.next_laws import LawReader, open_reader
+from l2m_utils.stats.bootstrap import interval, replicates
 
 PROBED_LAYERS = (0, 3, 6, 10, 15, 20, 25, 30)
 PLACES, FOLDS, LETTERS = 3000, 5, 512
@@ -101,6 +102,16 @@ def pooled_r2(targets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
     array([0.5])
     """
     return 1 - ((predicted - targets) ** 2).sum(axis=0) / ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+
+
+def pooled_interval(
+    targets: np.ndarray, predicted: np.ndarray, countries: np.ndarray, rng: np.random.Generator, n_boot: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval (low, high) of :func:`pooled_r2`, each (targets,), by drawing countries again."""
+    parts = [(predicted - targets) ** 2, (targets - targets.mean(axis=0)) ** 2]
+    missed, spread = (pd.DataFrame(part).groupby(countries).sum().to_numpy() for part in parts)
+    low, high = interval(1 - replicates(missed, spread, n_boot, rng), n_documents=len(missed))
+    return low, high
 
 
 def country_means(countries: np.ndarray, targets: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
