@@ -4,8 +4,7 @@ l2m labs                          one line a lab, from the published records
 l2m labs --records FOLDER         the same from the records of a build
 l2m labs --recompute              train anew what the pages read as stored tables, all labs, then publish it under results/
 l2m labs --recompute probing …    only these
-l2m labs --recompute planning --model packaged:smollm2-135m
-                                  ask a pretrained model anew instead; labs that read text take it from --texts
+l2m labs --recompute planning --model packaged:smollm2-135m     ask a pretrained model anew instead; a lab that reads text takes it from --texts
 """
 
 from __future__ import annotations

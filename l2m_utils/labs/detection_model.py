@@ -20,9 +20,9 @@ from l2m_utils.scoring.next_laws import Along, LawReader, open_reader
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import Corpus
 
-KINDS = ("book", "T = 1", "T = 0.7")
+WRITTEN_BY = ("book", "T = 1", "T = 0.7")
 TEMPERATURES = {"T = 1": 1.0, "T = 0.7": 0.7}
-EXCERPTS, OPENING, TOKENS = 48, 16, 128
+EXCERPTS, OPENING, EXCERPT_TOKENS = 48, 16, 128
 _SKIPPED = 20_000  # characters of a book before its excerpt: past title, contents and preface
 
 
@@ -124,7 +124,7 @@ def store_readings(run: Recorder, seed: int, model: str, texts: str) -> None:
     reader, tokenizer, name = open_reader(model)
     rng = np.random.default_rng(seed)
     corpus = load(texts)
-    names, books = excerpts(corpus, tokenizer, EXCERPTS, OPENING + TOKENS, rng)
+    names, books = excerpts(corpus, tokenizer, EXCERPTS, OPENING + EXCERPT_TOKENS, rng)
     ends = tokenizer.convert_tokens_to_ids(["<|endoftext|>", "<|im_end|>"])
     found, written = readings(reader, books, OPENING, ends, rng)
     run.table("model-tokens", as_table(found).assign(model=name))

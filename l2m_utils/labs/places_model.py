@@ -20,10 +20,11 @@ from l2m_utils.labs.places import ridge_probe
 from l2m_utils.records import Recorder, stored_table
 from l2m_utils.scoring.base import encode
 from l2m_utils.scoring.next_laws import LawReader, open_reader
+from l2m_utils.stats.bootstrap import interval, replicates
 
-LAYERS = (0, 3, 6, 10, 15, 20, 25, 30)
+PROBED_LAYERS = (0, 3, 6, 10, 15, 20, 25, 30)
 PLACES, FOLDS, LETTERS = 3000, 5, 512
-QUESTION = "Where is"
+PLACE_QUESTION = "Where is"
 EARTH_KM = 6371.0
 COORDINATES = ["latitude", "longitude"]
 
@@ -58,7 +59,7 @@ def check_places(frame: pd.DataFrame) -> pd.DataFrame:
 
 def name_states(reader: LawReader, tokenizer, names: Sequence[str], layers: Sequence[int]) -> np.ndarray:
     """Hidden states (names, layers, width) at the last token of each name in the question, in pieces of 200 names."""
-    prompt, ids = encode(tokenizer, QUESTION), [encode(tokenizer, f" {name}") for name in names]
+    prompt, ids = encode(tokenizer, PLACE_QUESTION), [encode(tokenizer, f" {name}") for name in names]
     pieces = range(0, len(ids), 200)
     return np.concatenate([reader.hidden(ids[at : at + 200], layers, prompt) for at in tqdm(pieces, unit="200 names")])
 
@@ -85,14 +86,32 @@ def folds(groups: np.ndarray, count: int, rng: np.random.Generator) -> list[np.n
     return [np.flatnonzero(np.isin(groups, names[part == number])) for number in range(count)]
 
 
-def probe_folds(features: np.ndarray, targets: np.ndarray, parts: Sequence[np.ndarray], rng: np.random.Generator):
-    """(R² (folds, targets), predictions (n, targets)): each part predicted from all others."""
+def probe_folds(features: np.ndarray, targets: np.ndarray, parts: Sequence[np.ndarray], order: np.ndarray):
+    """(R² (folds, targets), predictions (n, targets)): each part predicted from all others, taken in ``order`` (n,)."""
     scores, predicted = [], np.full(targets.shape, np.nan)
     for part in parts:
-        train = rng.permutation(np.setdiff1d(np.arange(len(targets)), part))
-        r2, predicted[np.sort(part)] = ridge_probe(features, targets, train)
+        r2, predicted[np.sort(part)] = ridge_probe(features, targets, order[~np.isin(order, part)])
         scores.append(r2)
     return np.array(scores), predicted
+
+
+def pooled_r2(targets: np.ndarray, predicted: np.ndarray) -> np.ndarray:
+    """R² (targets,) of all places at once, against their common mean: where folds are countries, a fold's own mean is more than a probe can know.
+
+    >>> pooled_r2(np.array([[0.0], [2.0]]), np.array([[0.0], [1.0]]))
+    array([0.5])
+    """
+    return 1 - ((predicted - targets) ** 2).sum(axis=0) / ((targets - targets.mean(axis=0)) ** 2).sum(axis=0)
+
+
+def pooled_interval(
+    targets: np.ndarray, predicted: np.ndarray, countries: np.ndarray, rng: np.random.Generator, n_boot: int = 1000
+) -> tuple[np.ndarray, np.ndarray]:
+    """Interval (low, high) of :func:`pooled_r2`, each (targets,), by drawing countries again."""
+    parts = [(predicted - targets) ** 2, (targets - targets.mean(axis=0)) ** 2]
+    missed, spread = (pd.DataFrame(part).groupby(countries).sum().to_numpy() for part in parts)
+    low, high = interval(1 - replicates(missed, spread, n_boot, rng), n_documents=len(missed))
+    return low, high
 
 
 def country_means(countries: np.ndarray, targets: np.ndarray, parts: Sequence[np.ndarray]) -> np.ndarray:
@@ -102,11 +121,7 @@ def country_means(countries: np.ndarray, targets: np.ndarray, parts: Sequence[np
         train = np.setdiff1d(np.arange(len(targets)), part)
         means = pd.DataFrame(targets[train]).groupby(countries[train]).mean()
         guess = means.reindex(countries[part]).fillna(pd.Series(targets[train].mean(axis=0))).to_numpy()
-        scores.append(
-            1
-            - ((guess - targets[part]) ** 2).sum(axis=0)
-            / ((targets[part] - targets[part].mean(axis=0)) ** 2).sum(axis=0)
-        )
+        scores.append(pooled_r2(targets[part], guess))
     return np.array(scores)
 
 
@@ -130,21 +145,25 @@ def probe_table(
     """
     targets, countries = places[COORDINATES].to_numpy(dtype=float), places["country"].to_numpy()
     splits = {"random": folds(np.arange(len(places)), FOLDS, rng), "countries": folds(countries, FOLDS, rng)}
-    rows, predicted = [], {}
+    rows, predicted, order = (
+        [],
+        {},
+        rng.permutation(len(places)),
+    )  # one order, so that all readings choose their ridge on the same places
 
     def note(reading: str, split: str, scores: np.ndarray) -> None:
         rows.extend((reading, split, fold, *score) for fold, score in enumerate(scores))
 
     for reading, features in tqdm(states.items(), unit="reading", desc="probes"):
         for split, parts in splits.items():
-            scores, predicted[reading, split] = probe_folds(features.astype(np.float64), targets, parts, rng)
+            scores, predicted[reading, split] = probe_folds(features.astype(np.float64), targets, parts, order)
             note(reading, split, scores)
     note("country mean", "random", country_means(countries, targets, splits["random"]))
     table = pd.DataFrame(rows, columns=["reading", "split", "fold", *COORDINATES])
     best = best_layer(table)
     at = states[best].astype(np.float64)
-    note("shuffled", "random", probe_folds(at[rng.permutation(len(at))], targets, splits["random"], rng)[0])
-    note("twice", "random", probe_folds(np.hstack([at, at]), targets, splits["random"][:2], rng)[0])
+    note("shuffled", "random", probe_folds(at[rng.permutation(len(at))], targets, splits["random"], order)[0])
+    note("twice", "random", probe_folds(np.hstack([at, at]), targets, splits["random"][:2], order)[0])
     put = {f"{axis}, {split}": predicted[best, split][:, i] for split in splits for i, axis in enumerate(COORDINATES)}
     return pd.DataFrame(rows, columns=table.columns), places.assign(
         **{name: column.round(2) for name, column in put.items()}
@@ -164,8 +183,8 @@ def store_probes(run: Recorder, seed: int, model: str, texts: str) -> None:
     else:
         places = stored_table("labs/places", "model-places")[0][["name", *COORDINATES, "country", "population"]]
     reader, tokenizer, name = open_reader(model)
-    found = name_states(reader, tokenizer, places["name"].tolist(), LAYERS)
-    states = {f"layer {layer}": found[:, i] for i, layer in enumerate(LAYERS)}
+    found = name_states(reader, tokenizer, places["name"].tolist(), PROBED_LAYERS)
+    states = {f"layer {layer}": found[:, i] for i, layer in enumerate(PROBED_LAYERS)}
     states["letters"] = letter_counts(places["name"].tolist())
     scores, put = probe_table(states, places, np.random.default_rng(seed))
     run.table("model-probes", scores.assign(model=name))

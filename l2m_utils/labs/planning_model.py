@@ -81,7 +81,7 @@ def instruction_scores(reader: LawReader, tokenizer) -> pd.DataFrame:
     Columns ``kind`` (count, last word), ``column`` (of :data:`SENTENCES`), ``words``, ``asked``, ``keeps``, ``score``.
     """
     columns = list(zip(*SENTENCES, strict=True))
-    answers = {text: np.append(encode(tokenizer, text), tokenizer.eos_token_id) for row in SENTENCES for text in row}
+    answers = {text: np.append(encode(tokenizer, text), reader.end_id) for row in SENTENCES for text in row}
     rows = []
     for number, length in tqdm(list(enumerate(LENGTHS_ASKED)), unit="request", desc="count"):
         scores = reader.after(chat_ids(tokenizer, COUNT.format(length)), list(answers.values()))
@@ -115,13 +115,30 @@ def likely_answers(reader: LawReader, tokenizer, tokens: int, rng: np.random.Gen
     answers = [""] * len(asked)
     for length in tqdm(sorted({len(prompt) for prompt in prompts}), unit="batch", desc="writing"):
         chosen = [number for number, prompt in enumerate(prompts) if len(prompt) == length]
-        ids, _ = reader.sample([prompts[number] for number in chosen], tokens, 1e-3, (tokenizer.eos_token_id,), rng)
+        ids, _ = reader.sample([prompts[number] for number in chosen], tokens, 1e-3, (reader.end_id,), rng)
         for number, row in zip(chosen, ids.tolist(), strict=True):
-            end = row.index(tokenizer.eos_token_id) if tokenizer.eos_token_id in row else tokens
+            end = row.index(reader.end_id) if reader.end_id in row else tokens
             answers[number] = tokenizer.decode(row[:end])
     return pd.DataFrame(
         [(*each, answer) for each, answer in zip(asked, answers, strict=True)], columns=["words", "last", "answer"]
     )
+
+
+def kept_requests(answers: pd.DataFrame) -> dict[str, float]:
+    """Shares of answers with the number of words asked for and with the last word, and the mean squared error of the number.
+
+    >>> kept_requests(pd.DataFrame({"words": [2, 3], "last": ["falls", "bread"], "answer": ["Rain falls.", "Some bread"]}))
+    {'count': 0.5, 'last word': 1.0, 'squared error': 0.5}
+    """
+    if not len(answers):
+        raise ValueError("no answers: expected at least one to measure")
+    counts = answers["answer"].str.split().str.len()
+    ends = [bool(a.split()) and last_word(a) == w for a, w in zip(answers["answer"], answers["last"], strict=True)]
+    return {
+        "count": float((counts == answers["words"]).mean()),
+        "last word": float(np.mean(ends)),
+        "squared error": float(((counts - answers["words"]) ** 2).mean()),
+    }
 
 
 def store_instructions(run: Recorder, seed: int, model: str, texts: str) -> None:

@@ -78,10 +78,17 @@ def _knowledge_model() -> ModelMaker:
     return store_capitals
 
 
+def _durations_model() -> ModelMaker:
+    from l2m_utils.labs.durations_model import store_durations
+
+    return store_durations
+
+
 # lab → what imports the maker of the tables that its pretrained model fills
 WITH_MODEL: dict[str, Callable[[], ModelMaker]] = {
     "detection": _detection_model,
     "knowledge": _knowledge_model,
+    "durations": _durations_model,
     "places": _places_model,
     "planning": _planning_model,
 }

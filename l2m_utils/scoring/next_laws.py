@@ -56,6 +56,7 @@ class LawReader:
         self.model = model.eval()
         self._backbone, self._head = split_model(model)
         self.vocabulary, self.prefix_id = self._head.weight.shape[0], int(prefix_id)
+        self.end_id = model.config.get_text_config().eos_token_id  # of a chat model, what ends an answer
         self.context = getattr(model.config.get_text_config(), "max_position_embeddings", 2**31) - 1
         self._batch_tokens, self._chunk = batch_tokens, chunk
 
@@ -179,11 +180,10 @@ class LawReader:
             raise ScoringError(
                 f"a duration of {durations.min():g}: expected durations above 0; leave a token out instead"
             )
-        n, width, before = *ids.shape, len(prompt) + 1
+        (n, width), before, lasts = ids.shape, len(prompt) + 1, torch.from_numpy(durations).float()
         start = torch.arange(before)[None].float() + shift
         first = torch.tensor([[self.prefix_id, *map(int, prompt)]])
         cache = self._backbone(input_ids=first, position_ids=start, use_cache=True).past_key_values
-        lasts = torch.from_numpy(durations).float()
         mask = torch.full((width, width), -torch.inf).triu(1) + lasts.log()[:, None, None, :]
         mask = torch.cat([torch.zeros(n, 1, width, before), mask], dim=-1).to(self.model.dtype)
         positions = before - 1 + shift + lasts.cumsum(dim=1)

@@ -5,6 +5,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import detection_model as lab
+from l2m_utils.records import stored_table
 from l2m_utils.text.documents import Corpus, Document
 
 
@@ -38,7 +39,7 @@ def test_a_tiny_model_reads_itself():
     again = reader.along(np.hstack([ids[:, :8], written["T = 1"]]), (1,), skip=8)
     np.testing.assert_allclose(found["T = 1"].logprobs, again.logprobs, atol=1e-4)
     table = lab.as_table(found)
-    for kind in lab.KINDS:
+    for kind in lab.WRITTEN_BY:
         np.testing.assert_array_equal(lab.from_table(table, kind).entropies, found[kind].entropies)
     excess = lab.typicality(found["T = 1"].logprobs, found["T = 1"].entropies)[:, -1]
     assert abs(excess.mean()) < 4 * excess.std() / 32**0.5
@@ -54,3 +55,12 @@ def test_texts_that_cannot_be_read():
             lab.excerpts(corpus, tokenizer, count, 50, np.random.default_rng(0))
     with pytest.raises(ValueError, match="--texts"):
         lab.store_readings(None, 0, "packaged:smollm2-135m", "")
+
+
+def test_the_stored_record():
+    table = stored_table("labs/detection", "model-tokens")[0]
+    found = {kind: lab.from_table(table, kind) for kind in lab.WRITTEN_BY}
+    last = {kind: lab.typicality(along.logprobs, along.entropies)[:, -1] for kind, along in found.items()}
+    error = {kind: values.std(ddof=1) / len(values) ** 0.5 for kind, values in last.items()}
+    assert abs(last["T = 1"].mean()) <= 3 * error["T = 1"]
+    assert last["T = 0.7"].mean() < -3 * error["T = 0.7"]

@@ -6,6 +6,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import places_model as lab
+from l2m_utils.records import stored_table
 
 
 def towns(count=240, countries=12, seed=0):
@@ -39,6 +40,8 @@ def test_a_country_is_worth_little_where_it_was_never_seen():
     assert (mean.loc["shuffled", "random"] < 0.05).all() and (mean.loc["twice", "random"] > 0.99).all()
     guess = put[[f"{axis}, random" for axis in lab.COORDINATES]].to_numpy()
     assert np.median(lab.distance_km(where, guess)) < 20
+    low, high = lab.pooled_interval(where, guess, frame["country"].to_numpy(), rng, n_boot=50)
+    assert (low <= lab.pooled_r2(where, guess)).all() and (high <= 1).all() and (low > 0.9).all()
 
 
 def test_distances():
@@ -69,3 +72,14 @@ def test_the_gazetteer_keeps_the_largest_of_a_name():
     cities["1"]["latitude"] = float("nan")
     with pytest.raises(ValueError, match="no coordinates"):
         lab.gazetteer(cities, 2)
+
+
+def test_the_stored_record():
+    scores, towns = (stored_table("labs/places", f"model-{part}")[0] for part in ("probes", "places"))
+    mean, best = scores.groupby(["reading", "split"])[lab.COORDINATES].mean(), lab.best_layer(scores)
+    assert (mean.loc["shuffled", "random"] < 0.05).all()
+    assert (mean.loc[best, "random"] > mean.loc["letters", "random"] + 0.1).all()
+    where = lab.check_places(towns)[lab.COORDINATES].to_numpy()
+    held_out = towns[[f"{axis}, countries" for axis in lab.COORDINATES]].to_numpy()
+    assert (lab.pooled_r2(where, held_out) > 0).all()
+    assert len(towns) == lab.PLACES and towns["name"].is_unique

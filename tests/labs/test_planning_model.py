@@ -5,6 +5,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import planning_model as lab
+from l2m_utils.records import stored_table
 from l2m_utils.scoring.base import ScoringError
 
 
@@ -36,7 +37,7 @@ def test_scores_of_a_tiny_model_are_those_of_whole_texts():
     text = lab.SENTENCES[row["words"] - 2][row["column"]]
     assert lab.last_word(text) == row["asked"]
     prompt = lab.chat_ids(tokenizer, lab.WORD.format(row["asked"]))
-    answer = [*tokenizer(text)["input_ids"], tokenizer.eos_token_id]
+    answer = [*tokenizer(text)["input_ids"], 1]
     along = reader.along([[*prompt, *answer]], (1,), skip=len(prompt))
     assert row["score"] == pytest.approx(along.logprobs.sum(), abs=1e-4)
     for kind in ("count", "last word"):
@@ -55,3 +56,11 @@ def test_a_chat_form_without_bos_is_refused():
     tokenizer.chat_template = "x" + tokenizer.chat_template
     with pytest.raises(ScoringError, match="chat form"):
         lab.chat_ids(tokenizer, "Hello")
+
+
+def test_the_stored_record():
+    scores, answers = (stored_table("labs/planning", f"model-{part}")[0] for part in ("scores", "answers"))
+    for kind in ("count", "last word"):
+        information, posterior = lab.control_information(*lab.as_scores(scores, kind))
+        assert information <= np.log(9) and np.allclose(np.exp(posterior).sum(axis=1), 1)
+    assert len(answers) == 45 and 0 <= lab.kept_requests(answers)["count"] <= 1

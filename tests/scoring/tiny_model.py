@@ -24,6 +24,8 @@ def tiny_reader(seed: int = 0, words: tuple[str, ...] = (), **options) -> tuple[
         model = LlamaForCausalLM(
             LlamaConfig(
                 vocab_size=len(tokenizer),
+                bos_token_id=0,
+                eos_token_id=1,
                 hidden_size=16,
                 intermediate_size=24,
                 num_hidden_layers=2,
