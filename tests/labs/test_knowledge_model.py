@@ -5,6 +5,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import knowledge_model as lab
+from l2m_utils.records import stored_table
 from l2m_utils.scoring.base import ScoringError
 
 WORDS = (" Paris", " Rome")
@@ -46,3 +47,12 @@ def test_the_lists():
 def test_bad_input(entities, answers, message):
     with pytest.raises((ScoringError, ValueError), match=message):
         lab.ask(*tiny_reader(words=WORDS), entities, answers)
+
+
+def test_the_stored_record():
+    table = stored_table("labs/knowledge", "model-capitals")[0]
+    assert table["susceptibility"].between(0, np.log(8)).all() and (table["vclub_excess"] >= 0).all()
+    np.testing.assert_allclose(table["susceptibility"], table["entropy_form"], atol=1e-9)
+    mean = table.groupby(["form", "invented"])[["susceptibility", "kl"]].mean()
+    assert mean["susceptibility"]["plain", True] > mean["susceptibility"]["plain", False]
+    assert mean["kl"]["plain"].mean() > mean["kl"]["irrelevant"].mean()
