@@ -67,18 +67,18 @@ def compare(folder: Path, results: Path = RESULTS) -> pd.DataFrame:
                 "record": identifier,
                 "published": None if old is None else old["value"],
                 "now": record["value"],
-                "verdict": "new" if old is None else verdict(old, record["value"]),
+                "verdict": "new" if old is None else change_of(old, record["value"]),
             }
         )
     return pd.DataFrame(rows, columns=["record", "published", "now", "verdict"])
 
 
-def verdict(old: dict, value: float | bool | str) -> str:
+def change_of(old: dict, value: float | bool | str) -> str:
     """How a new value stands to a published record.
 
-    >>> verdict({"value": 0.8, "interval": [0.7, 0.9], "unit": ""}, 0.85)
+    >>> change_of({"value": 0.8, "interval": [0.7, 0.9], "unit": ""}, 0.85)
     'within'
-    >>> verdict({"value": 3e-14, "interval": None, "unit": ""}, 0.0), verdict({"value": 3e-4, "interval": None, "unit": ""}, 0.0)
+    >>> change_of({"value": 3e-14, "interval": None, "unit": ""}, 0.0), change_of({"value": 3e-4, "interval": None, "unit": ""}, 0.0)
     ('within', 'changed')
     """
     if old["value"] == value:

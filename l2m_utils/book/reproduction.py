@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from l2m_utils.book.criteria import RULES, STATES, WORDS, Evidence
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, Record, read_pools
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS
@@ -48,7 +49,7 @@ class Row(BaseModel):
     corpora: list[str] = []
     ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
     page: str = ""
-    kind: Literal["paper", "addition"] = "paper"
+    kind: Literal["paper", "addition", "related"] = "paper"
 
     @model_validator(mode="after")
     def _known_rule(self) -> Row:
@@ -176,11 +177,12 @@ def reproduction_table(answers: list[dict[str, Any]]) -> str:
     ]
     for row in answers:
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
-        data = ", ".join(part for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
+        data = ", ".join(as_text(part) for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
+        ours = as_text(row["shown"]) if isinstance(row["ours"], str) and row["ours"] != "figure" else row["shown"]
         limits = f" *{row['limits']}*" if row["limits"] else ""
         shares = f" Same run as {', '.join(row['shares'])}." if row["shares"] else ""
         lines.append(
-            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {row['shown'] or 'no record'} | {data} | {row['tier'] or ''} | {_BADGES[row['state']]} {row['state']} |"
+            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours or 'no record'} | {data} | {row['tier'] or ''} | {_BADGES[row['state']]} {row['state']} |"
         )
     return "\n".join(lines)
 
@@ -243,5 +245,5 @@ def print_reproduction(path: Path = ANSWERED) -> None:
         print(
             f"{row['state']:<12} {row['tier'] or '-':<8} {row['id']:<24} {row['shown'] or '-':<26} asked: {asked_text(row):<36} paper: {row['paper']}"
         )
-    for kind in ("paper", "addition"):
+    for kind in ("paper", "addition", "related"):
         print(f"{kind}: " + ", ".join(f"{number} {state}" for state, number in counts(answers, kind).items()))

@@ -12,7 +12,6 @@ A finished cell is a folder with one JSON file; a killed grid goes on where it s
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,41 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List, train or collect the cells of a tier; 1 for what a reader can mend."""
+    """List, train or collect the cells of a tier."""
     from l2m_utils.experiments import gaussian_runs
     from l2m_utils.experiments.gaussian_cells import tier_cells
     from l2m_utils.experiments.state_control import collect_control, control_cells
-    from l2m_utils.training.errors import TrainingError
 
     folder = options.folder or PROJECT / "_build" / "gaussian-runs" / ("control" if options.control else options.tier)
     cells = control_cells() if options.control else tier_cells(options.tier)
     if options.list:
         print("\n".join(cell.name for cell in cells))
         return 0
-    try:
-        if options.collect:
-            results = options.results or RESULTS / f"{options.tier}-none"
-            if options.control:
-                runs = collect_control(folder, results)
-            else:
-                runs = gaussian_runs.collect(folder, options.tier, results, cells)
-            print(f"{len(runs)} of {len(cells)} cells collected")
-            return 0
-        if options.tier != "smoke" and commit().endswith("+changes"):
-            raise ValueError(
-                "this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
-            )
-        if not options.cell:
-            gaussian_runs.run_grid(cells, folder, 1 if options.control else options.processes)
-            return 0
-        chosen = [cell for cell in cells if cell.name == options.cell]
-        if not chosen:
-            raise ValueError(f"no cell {options.cell!r} in tier {options.tier}; --list shows the names")
-        cell = chosen[0]
-        if cell.learning_rate <= 0:
-            cell = replace(cell, learning_rate=gaussian_runs.best_rates(folder).get(cell.model, 0.0))
-        gaussian_runs.run_cell(cell, folder, device=options.device)
-    except (TrainingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.collect:
+        results = options.results or RESULTS / f"{options.tier}-none"
+        if options.control:
+            runs = collect_control(folder, results)
+        else:
+            runs = gaussian_runs.collect(folder, options.tier, results, cells)
+        print(f"{len(runs)} of {len(cells)} cells collected")
+        return 0
+    if options.tier != "smoke" and commit().endswith("+changes"):
+        raise ValueError(
+            "this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
+        )
+    if not options.cell:
+        gaussian_runs.run_grid(cells, folder, 1 if options.control else options.processes)
+        return 0
+    chosen = [cell for cell in cells if cell.name == options.cell]
+    if not chosen:
+        raise ValueError(f"no cell {options.cell!r} in tier {options.tier}; --list shows the names")
+    cell = chosen[0]
+    if cell.learning_rate <= 0:
+        cell = replace(cell, learning_rate=gaussian_runs.best_rates(folder).get(cell.model, 0.0))
+    gaussian_runs.run_cell(cell, folder, device=options.device)
     return 0

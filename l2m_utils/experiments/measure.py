@@ -22,6 +22,7 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
+from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
@@ -43,22 +44,15 @@ def draw_blocks(
     """The tokens of ``text`` and blocks of ``max_length`` of them, each from within one document, from a sentence start if it has enough of them.
 
     ``tokenizer`` is a ``tokenizers.Tokenizer``.  The same seed draws the same blocks.  Raises :class:`~l2m_utils.text.documents.CorpusError` when no
-    document is long enough, ``ValueError`` when only one is.
+    two documents are long enough.
     """
     tokens = encode_corpus(tokenizer, text)
-    blocks = cuts.blocks(
-        tokens.documents,
-        max_length,
-        np.random.default_rng(seed),
-        per_document=per_document,
-        starts=tokens.sentence_starts,
-        lines=tokens.line_starts,
-    )
-    if len(set(blocks.document.tolist())) < 2:
-        raise ValueError(
-            f"only one document of {text.name!r} is as long as {max_length} tokens: vCLUB and error bars need several; give more or longer texts"
-        )
-    return tokens, blocks
+    try:
+        return tokens, measured_blocks(tokens, max_length, np.random.default_rng(seed), per_document)
+    except documents.CorpusError as error:
+        raise documents.CorpusError(
+            f"{text.name!r}: {error}; vCLUB and error bars need several: give more or longer texts, or a smaller max_length"
+        ) from error
 
 
 def save_cost(run: Recorder, wanted: Plan, blocks: int, measured: Speed, model: str, pairs: int = PAIRS):
@@ -139,8 +133,9 @@ def measure(options: argparse.Namespace) -> int:
         tensor_parallel=options.tensor_parallel,
         pipeline_parallel=options.pipeline_parallel,
         max_length=wanted.max_length,
+        prefix_id=options.prefix_id,
     )
-    check_tokenizer(tokenizer, scorer.vocabulary)
+    check_tokenizer(tokenizer, scorer.vocabulary, tokens.ids)
     stored = StoredScorer(
         scorer, options.folder, seed=options.seed, corpus=text.fingerprint, shard_tokens=options.shard_tokens
     )

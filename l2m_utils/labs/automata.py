@@ -161,6 +161,7 @@ def stacks_needed(length: int, kinds: int, missed: float) -> float:
 
     A stack of height h has probability b(h)² / k^h over their sum: the likeliest are taken first.
 
+    >>> from l2m_utils.sources.dyck import DyckWords
     >>> round(stacks_needed(64, 2, 0.01), 2), round(DyckWords(2).bipartite_mi(64, 32), 2)
     (8.49, 5.52)
     """

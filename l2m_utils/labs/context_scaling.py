@@ -12,7 +12,7 @@ from scipy.optimize import curve_fit
 
 from l2m_utils.sources.santa_fe import SantaFe
 
-LOG2 = float(np.log(2))
+_LOG2 = float(np.log(2))
 
 
 # --- tasks whose Bayes risk is known --------------------------------------------------------------
@@ -33,7 +33,7 @@ def parity_risk(frequencies: np.ndarray, context: np.ndarray) -> np.ndarray:
     [0.6931, 0.3466, 0.0]
     """
     beyond = 1 - np.concatenate([[0.0], np.cumsum(frequencies)])
-    return LOG2 * np.clip(beyond[np.asarray(context)], 0.0, 1.0)
+    return _LOG2 * np.clip(beyond[np.asarray(context)], 0.0, 1.0)
 
 
 def fit_offset_power(length: np.ndarray, loss: np.ndarray) -> tuple[float, float, float]:

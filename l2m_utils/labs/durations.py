@@ -17,7 +17,7 @@ from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.training.loop import Settings, train
 
 START, COUNTED, OTHER, QUESTION, SYMBOLS = 0, 1, 2, 3, 4
-DIGITS, SHORTEST, LONGEST = 10, 11, 18
+DIGITS, SHORTEST_TEXT, LONGEST_TEXT = 10, 11, 18
 
 
 def check_durations(durations: Tensor) -> Tensor:
@@ -92,7 +92,7 @@ class Counter(nn.Module):
 
 def counting_batch(rows: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
     """``rows`` texts of one random length: a start, counted and other symbols, a question; and how many are counted (0 to 9)."""
-    length = int(rng.integers(SHORTEST, LONGEST + 1))
+    length = int(rng.integers(SHORTEST_TEXT, LONGEST_TEXT + 1))
     counts = rng.integers(DIGITS, size=rows)
     body = np.where(np.arange(length - 2) < counts[:, None], COUNTED, OTHER)
     body = rng.permuted(body, axis=1)
@@ -123,7 +123,7 @@ def shrinking_table(model: Counter, rng: np.random.Generator, texts: int = 8) ->
     rows = []
     for count in range(1, DIGITS):
         body = rng.permuted(
-            np.where(np.arange(LONGEST - 2) < count, COUNTED, OTHER)[None].repeat(texts, axis=0), axis=1
+            np.where(np.arange(LONGEST_TEXT - 2) < count, COUNTED, OTHER)[None].repeat(texts, axis=0), axis=1
         )
         tokens = torch.from_numpy(np.hstack([np.full((texts, 1), START), body, np.full((texts, 1), QUESTION)]))
         for scale in np.linspace(0.1, 1.0, 19):

@@ -16,8 +16,8 @@ from tqdm import tqdm
 from l2m_utils.records import Recorder
 from l2m_utils.training.loop import Settings, train
 
-TRAITS, WIDTH, MARK = 5, 12, 4.0
-READERS = ("first window", "mean", "attention", "oracle")
+TRAITS, WINDOW_WIDTH, MARK = 5, 12, 4.0
+STORY_READERS = ("first window", "mean", "attention", "oracle")
 
 
 def _checked(windows: int, share: float, snr: float) -> None:
@@ -34,7 +34,7 @@ def make_life_stories(
     _checked(windows, share, snr)
     traits = rng.standard_normal((count, TRAITS))
     tells = rng.random((count, windows)) < share
-    seen = rng.standard_normal((count, windows, WIDTH))
+    seen = rng.standard_normal((count, windows, WINDOW_WIDTH))
     seen[..., :TRAITS] += snr * tells[..., None] * traits[:, None]
     seen[..., TRAITS] += MARK * tells
     return seen, traits, tells
@@ -52,8 +52,8 @@ def trait_r2(reader: str, windows: int, share: float, snr: float) -> float:
     if reader == "oracle":
         tells = np.arange(windows + 1)
         return float(1 - binom.pmf(tells, windows, share) @ (1 / (1 + tells * snr**2)))
-    if reader not in READERS[:2]:
-        raise ValueError(f"reader {reader!r}: expected {', '.join((*READERS[:2], 'oracle'))}")
+    if reader not in STORY_READERS[:2]:
+        raise ValueError(f"reader {reader!r}: expected {', '.join((*STORY_READERS[:2], 'oracle'))}")
     seen = 1 if reader == "first window" else windows
     signal = (share * snr) ** 2
     return float(signal / (signal + (snr**2 * share * (1 - share) + 1) / seen))
@@ -89,8 +89,8 @@ class WindowReader(nn.Module):
 
     def __init__(self, hidden: int = 16):
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(WIDTH, hidden), nn.Tanh(), nn.Linear(hidden, 1))
-        self.readout = nn.Sequential(nn.Linear(WIDTH + 1, 64), nn.GELU(), nn.Linear(64, TRAITS))
+        self.score = nn.Sequential(nn.Linear(WINDOW_WIDTH, hidden), nn.Tanh(), nn.Linear(hidden, 1))
+        self.readout = nn.Sequential(nn.Linear(WINDOW_WIDTH + 1, 64), nn.GELU(), nn.Linear(64, TRAITS))
 
     def attention(self, windows: Tensor) -> Tensor:
         """Weights (b, W), sum 1."""

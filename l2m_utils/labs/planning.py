@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-LENGTHS = tuple(range(2, 11))  # N of the paper's benchmark: two to ten words
+WORDS_ASKED = tuple(range(2, 11))  # N of the paper's benchmark: two to ten words
 
 
 def sentence_chain(words: int, rng: np.random.Generator, ending: float = 0.1) -> np.ndarray:
@@ -118,7 +118,7 @@ def count_laws(chain: np.ndarray, start: int, longest: int) -> np.ndarray:
     return np.array(law)
 
 
-def countdown_success(states: int, lengths: int = len(LENGTHS)) -> float:
+def countdown_success(states: int, lengths: int = len(WORDS_ASKED)) -> float:
     """Best share of right counts of a writer whose state tells only ``states`` of the ``lengths`` equally likely instructions apart."""
     if states < 1 or lengths < 1:
         raise ValueError(f"{states} states for {lengths} instructions: expected at least one of each")

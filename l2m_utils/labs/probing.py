@@ -12,7 +12,7 @@ import numpy as np
 from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.stats.bootstrap import interval
 
-LOG2 = float(np.log(2))
+FACT_NATS = float(np.log(2))
 
 
 def mention_gaps(tokens: np.ndarray) -> np.ndarray:
@@ -45,7 +45,7 @@ def mean_importance(tokens: np.ndarray, contexts: int) -> np.ndarray:
         )
     inside = np.where(gaps <= contexts, gaps, 0)
     counts = np.stack([np.bincount(row, minlength=contexts + 1)[1:] for row in inside])
-    return LOG2 * counts / gaps.shape[1]
+    return FACT_NATS * counts / gaps.shape[1]
 
 
 def divergence_importance(text: np.ndarray, contexts: int, source: SantaFe) -> np.ndarray:
@@ -53,7 +53,7 @@ def divergence_importance(text: np.ndarray, contexts: int, source: SantaFe) -> n
     facts = np.asarray(text)[::-1][:contexts] // 2
     _, first = np.unique(facts, return_index=True)
     changes = np.zeros(contexts)
-    changes[first] = LOG2 * source.probability(facts[first] + 1)
+    changes[first] = FACT_NATS * source.probability(facts[first] + 1)
     return changes
 
 

@@ -18,7 +18,7 @@ from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.state.condition import growth_exponent
 from l2m_utils.state.kinds import STATE, TOKENS, Architecture, Growth, Term
 
-LAYERS, NUMBERS, WINDOW, GLOBAL, CHUNK, MEMORY = (
+_LAYERS, _NUMBERS, _WINDOW, _GLOBAL, _CHUNK, _MEMORY = (
     2,
     8,
     32,
@@ -65,34 +65,34 @@ def _last(size: int, first: int = 0) -> Reader:
             if len(opening) < first:
                 opening.append(token)
             recent.append(token)
-        return LAYERS * 2 * NUMBERS * (len(opening) + len(recent))
+        return _LAYERS * 2 * _NUMBERS * (len(opening) + len(recent))
 
     return read
 
 
 def _every(numbers: int) -> Reader:
     def read(tokens: Iterable[int]) -> int:
-        return LAYERS * numbers * len([token for token in tokens])
+        return _LAYERS * numbers * len([token for token in tokens])
 
     return read
 
 
 def _pooled(tokens: Iterable[int]) -> int:
     """A mean vector for every full chunk, and the recurrent vector that reads them."""
-    pools, waiting, state = [], [], np.zeros(NUMBERS)
+    pools, waiting, state = [], [], np.zeros(_NUMBERS)
     for token in tokens:
         waiting.append(token)
-        if len(waiting) == CHUNK:
-            pools.append(np.full(NUMBERS, float(np.mean(waiting))))
+        if len(waiting) == _CHUNK:
+            pools.append(np.full(_NUMBERS, float(np.mean(waiting))))
             state, waiting = 0.5 * state + pools[-1], []
-    return LAYERS * (sum(len(pool) for pool in pools) + len(state))
+    return _LAYERS * (sum(len(pool) for pool in pools) + len(state))
 
 
 def _segments(tokens: Iterable[int]) -> int:
-    memory: deque[np.ndarray] = deque(maxlen=MEMORY)
+    memory: deque[np.ndarray] = deque(maxlen=_MEMORY)
     for token in tokens:
-        memory.append(np.full(NUMBERS, float(token)))
-    return LAYERS * sum(len(vector) for vector in memory)
+        memory.append(np.full(_NUMBERS, float(token)))
+    return _LAYERS * sum(len(vector) for vector in memory)
 
 
 def _compressed(tokens: Iterable[int]) -> int:
@@ -101,19 +101,19 @@ def _compressed(tokens: Iterable[int]) -> int:
     old, waiting = [], []
     for token in tokens:
         memory.append(token)
-        if len(memory) > MEMORY:
+        if len(memory) > _MEMORY:
             waiting.append(memory.popleft())
         if len(waiting) == 4:
             old.append(float(np.mean(waiting)))
             waiting = []
-    return LAYERS * NUMBERS * (len(memory) + len(old))
+    return _LAYERS * _NUMBERS * (len(memory) + len(old))
 
 
 def _matrix(tokens: Iterable[int]) -> int:
-    matrix = np.zeros((NUMBERS, NUMBERS))
+    matrix = np.zeros((_NUMBERS, _NUMBERS))
     for token in tokens:
-        matrix += np.outer(np.full(NUMBERS, token % 3), np.full(NUMBERS, token % 5))
-    return LAYERS * matrix.size
+        matrix += np.outer(np.full(_NUMBERS, token % 3), np.full(_NUMBERS, token % 5))
+    return _LAYERS * matrix.size
 
 
 def _levels(tokens: Iterable[int]) -> int:
@@ -125,13 +125,13 @@ def _levels(tokens: Iterable[int]) -> int:
         while len(sizes) > 1 and sizes[-1] == sizes[-2]:
             sizes[-2:] = [2 * sizes[-1]]
         largest = max(largest, sizes[0].bit_length())
-    return LAYERS * NUMBERS * NUMBERS * largest  # a matrix is reserved for every level that was ever in use
+    return _LAYERS * _NUMBERS * _NUMBERS * largest  # a matrix is reserved for every level that was ever in use
 
 
 def _memory_tokens(tokens: Iterable[int]) -> int:
-    memory = np.zeros((GLOBAL, NUMBERS))
+    memory = np.zeros((_GLOBAL, _NUMBERS))
     for token in tokens:
-        memory[token % GLOBAL] += token
+        memory[token % _GLOBAL] += token
     return memory.size
 
 
@@ -142,36 +142,36 @@ def _budget(tokens: Iterable[int]) -> int:
         kept.append(token)
         while len(kept) > math.ceil(round(read**paper.DIRECT.exponent, 9)):
             kept.pop(0)
-    return LAYERS * NUMBERS * len(kept)
+    return _LAYERS * _NUMBERS * len(kept)
 
 
 def ways() -> list[Way]:
     """The families, in the survey's order: texts made shorter before the model, then models that read longer."""
-    keys = 2 * NUMBERS
+    keys = 2 * _NUMBERS
 
     def way(branch: str, name: str, reader: Reader, *terms: Term) -> Way:
         return Way(branch, Architecture(name, terms, source="survey"), reader)
 
     before, attention, recurrence = "shorter text", "efficient attention", "recurrence and memory"
-    window = Growth("window", WINDOW)
+    window = Growth("window", _WINDOW)
     return [
-        way(before, "truncation", _last(WINDOW), Term("sliding window", LAYERS, keys, window)),
+        way(before, "truncation", _last(_WINDOW), Term("sliding window", _LAYERS, keys, window)),
         way(before, "chunks, pooled, read by a fixed network", _pooled,
-            Term("memory", LAYERS, NUMBERS, Growth("chunks", CHUNK)), Term("recurrent", LAYERS, NUMBERS, STATE)),
-        way(before, "retrieval from all chunks", _every(keys), Term("memory", LAYERS, keys, TOKENS)),
-        way(attention, "full attention", _every(keys), Term("attention", LAYERS, keys, TOKENS)),
-        way(attention, "shared or compressed keys", _every(keys // 4), Term("latent attention", LAYERS, keys // 4, TOKENS)),
-        way(attention, "sliding window", _last(WINDOW), Term("sliding window", LAYERS, keys, window)),
-        way(attention, "window and global tokens", _last(WINDOW, GLOBAL),
-            Term("sliding window", LAYERS, keys, window), Term("memory", LAYERS, keys, Growth("window", GLOBAL))),
-        way(attention, "strided, random or clustered", _every(keys), Term("attention", LAYERS, keys, TOKENS)),
-        way(attention, "linear attention, state spaces", _matrix, Term("linear attention", LAYERS, NUMBERS * NUMBERS, STATE)),
-        way(attention, "log-linear attention", _levels, Term("linear attention", LAYERS, NUMBERS * NUMBERS, Growth("levels"))),
-        way(recurrence, "segments (Transformer-XL)", _segments, Term("memory", LAYERS, NUMBERS, Growth("window", MEMORY))),
+            Term("memory", _LAYERS, _NUMBERS, Growth("chunks", _CHUNK)), Term("recurrent", _LAYERS, _NUMBERS, STATE)),
+        way(before, "retrieval from all chunks", _every(keys), Term("memory", _LAYERS, keys, TOKENS)),
+        way(attention, "full attention", _every(keys), Term("attention", _LAYERS, keys, TOKENS)),
+        way(attention, "shared or compressed keys", _every(keys // 4), Term("latent attention", _LAYERS, keys // 4, TOKENS)),
+        way(attention, "sliding window", _last(_WINDOW), Term("sliding window", _LAYERS, keys, window)),
+        way(attention, "window and global tokens", _last(_WINDOW, _GLOBAL),
+            Term("sliding window", _LAYERS, keys, window), Term("memory", _LAYERS, keys, Growth("window", _GLOBAL))),
+        way(attention, "strided, random or clustered", _every(keys), Term("attention", _LAYERS, keys, TOKENS)),
+        way(attention, "linear attention, state spaces", _matrix, Term("linear attention", _LAYERS, _NUMBERS * _NUMBERS, STATE)),
+        way(attention, "log-linear attention", _levels, Term("linear attention", _LAYERS, _NUMBERS * _NUMBERS, Growth("levels"))),
+        way(recurrence, "segments (Transformer-XL)", _segments, Term("memory", _LAYERS, _NUMBERS, Growth("window", _MEMORY))),
         way(recurrence, "compressed memory without end", _compressed,
-            Term("memory", LAYERS, NUMBERS, Growth("window", MEMORY)), Term("memory", LAYERS, NUMBERS, Growth("chunks", 4, offset=MEMORY))),
-        way(recurrence, "memory tokens", _memory_tokens, Term("memory", 1, GLOBAL * NUMBERS, STATE)),
-        way(recurrence, "nobody's: just what is needed", _budget, Term("memory", LAYERS, NUMBERS, Growth("power", paper.DIRECT.exponent))),
+            Term("memory", _LAYERS, _NUMBERS, Growth("window", _MEMORY)), Term("memory", _LAYERS, _NUMBERS, Growth("chunks", 4, offset=_MEMORY))),
+        way(recurrence, "memory tokens", _memory_tokens, Term("memory", 1, _GLOBAL * _NUMBERS, STATE)),
+        way(recurrence, "nobody's: just what is needed", _budget, Term("memory", _LAYERS, _NUMBERS, Growth("power", paper.DIRECT.exponent))),
     ]  # fmt: skip
 
 

@@ -152,6 +152,16 @@ def _limited(limit: int | None) -> str:
     return "" if limit is None else f"limited to {limit / 1e6:g} MB"
 
 
+def limited(corpus: Corpus, limit_bytes: int) -> Corpus:
+    """The first documents of a corpus that is loaded, up to ``limit_bytes`` (0: all of it), cut as :func:`load` cuts them.
+
+    >>> texts = Corpus("x", [Document("a", "One. " * 30), Document("b", "Two. " * 30)], "")
+    >>> [len(document.text) for document in limited(texts, 200)]
+    [14, 14]
+    """
+    return replace(corpus, documents=list(_take(corpus, limit_bytes))) if limit_bytes else corpus
+
+
 def short_name(name_or_path: str | Path) -> str:
     """The name of a corpus in records and folders: lower-case words joined by hyphens.
 

@@ -87,7 +87,11 @@ def test_every_criterion_can_fail(row):
     if given.main is None:
         assert now == "undetermined"
     else:
-        assert {judge(replace(given, main=other)) for other in (*answers(row, main), None)} - {now}, f"always {now}"
+        flipped = []
+        for other in (*answers(row, main), None):  # the record, and its twin over all choices where there is one
+            twin = {"choices": other} if given.roles.get("choices") else {}
+            flipped.append(judge(replace(given, main=other, roles={**given.roles, **twin})))
+        assert set(flipped) - {now}, f"always {now}"
 
 
 def test_every_row_says_beforehand_by_what_it_is_judged():

@@ -21,6 +21,7 @@ from l2m_utils.experiments.gpu.archive import Archive
 from l2m_utils.experiments.gpu.pieces import join
 from l2m_utils.experiments.ruler import LONG, MODEL, NEAR, tasks
 from l2m_utils.experiments.ruler_cells import Draw, Store, block_cells, draw_sequences, evaluations, joined, score_cell
+from l2m_utils.scoring.loading import load_causal_model
 from l2m_utils.scoring.packaged import RULERS, Ruler, known, ruler
 from l2m_utils.scoring.transformers import TransformersScorer
 
@@ -61,14 +62,12 @@ def causal_repeated(module, query, key, value, attention_mask, scaling=None, dro
 
 def load(folder: Path, prefix_id: int, dtype: str, device: str, **options) -> TransformersScorer:
     """The scorer of a converted model on ``device``, without TF32, with :func:`causal_repeated` attention; ``options`` of the scorer."""
-    from transformers import AttentionInterface, AutoModelForCausalLM
+    from transformers import AttentionInterface
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     AttentionInterface.register(ATTENTION, causal_repeated)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=getattr(torch, dtype), attn_implementation=ATTENTION, use_safetensors=True
-    )
+    model = load_causal_model(str(folder), dtype=dtype, attn_implementation=ATTENTION)
     return TransformersScorer(model.to(device), prefix_id, batch_tokens=BATCH_TOKENS, **CHUNKS, **options)
 
 
