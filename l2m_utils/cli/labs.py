@@ -4,6 +4,7 @@ l2m labs                          one line a lab, from the published records
 l2m labs --records FOLDER         the same from the records of a build
 l2m labs --recompute              train anew what the pages read as stored tables, all labs, then publish it under results/
 l2m labs --recompute probing …    only these
+l2m labs --recompute planning --model packaged:smollm2-135m     ask a pretrained model anew instead; a lab that reads text takes it from --texts
 """
 
 from __future__ import annotations
@@ -20,6 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """What to print, or what to train anew."""
     parser.add_argument("--records", type=Path, help="records folder of a build (default: those under results/)")
     parser.add_argument("--recompute", nargs="*", metavar="LAB", help="train stored parts anew: these labs, or all")
+    parser.add_argument(
+        "--model", default="", help="with --recompute: ask this model (packaged:smollm2-135m) instead of training"
+    )
+    parser.add_argument("--texts", default="", help="with --model: corpus for the labs that read text")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of published records (default: results)")
     parser.add_argument("--seed", type=int, default=0)
 
@@ -53,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
 
 def _recompute(options: argparse.Namespace, names: list[str]) -> int:
     from l2m_utils.labs.bench import LABS
-    from l2m_utils.labs.stored import STORED
+    from l2m_utils.labs.stored import STORED, WITH_MODEL
     from l2m_utils.records import Recorder
 
     unknown = set(names) - set(LABS)
@@ -61,12 +66,16 @@ def _recompute(options: argparse.Namespace, names: list[str]) -> int:
         raise ValueError(f"no lab {', '.join(sorted(unknown))}: expected some of {', '.join(LABS)}")
     if commit().endswith("+changes"):
         raise ValueError("this checkout has uncommitted changes, so its records could not be traced; commit them first")
+    makers = WITH_MODEL if options.model else STORED
     for name in names:
-        if name not in STORED:
-            print(f"{name}: nothing is stored, its page computes all of it")
+        if name not in makers:
+            print(f"{name}: nothing of this kind is stored, its page computes all of it")
             continue
         began = time.perf_counter()
         recorder = Recorder(f"labs/{name}", "laptop", seed=options.seed, folder=options.results / "laptop-none")
-        STORED[name]()(recorder, options.seed)
+        if options.model:
+            WITH_MODEL[name]()(recorder, options.seed, options.model, options.texts)
+        else:
+            STORED[name]()(recorder, options.seed)
         print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
     return 0

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import svds
 
-RIDGES = tuple(10.0**power for power in range(-4, 5))
+RIDGES = tuple(10.0**power for power in range(-4, 7))
 
 
 @dataclass(frozen=True)
@@ -98,16 +98,15 @@ def ridge_probe(features: np.ndarray, targets: np.ndarray, train: np.ndarray) ->
     if len(train) < 8 or len(test) < 2:
         raise ValueError(f"{len(train)} places to train on and {len(test)} to test: expected at least 8 and 2")
 
-    def fitted(rows: np.ndarray, ridge: float, at: np.ndarray) -> np.ndarray:
+    def fitted(rows: np.ndarray, ridges: tuple[float, ...], at: np.ndarray) -> list[np.ndarray]:
         centre, spread = features[rows].mean(axis=0), features[rows].std(axis=0) + 1e-12
-        x, y = (features[rows] - centre) / spread, targets[rows]
-        mean = y.mean(axis=0)
-        weights = np.linalg.solve(x.T @ x + ridge * np.eye(x.shape[1]), x.T @ (y - mean))
-        return (features[at] - centre) / spread @ weights + mean
+        x, mean = (features[rows] - centre) / spread, targets[rows].mean(axis=0)
+        gram, sums, new = x.T @ x, x.T @ (targets[rows] - mean), (features[at] - centre) / spread
+        return [new @ np.linalg.solve(gram + ridge * np.eye(len(gram)), sums) + mean for ridge in ridges]
 
     inner, chosen = train[: 3 * len(train) // 4], train[3 * len(train) // 4 :]
-    losses = [np.sum((fitted(inner, ridge, chosen) - targets[chosen]) ** 2) for ridge in RIDGES]
-    predicted = fitted(train, RIDGES[int(np.argmin(losses))], test)
+    losses = [np.sum((guess - targets[chosen]) ** 2) for guess in fitted(inner, RIDGES, chosen)]
+    (predicted,) = fitted(train, (RIDGES[int(np.argmin(losses))],), test)
     residual = ((predicted - targets[test]) ** 2).sum(axis=0)
     return 1 - residual / ((targets[test] - targets[test].mean(axis=0)) ** 2).sum(axis=0), predicted
 
