@@ -1,0 +1,155 @@
+"""The texts of the ladder: what its models learn from, and the same pieces of the same blocks in two tokenizers.
+
+A block of the draw (:class:`l2m_utils.experiments.ruler_cells.Draw`) is a run of tokens of the pretrained ruler.  Its text, cut into tokens of another
+tokenizer, gives other pieces; :func:`spans` finds the places where both have the end of a token, so that q(Y | X) of both rulers is the
+probability of the same characters.
+"""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+from tokenizers import Tokenizer
+from tqdm import tqdm
+
+from l2m_utils.experiments import ladder_rules as rules
+from l2m_utils.experiments.ruler_cells import Draw
+from l2m_utils.text.documents import Corpus
+
+_WORD = re.compile(r"[a-z]+")
+_PRIME = np.uint64(1_099_511_628_211)  # of the FNV hash
+
+
+def word_runs(text: str, words: int = rules.RUN_WORDS) -> np.ndarray:
+    """A hash (uint64) of every run of so many words, letters only and without case; empty for a shorter text.
+
+    >>> len(word_runs("One fish, two fish: red fish!", 4)), bool((word_runs("A b. c", 3) == word_runs("a B c", 3)).all())
+    (3, True)
+    """
+    each = np.array([zlib.crc32(word.encode()) for word in _WORD.findall(text.lower())], dtype=np.uint64)
+    if len(each) < words:
+        return np.empty(0, np.uint64)
+    made = np.zeros(len(each) - words + 1, np.uint64)
+    for place in range(words):
+        made = made * _PRIME + each[place : place + len(made)]
+    return made
+
+
+def without_shared(corpus: Corpus, measured: Iterable[str], most: float = rules.MOST_SHARED) -> Corpus:
+    """The documents of a corpus of which at most the share ``most`` of their runs of words occurs in the ``measured`` texts; the note says how many are left out.
+
+    >>> from l2m_utils.text.documents import Document
+    >>> texts = Corpus("x", [Document("a", "one two three four five six seven eight nine"), Document("b", "ten " * 9)], "")
+    >>> [document.id for document in without_shared(texts, ["zero one two three four five six seven eight"])]
+    ['b']
+    """
+    known = np.unique(np.concatenate([np.empty(0, np.uint64), *map(word_runs, measured)]))
+    kept = []
+    for document in tqdm(corpus, desc="looking for measured text", delay=5, leave=False):
+        found = word_runs(document.text)
+        place = np.minimum(np.searchsorted(known, found), max(len(known) - 1, 0))
+        if not len(found) or not len(known) or (known[place] == found).mean() <= most:
+            kept.append(document)
+    left_out = f"{len(corpus) - len(kept)} documents that share text with what is measured left out"
+    return replace(corpus, documents=kept, note=f"{corpus.note}; {left_out}")
+
+
+def token_ends(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
+    """Bytes before and behind every token, (n + 1,) from 0: of a byte-level tokenizer, whose symbols are one character a byte."""
+    sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
+    for symbol, number in tokenizer.get_vocab().items():
+        sizes[number] = len(symbol)
+    return np.concatenate([[0], np.cumsum(sizes[np.asarray(ids, np.int64)])])
+
+
+class Span(NamedTuple):
+    """X and Y of one span in both tokenizers: where they are cut and where Y ends, in tokens of each and in bytes."""
+
+    theirs: tuple[int, int]
+    ours: tuple[int, int]
+    bytes: tuple[int, int]
+
+
+def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.SPLITS) -> dict[int, Span]:
+    """The spans ℓ that both tokenizers can cut; ``theirs`` and ``ours`` are the :func:`token_ends` of one text.
+
+    The cut lies behind ℓ of their tokens, Y ends at the last end of a token in both within 2ℓ.  A Y needs two tokens in both, what
+    the 2-gram correction replaces.
+
+    >>> spans(np.array([0, 2, 5, 6, 9]), np.array([0, 1, 2, 3, 5, 6, 7]), [2, 3])
+    {}
+    >>> spans(np.array([0, 2, 5, 6, 9]), np.array([0, 1, 5, 6, 9, 10]), [2])
+    {2: Span(theirs=(2, 4), ours=(2, 4), bytes=(5, 9))}
+    """
+    both = np.intersect1d(theirs, ours)
+    found = {}
+    for split in splits:
+        if 2 * split >= len(theirs) or theirs[split] not in both:
+            continue
+        cut, end = theirs[split], both[both <= theirs[2 * split]].max()
+        places = [tuple(int(place) for place in np.searchsorted(ends, (cut, end))) for ends in (theirs, ours)]
+        if all(last - first >= 2 for first, last in places):
+            found[split] = Span(places[0], places[1], (int(cut), int(end)))
+    return found
+
+
+@dataclass(frozen=True)
+class MeasuredBlock:
+    """One block: its ``document``, its ``text`` in bytes, its tokens in ``ours``, the :func:`spans`, and ``crossed``: our tokens of the partner's first ℓ tokens."""
+
+    number: int
+    document: str
+    text: bytes
+    ours: np.ndarray
+    spans: dict[int, Span]
+    crossed: dict[int, np.ndarray]
+
+
+def block_text(tokenizer: Tokenizer, ids: np.ndarray) -> bytes:
+    """The text of a run of tokens in UTF-8, without a character that its end cuts; raises ``ValueError`` for tokens that are no text of this tokenizer."""
+    ends = token_ends(tokenizer, ids)
+    text = tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False).rstrip("\ufffd").encode()
+    if not 0 <= ends[-1] - len(text) < 4:
+        raise ValueError(
+            f"{len(ids)} tokens of {ends[-1]} bytes have a text of {len(text)}: expected whole characters; is this the tokenizer of the draw?"
+        )
+    return text
+
+
+def measured_blocks(
+    draw: Draw, theirs: Tokenizer, ours: Tokenizer, books: int = rules.BOOKS, splits: Sequence[int] = rules.SPLITS
+) -> list[MeasuredBlock]:
+    """The first blocks of kind ``long`` of the books of a draw in both tokenizers."""
+
+    def encode(text: bytes) -> np.ndarray:
+        return np.array(ours.encode(text.decode(errors="ignore"), add_special_tokens=False).ids, dtype=np.int64)
+
+    made = []
+    for number in draw.blocks("books", "long")[:books]:
+        text = block_text(theirs, draw.tokens[number])
+        own = encode(text)
+        ends = token_ends(theirs, draw.tokens[number])
+        partner = draw.tokens[draw.partner[number]]
+        before, crossed = block_text(theirs, partner), token_ends(theirs, partner)
+        made.append(
+            MeasuredBlock(
+                int(number),
+                str(draw.document[number]),
+                text,
+                own,
+                spans(ends[ends <= len(text)], token_ends(ours, own), splits),
+                {split: encode(before[: crossed[split]]) for split in splits},
+            )
+        )
+    return made
+
+
+def drawn_tokens(draw: Draw, theirs: Tokenizer, ours: Tokenizer) -> list[np.ndarray]:
+    """All that was drawn of the books, in our tokens: what the n-grams are counted in, as for the pretrained ruler."""
+    texts = [block_text(theirs, draw.tokens[number]).decode() for number in np.flatnonzero(draw.corpus == "books")]
+    return [np.array(row.ids, np.int64) for row in ours.encode_batch(texts, add_special_tokens=False)]
