@@ -8,9 +8,10 @@ Each rung has a folder: checkpoints while it learns, then ``contributions.parque
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from tokenizers import Tokenizer
 
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments.ladder_text import without_shared
-from l2m_utils.files import write_atomically, write_json
+from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import commit, hardware
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import Corpus
@@ -39,7 +40,14 @@ class Schoolbook:
 
 def schoolbook(openings: str, books: str, folder: Path, vocabulary: int = rules.VOCABULARY) -> Schoolbook:
     """Tokenizer (kept in ``folder``) and training text: the texts of ``openings`` that share nothing with ``books``."""
-    text = without_shared(load(openings), (document.text for document in load(books)))
+    text, measured = load(openings), load(books)
+    known = folder / f"shared-{checksum(text.fingerprint, measured.fingerprint)[:16]}.json"  # looking takes minutes
+    if known.exists():
+        shared = set(json.loads(known.read_text()))
+        text = replace(text, documents=[document for document in text if document.id not in shared])
+    else:
+        everything, text = text, without_shared(text, (document.text for document in measured))
+        write_json(known, sorted({document.id for document in everything} - {document.id for document in text}))
     path = folder / "tokenizer.json"
     if not path.exists():
         write_atomically(path, learned_tokenizer(text, vocabulary).to_str().encode())
