@@ -43,12 +43,21 @@ def run(options: argparse.Namespace) -> int:
             if not (options.books and options.wiki):
                 raise ValueError("--draw needs --books and --wiki: give the two corpora")
             draw_all(options.model, options.books, options.wiki).save(options.draw)
+        elif options.ladder and options.publish:
+            from l2m_utils.experiments.ladder import publish_ladder
+
+            if not options.draws:
+                raise ValueError("--ladder with --publish needs --draws: give the blocks that were measured")
+            print(publish_ladder(options.publish, options.ladder, options.draws, options.scores, options.model))
         elif options.ladder:
             from l2m_utils.experiments.ladder import ladder_command
 
             if not (options.draws and options.openings and options.books):
-                raise ValueError("--ladder needs --draws, --openings and --books: give blocks, text to learn from, and what it must not share")
-            ladder_command(options.ladder, options.openings, options.books, options.rungs, options.threads)
+                raise ValueError(
+                    "--ladder needs --draws, --openings and --books: give blocks, text to learn from, and what it must not share"
+                )
+            texts = options.draws, options.openings, options.books
+            ladder_command(options.ladder, *texts, options.rungs, options.threads, options.model)
         elif options.score:
             from l2m_utils.experiments.ruler import score_command
 

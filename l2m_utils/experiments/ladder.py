@@ -2,31 +2,52 @@
 
     l2m ruler --ladder FOLDER --draws draws.parquet --openings openings.parquet --books books.parquet
 
-Each rung has a folder: checkpoints while it learns, then ``contributions.parquet``, ``losses.parquet`` and ``rung.json``.  What is there is not made again.
-``--publish results`` makes the records of all rungs that are there, and of the pretrained ruler from the scores of the GPU.
+Each rung has a folder: checkpoints while it learns, then the three tables of :mod:`l2m_utils.experiments.ladder_scores`.  What is there is not made again.
+``--ladder FOLDER --publish results --draws … --scores …`` makes the records of all rungs that are there, and of the pretrained ruler from the scores of the GPU.
 """
 
 from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 from tokenizers import Tokenizer
 
+from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ladder_rules as rules
-from l2m_utils.experiments.ladder_text import without_shared
+from l2m_utils.experiments.ladder_results import (
+    SEED,
+    ladder_exponents,
+    ladder_words,
+    loss_of,
+    measure_ladder,
+    trend_table,
+    usable_length,
+)
+from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
+from l2m_utils.experiments.ladder_text import MeasuredBlock, drawn_tokens, measured_blocks, without_shared
+from l2m_utils.experiments.ruler_cells import Draw, parquet
+from l2m_utils.experiments.ruler_publish import read_stage
+from l2m_utils.experiments.ruler_scores import Scores, ngrams
 from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import commit, hardware
+from l2m_utils.records import Recorder
+from l2m_utils.scoring.connect import read_tokenizer
+from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import Corpus
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
+from l2m_utils.training.checkpoints import LOG, read_log
 from l2m_utils.training.small_model import Trained, train_small
 
-TRAINED = "trained.json"
+NOTEBOOK = "estimation/ladder"
+TRAINED, TOKENIZER = "trained.json", "tokenizer.json"
 MODEL = "packaged:smollm2-135m"  # the tokenizer of the draw
 
 
@@ -48,12 +69,18 @@ def schoolbook(openings: str, books: str, folder: Path, vocabulary: int = rules.
     else:
         everything, text = text, without_shared(text, (document.text for document in measured))
         write_json(known, sorted({document.id for document in everything} - {document.id for document in text}))
-    path = folder / "tokenizer.json"
+    path = folder / TOKENIZER
     if not path.exists():
         write_atomically(path, learned_tokenizer(text, vocabulary).to_str().encode())
-    tokenizer = Tokenizer.from_file(str(path))
-    tokenizer.encode_special_tokens = True
+    tokenizer = read_ours(folder)
     return Schoolbook(tokenizer, encode_corpus(tokenizer, text))
+
+
+def read_ours(folder: Path) -> Tokenizer:
+    """The tokenizer of all rungs, which :func:`schoolbook` left in ``folder``; characters like those of its special token are text."""
+    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer.encode_special_tokens = True
+    return tokenizer
 
 
 def learned_tokenizer(text: Corpus, vocabulary: int) -> Tokenizer:
@@ -87,8 +114,28 @@ def note_of(made: Trained) -> dict:
     }
 
 
-def ladder_command(folder: str | Path, openings: str, books: str, wanted: Sequence[str], threads: int) -> None:
-    """Train the rungs called ``wanted`` in ``folder``, in the order of the rules, with so many threads."""
+def measured_rung(made: Trained, blocks: Sequence[MeasuredBlock], drawn: Sequence[np.ndarray]) -> RungTables:
+    """The tables of a trained rung; ``drawn`` is all text in our tokens that 2-grams are counted in."""
+    text, anywhere = (TransformersScorer(made.model, prefix) for prefix in (made.text_prefix, made.anywhere_prefix))
+    return own_rung(text, anywhere, blocks, NgramTable(drawn, 2, text.vocabulary))
+
+
+def save_rung(folder: Path, tables: RungTables) -> None:
+    """Write the three tables of a rung; the last of them says that it is whole."""
+    for name, table in tables._asdict().items():
+        write_atomically(folder / f"{name}.parquet", parquet(pa.Table.from_pandas(table, preserve_index=False)))
+
+
+def read_rung(folder: Path) -> RungTables | None:
+    """The tables of a rung that was measured, else None."""
+    paths = [folder / f"{name}.parquet" for name in RungTables._fields]
+    return RungTables(*map(pd.read_parquet, paths)) if all(path.exists() for path in paths) else None
+
+
+def ladder_command(
+    folder: str | Path, draws: str | Path, openings: str, books: str, wanted: Sequence[str], threads: int, model: str = MODEL
+) -> None:
+    """Train the rungs called ``wanted`` in ``folder`` and measure them on the blocks of the file ``draws``, in the order of the rules."""
     import torch
 
     rungs = [rung for rung in rules.CELLS if rung.name in wanted]
@@ -96,10 +143,96 @@ def ladder_command(folder: str | Path, openings: str, books: str, wanted: Sequen
         unknown = sorted(set(wanted) - {rung.name for rung in rungs})
         raise ValueError(f"rungs {', '.join(unknown)}: expected some of {', '.join(rung.name for rung in rules.CELLS)}")
     torch.set_num_threads(threads)
-    lesson = schoolbook(openings, books, Path(folder))
+    folder, draw, theirs = Path(folder), Draw.load(draws), read_tokenizer(model).backend_tokenizer
+    lesson = schoolbook(openings, books, folder)
     print(f"{len(lesson.tokens):,} documents, {lesson.tokens.lengths.sum():,} tokens", flush=True)
+    blocks, drawn = measured_blocks(draw, theirs, lesson.tokenizer), drawn_tokens(draw, theirs, lesson.tokenizer)
     for rung in rungs:
+        home = folder / rung.name
+        if read_rung(home) is not None:
+            continue
+        made = trained_rung(rung, lesson, home)
+        if not (home / TRAINED).exists():
+            write_json(home / TRAINED, note_of(made))
+        print(f"{rung.name}: {made.describe()}", flush=True)
         started = time.perf_counter()
-        made = trained_rung(rung, lesson, Path(folder) / rung.name)
-        write_json(Path(folder) / rung.name / TRAINED, note_of(made))
-        print(f"{rung.name}: {made.describe()} in {time.perf_counter() - started:,.0f} s", flush=True)
+        save_rung(home, measured_rung(made, blocks, drawn))
+        print(f"{rung.name}: {len(blocks)} blocks measured in {time.perf_counter() - started:,.0f} s", flush=True)
+
+
+def publish_ladder(
+    target: str | Path, folder: str | Path, draws: str | Path, scores: str | Path | None = None, model: str = MODEL
+) -> Path:
+    """Write the records ``estimation/ladder`` of all measured rungs below ``target``, with the pretrained ruler from the ``scores`` of a GPU.
+
+    Without ``scores`` the tables of the pretrained ruler that lie in ``folder`` are taken.  Raises ``ValueError`` when no rung was measured.
+    """
+    folder = Path(folder)
+    measured = {rung.name: tables for rung in rules.CELLS if (tables := read_rung(folder / rung.name)) is not None}
+    if not measured:
+        raise ValueError(f"{folder} has no rung that was measured: run l2m ruler --ladder first")
+    home = folder / rules.PRETRAINED
+    if scores is not None:
+        rows, note = read_stage(scores)
+        save_rung(home, pretrained_tables(Draw.load(draws), rows, folder, model))
+        write_json(home / TRAINED, {name: note["meta"][name] for name in ("commit", "hardware")})
+    if (tables := read_rung(home)) is not None:
+        measured[rules.PRETRAINED] = tables
+    run = Recorder(NOTEBOOK, "laptop", corpus="books", seed=SEED, folder=Path(target) / "laptop-books")
+    for name in RungTables._fields:
+        parts = [getattr(tables, name).assign(rung=rung) for rung, tables in measured.items()]
+        whole = pd.concat(parts, ignore_index=True)
+        run.table(name, whole.astype({key: "category" for key in ("rung", "document", "unit", "estimator", "repair") if key in whole}))
+    run.table("rungs", rung_table(measured, folder))
+    run.table("pace", pace_table(folder))
+    known = measure_ladder(measured)
+    exponents, trends = run.table("exponents", ladder_exponents(known)), run.table("trend", trend_table(known))
+    words = ladder_words(trends, exponents, len(known.own_cells))
+    run.table("words", pd.DataFrame({"question": list(words), "word": list(words.values())}))
+    return run.home
+
+
+def pretrained_tables(draw: Draw, rows: pa.Table, folder: Path, model: str) -> RungTables:
+    """The tables of the pretrained ruler on the blocks of the ladder, whose tokenizer lies in ``folder``."""
+    ours, theirs = read_ours(folder), read_tokenizer(model).backend_tokenizer
+    table = ngrams(draw, "books", theirs.get_vocab_size())[2]
+    return pretrained_rung(Scores(draw, rows), measured_blocks(draw, theirs, ours), table)
+
+
+def rung_table(measured: Mapping[str, RungTables], folder: Path) -> pd.DataFrame:
+    """Every rung: size, tokens, seed, loss a byte and a token with intervals, bytes a token, usable length in tokens, commit and machine."""
+    known, rows = {rung.name: rung for rung in rules.CELLS}, []
+    for name, tables in measured.items():
+        rung, note = known.get(name), json.loads((folder / name / TRAINED).read_text())
+        documents, loss, each = len(tables.losses), loss_of(tables), loss_of(tables, per="tokens")
+        row = {
+            "rung": name,
+            "cell": rung.cell if rung else name,
+            "seed": rung.seed if rung else -1,
+            "weights": note.get("weights", 0),
+            "trained_tokens": note.get("tokens", 0),
+            "loss": loss.value,
+            "low": loss.interval(documents)[0],
+            "high": loss.interval(documents)[1],
+            "loss_a_token": each.value,
+            "bytes_a_token": tables.losses["bytes"].sum() / tables.losses["tokens"].sum(),
+            "usable_tokens": usable_length(tables)[0],
+            "longest_context": int(tables.contexts["context"].max()),
+            "training_seconds": note.get("seconds", np.nan),
+            "documents": documents,
+            "commit": note["commit"],
+            "hardware": note["hardware"],
+        }
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def pace_table(folder: Path) -> pd.DataFrame:
+    """Every rung of the rules: steps it asks for, steps done, and what the rest costs in seconds at the pace of its size, as this machine trained it."""
+    rows = []
+    for rung in rules.CELLS:
+        log = read_log(folder / rung.name / LOG, rung.recipe.steps)
+        rows.append((rung.name, rung.size, rung.recipe.steps, log[-1]["step"] if log else 0, log[-1]["seconds"] if log else 0.0))
+    table = pd.DataFrame(rows, columns=["rung", "size", "steps", "done", "seconds"])
+    each = table.groupby("size")[["seconds", "done"]].sum()
+    return table.assign(left=(table["steps"] - table["done"]) * table["size"].map(each["seconds"] / each["done"]))

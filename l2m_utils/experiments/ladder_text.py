@@ -98,16 +98,31 @@ def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.SP
     return found
 
 
+class Whole(NamedTuple):
+    """The text whose loss is compared, from the start of a block: its tokens in both tokenizers and its bytes."""
+
+    theirs: int
+    ours: int
+    bytes: int
+
+
 @dataclass(frozen=True)
 class MeasuredBlock:
-    """One block: its ``document``, its ``text`` in bytes, its tokens in ``ours``, the :func:`spans`, and ``crossed``: our tokens of the partner's first ℓ tokens."""
+    """One block in both tokenizers.
+
+    ``number`` in the draw, its ``document``, ``ours`` (our tokens of its text), ``ends`` and ``their_ends`` (:func:`token_ends`), its ``spans``, ``whole``, and of
+    the block whose X stands before Y for vCLUB: our tokens of its first ℓ tokens (``crossed``) and of its text (``partner``).
+    """
 
     number: int
     document: str
-    text: bytes
     ours: np.ndarray
+    ends: np.ndarray
+    their_ends: np.ndarray
     spans: dict[int, Span]
+    whole: Whole
     crossed: dict[int, np.ndarray]
+    partner: np.ndarray
 
 
 def block_text(tokenizer: Tokenizer, ids: np.ndarray) -> bytes:
@@ -132,18 +147,23 @@ def measured_blocks(
     made = []
     for number in draw.blocks("books", "long")[:books]:
         text = block_text(theirs, draw.tokens[number])
-        own = encode(text)
-        ends = token_ends(theirs, draw.tokens[number])
+        own, their_ends = encode(text), token_ends(theirs, draw.tokens[number])
+        ends = token_ends(ours, own)
+        both = np.intersect1d(their_ends, ends)
+        last = both[both <= their_ends[2 * max(splits)]].max()
         partner = draw.tokens[draw.partner[number]]
-        before, crossed = block_text(theirs, partner), token_ends(theirs, partner)
+        before, places = block_text(theirs, partner), token_ends(theirs, partner)
         made.append(
             MeasuredBlock(
                 int(number),
                 str(draw.document[number]),
-                text,
                 own,
-                spans(ends[ends <= len(text)], token_ends(ours, own), splits),
-                {split: encode(before[: crossed[split]]) for split in splits},
+                ends,
+                their_ends,
+                spans(their_ends, ends, splits),
+                Whole(int(np.searchsorted(their_ends, last)), int(np.searchsorted(ends, last)), int(last)),
+                {split: encode(before[: places[split]]) for split in splits},
+                encode(before[: places[2 * max(splits)]]),
             )
         )
     return made
