@@ -24,7 +24,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--draws", type=Path, help="the file of --draw")
     score.add_argument("--tasks", nargs="+", default=["short"], help="in l2m_utils/experiments/ruler.py")
     score.add_argument("--threads", type=int, default=1)
-    ladder = parser.add_argument_group("train the rungs of the ladder and measure the same blocks, with --draws, --books")
+    ladder = parser.add_argument_group(
+        "train the rungs of the ladder and measure the same blocks, with --draws, --books"
+    )
     ladder.add_argument("--ladder", type=Path, metavar="FOLDER", help="of the rungs; the same one again goes on")
     ladder.add_argument("--openings", help="the corpus that they learn from")
     ladder.add_argument("--rungs", nargs="+", default=["small-1x-0"], help="in l2m_utils/experiments/ladder_rules.py")

@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments.ladder_results import (
+    N_BOOT,
     SEED,
     ladder_exponents,
     ladder_words,
@@ -59,7 +60,7 @@ class Schoolbook:
     tokens: TokenCorpus
 
 
-def schoolbook(openings: str, books: str, folder: Path, vocabulary: int = rules.VOCABULARY) -> Schoolbook:
+def schoolbook(openings: str, books: str, folder: Path) -> Schoolbook:
     """Tokenizer (kept in ``folder``) and training text: the texts of ``openings`` that share nothing with ``books``."""
     text, measured = load(openings), load(books)
     known = folder / f"shared-{checksum(text.fingerprint, measured.fingerprint)[:16]}.json"  # looking takes minutes
@@ -71,7 +72,7 @@ def schoolbook(openings: str, books: str, folder: Path, vocabulary: int = rules.
         write_json(known, sorted({document.id for document in everything} - {document.id for document in text}))
     path = folder / TOKENIZER
     if not path.exists():
-        write_atomically(path, learned_tokenizer(text, vocabulary).to_str().encode())
+        write_atomically(path, learned_tokenizer(text, rules.VOCABULARY).to_str().encode())
     tokenizer = read_ours(folder)
     return Schoolbook(tokenizer, encode_corpus(tokenizer, text))
 
@@ -133,7 +134,13 @@ def read_rung(folder: Path) -> RungTables | None:
 
 
 def ladder_command(
-    folder: str | Path, draws: str | Path, openings: str, books: str, wanted: Sequence[str], threads: int, model: str = MODEL
+    folder: str | Path,
+    draws: str | Path,
+    openings: str,
+    books: str,
+    wanted: Sequence[str],
+    threads: int,
+    model: str = MODEL,
 ) -> None:
     """Train the rungs called ``wanted`` in ``folder`` and measure them on the blocks of the file ``draws``, in the order of the rules."""
     import torch
@@ -146,7 +153,10 @@ def ladder_command(
     folder, draw, theirs = Path(folder), Draw.load(draws), read_tokenizer(model).backend_tokenizer
     lesson = schoolbook(openings, books, folder)
     print(f"{len(lesson.tokens):,} documents, {lesson.tokens.lengths.sum():,} tokens", flush=True)
-    blocks, drawn = measured_blocks(draw, theirs, lesson.tokenizer), drawn_tokens(draw, theirs, lesson.tokenizer)
+    blocks, drawn = (
+        measured_blocks(draw, theirs, lesson.tokenizer, rules.BOOKS),
+        drawn_tokens(draw, theirs, lesson.tokenizer),
+    )
     for rung in rungs:
         home = folder / rung.name
         if read_rung(home) is not None:
@@ -161,7 +171,12 @@ def ladder_command(
 
 
 def publish_ladder(
-    target: str | Path, folder: str | Path, draws: str | Path, scores: str | Path | None = None, model: str = MODEL
+    target: str | Path,
+    folder: str | Path,
+    draws: str | Path,
+    scores: str | Path | None = None,
+    model: str = MODEL,
+    n_boot: int = N_BOOT,
 ) -> Path:
     """Write the records ``estimation/ladder`` of all measured rungs below ``target``, with the pretrained ruler from the ``scores`` of a GPU.
 
@@ -182,10 +197,15 @@ def publish_ladder(
     for name in RungTables._fields:
         parts = [getattr(tables, name).assign(rung=rung) for rung, tables in measured.items()]
         whole = pd.concat(parts, ignore_index=True)
-        run.table(name, whole.astype({key: "category" for key in ("rung", "document", "unit", "estimator", "repair") if key in whole}))
-    run.table("rungs", rung_table(measured, folder))
+        run.table(
+            name,
+            whole.astype(
+                {key: "category" for key in ("rung", "document", "unit", "estimator", "repair") if key in whole}
+            ),
+        )
+    run.table("rungs", rung_table(measured, folder, n_boot))
     run.table("pace", pace_table(folder))
-    known = measure_ladder(measured)
+    known = measure_ladder(measured, n_boot=n_boot)
     exponents, trends = run.table("exponents", ladder_exponents(known)), run.table("trend", trend_table(known))
     words = ladder_words(trends, exponents, len(known.own_cells))
     run.table("words", pd.DataFrame({"question": list(words), "word": list(words.values())}))
@@ -196,15 +216,15 @@ def pretrained_tables(draw: Draw, rows: pa.Table, folder: Path, model: str) -> R
     """The tables of the pretrained ruler on the blocks of the ladder, whose tokenizer lies in ``folder``."""
     ours, theirs = read_ours(folder), read_tokenizer(model).backend_tokenizer
     table = ngrams(draw, "books", theirs.get_vocab_size())[2]
-    return pretrained_rung(Scores(draw, rows), measured_blocks(draw, theirs, ours), table)
+    return pretrained_rung(Scores(draw, rows), measured_blocks(draw, theirs, ours, rules.BOOKS), table)
 
 
-def rung_table(measured: Mapping[str, RungTables], folder: Path) -> pd.DataFrame:
+def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N_BOOT) -> pd.DataFrame:
     """Every rung: size, tokens, seed, loss a byte and a token with intervals, bytes a token, usable length in tokens, commit and machine."""
     known, rows = {rung.name: rung for rung in rules.CELLS}, []
     for name, tables in measured.items():
         rung, note = known.get(name), json.loads((folder / name / TRAINED).read_text())
-        documents, loss, each = len(tables.losses), loss_of(tables), loss_of(tables, per="tokens")
+        documents, loss, each = len(tables.losses), loss_of(tables, n_boot), loss_of(tables, n_boot, per="tokens")
         row = {
             "rung": name,
             "cell": rung.cell if rung else name,
@@ -216,7 +236,7 @@ def rung_table(measured: Mapping[str, RungTables], folder: Path) -> pd.DataFrame
             "high": loss.interval(documents)[1],
             "loss_a_token": each.value,
             "bytes_a_token": tables.losses["bytes"].sum() / tables.losses["tokens"].sum(),
-            "usable_tokens": usable_length(tables)[0],
+            "usable_tokens": usable_length(tables, n_boot)[0],
             "longest_context": int(tables.contexts["context"].max()),
             "training_seconds": note.get("seconds", np.nan),
             "documents": documents,
@@ -232,7 +252,9 @@ def pace_table(folder: Path) -> pd.DataFrame:
     rows = []
     for rung in rules.CELLS:
         log = read_log(folder / rung.name / LOG, rung.recipe.steps)
-        rows.append((rung.name, rung.size, rung.recipe.steps, log[-1]["step"] if log else 0, log[-1]["seconds"] if log else 0.0))
+        rows.append(
+            (rung.name, rung.size, rung.recipe.steps, log[-1]["step"] if log else 0, log[-1]["seconds"] if log else 0.0)
+        )
     table = pd.DataFrame(rows, columns=["rung", "size", "steps", "done", "seconds"])
     each = table.groupby("size")[["seconds", "done"]].sum()
     return table.assign(left=(table["steps"] - table["done"]) * table["size"].map(each["seconds"] / each["done"]))

@@ -34,6 +34,12 @@ class Estimate:
         return interval(self.samples, n_documents=documents)
 
 
+def stored_rungs(contributions: pd.DataFrame, losses: pd.DataFrame, contexts: pd.DataFrame) -> dict[str, RungTables]:
+    """The tables of every rung from the stored tables of all, which have a column ``rung`` more."""
+    parts = [dict(list(table.groupby("rung", observed=True))) for table in (contributions, losses, contexts)]
+    return {name: RungTables(*(part[name] for part in parts)) for name in losses["rung"].unique()}
+
+
 def _drawn(sums: pd.DataFrame, counts: pd.DataFrame, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
     """Σ sums / Σ counts, and its replicates (n_boot, columns); rows are documents."""
     rng = np.random.default_rng(SEED)
@@ -92,8 +98,12 @@ def choices() -> list[Choice]:
     (('bytes', 'direct', '2-gram', 'main'), 14)
     """
     main = [(unit, *pair, rules.WINDOWS[0].name) for pair in rules.MAIN.items() for unit in UNITS]
-    windows = [(unit, *pair, window.name) for pair in rules.MAIN.items() for window in rules.WINDOWS[1:] for unit in UNITS]
-    return main + windows + [(unit, "direct", repair, rules.WINDOWS[0].name) for repair in rules.BESIDE for unit in UNITS]
+    windows = [
+        (unit, *pair, window.name) for pair in rules.MAIN.items() for window in rules.WINDOWS[1:] for unit in UNITS
+    ]
+    return (
+        main + windows + [(unit, "direct", repair, rules.WINDOWS[0].name) for repair in rules.BESIDE for unit in UNITS]
+    )
 
 
 @dataclass(frozen=True)
@@ -119,7 +129,9 @@ class Measured:
         return tuple(cell for cell in self.cells if cell != rules.PRETRAINED)
 
 
-def measure_ladder(rungs: Mapping[str, RungTables], wanted: list[Choice] | None = None, n_boot: int = N_BOOT) -> Measured:
+def measure_ladder(
+    rungs: Mapping[str, RungTables], wanted: list[Choice] | None = None, n_boot: int = N_BOOT
+) -> Measured:
     """Losses and slopes of all rungs, of all :func:`choices` or the ``wanted`` ones; raises ``ValueError`` when the rungs were not measured on the same documents."""
     documents = {frozenset(tables.losses["document"]) for tables in rungs.values()}
     if len(documents) != 1:
@@ -188,12 +200,14 @@ class Trend:
         The set is looked for from zero to the loss of the worst cell; a low end of 0 says that it is open there.
         """
         grid = np.linspace(0, self.losses.max(), rules.LOSS_POINTS)[1:]
-        _, low, high = self.band(grid)
-        inside = grid[(low <= target) & (target <= high)]
         with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
             x = (target - self.line[0]) / self.line[1]
             point = float(np.exp(x)) if self.law == "log loss" else float(x)
         point = point if np.isfinite(point) and point > 0 else np.nan
+        if point < grid[-1]:  # a band narrower than the grid is not missed
+            grid = np.union1d(grid, point)
+        _, low, high = self.band(grid)
+        inside = grid[(low <= target) & (target <= high)]
         if not len(inside):
             return point, np.nan, np.nan
         return point, 0.0 if inside[0] == grid[0] else float(inside[0]), float(inside[-1])
@@ -215,14 +229,17 @@ def trend(measured: Measured, choice: Choice, law: str, *, only: tuple[str, ...]
     """The line of a choice through all cells, or ``only`` some; ``None`` for fewer than two cells, or when no cell has two seeds."""
     betas = {name: found[choice] for name, found in measured.slopes.items() if found[choice] is not None}
     cells = {cell: [name for name in names if name in betas] for cell, names in measured.cells.items()}
+    cells = {cell: names for cell, names in cells.items() if names}
     deviation, freedom = seed_deviation({cell: [betas[name].value for name in names] for cell, names in cells.items()})
-    cells = {cell: names for cell, names in cells.items() if names and (only is None or cell in only)}
+    cells = {cell: names for cell, names in cells.items() if only is None or cell in only}
     if len(cells) < 2 or not freedom:
         return None
 
     def means(of: Mapping[str, Estimate]) -> tuple[np.ndarray, np.ndarray]:
         value = np.array([np.mean([of[name].value for name in names]) for names in cells.values()])
-        return value, np.stack([np.mean([of[name].samples for name in names], axis=0) for names in cells.values()], axis=1)
+        return value, np.stack(
+            [np.mean([of[name].samples for name in names], axis=0) for names in cells.values()], axis=1
+        )
 
     (losses, drawn_x), (y, drawn_y) = means(measured.losses), means(betas)
     x = losses
@@ -278,7 +295,9 @@ def trend_table(measured: Measured) -> pd.DataFrame:
 def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) -> dict[str, str]:
     """The answers in the words of :mod:`l2m_utils.experiments.ladder_rules`: ``underestimated``, ``unit``, and for each estimator ``stands`` and ``needed``."""
     unknown = "undetermined"
-    main = trends[(trends["unit"] == "bytes") & (trends["window"] == "main") & trends["repair"].isin(rules.MAIN.values())]
+    main = trends[
+        (trends["unit"] == "bytes") & (trends["window"] == "main") & trends["repair"].isin(rules.MAIN.values())
+    ]
     words = {"underestimated": unknown}
     if len(main) == len(rules.MAIN) * len(rules.LAWS) and own_cells >= rules.LEAST_CELLS:
         rising, falling = main["b_low"] > 0, main["b_high"] < 0
@@ -289,7 +308,9 @@ def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) 
         stands = known and ((own["miss_low"] <= 0) & (own["miss_high"] >= 0)).all()
         told = known and ((own["b_high"] < 0) | (own["b_low"] > 0)).all()
         words[f"stands-{estimator.lower()}"] = unknown if not known else "yes" if stands else "no"
-        words[f"needed-{estimator.lower()}"] = "decided" if stands and told and (own["needed_low"] > 0).all() else unknown
+        words[f"needed-{estimator.lower()}"] = (
+            "decided" if stands and told and (own["needed_low"] > 0).all() else unknown
+        )
     gaps = exponents[
         (exponents["unit"] == "bytes")
         & (exponents["window"] == "main")

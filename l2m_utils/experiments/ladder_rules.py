@@ -105,11 +105,23 @@ CELLS = (
 PRETRAINED = "smollm2-135m"
 
 SPLITS = (4, 8, 16, 32, 64, 128, 256)  # ℓ; Y ends at 2ℓ
-WINDOWS = (Window("main", 8, 512, "none"), Window("short", 8, 64, "none"), Window("long", 64, 512, "none"))  # L = 2ℓ in tokens
+WINDOWS = (
+    Window("main", 8, 512, "none"),
+    Window("short", 8, 64, "none"),
+    Window("long", 64, 512, "none"),
+)  # L = 2ℓ in tokens
 MAIN = {"direct": "2-gram", "vCLUB": "none"}  # estimator → repair
 BESIDE = ("honest",)  # of the direct estimator: a prefix that was trained for it, or a mixture over contexts
 TARGETS = 64  # tokens at the end of a block that every context predicts
-CONTEXTS = (8, 16, 32, 64, 128, 256, 512)  # each from c − g/2 to c + g/2 − 1, g = min(c, TARGETS); the last is the whole context
+CONTEXTS = (
+    8,
+    16,
+    32,
+    64,
+    128,
+    256,
+    512,
+)  # each from c − g/2 to c + g/2 − 1, g = min(c, TARGETS); the last is the whole context
 
 LAWS = ("loss", "log loss")
 TARGET = {"direct": paper.DIRECT.exponent, "vCLUB": paper.VCLUB.exponent}

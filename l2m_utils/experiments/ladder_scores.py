@@ -69,7 +69,9 @@ class _Cut(NamedTuple):
 
 def _cuts(block: MeasuredBlock, ends: np.ndarray, splits: Sequence[int]) -> list[_Cut]:
     """All cuts of a block in our tokens, whose ends in bytes are ``ends``."""
-    made = [_Cut("bytes", split, *span.ours, block.crossed[split], span.bytes[1]) for split, span in block.spans.items()]
+    made = [
+        _Cut("bytes", split, *span.ours, block.crossed[split], span.bytes[1]) for split, span in block.spans.items()
+    ]
     for split in splits:
         made.append(_Cut("tokens", split, split, 2 * split, block.partner[:split], int(ends[2 * split])))
     return made
@@ -77,6 +79,11 @@ def _cuts(block: MeasuredBlock, ends: np.ndarray, splits: Sequence[int]) -> list
 
 def _context_pieces(tokens: np.ndarray, context: int, contexts: Sequence[int], targets: int):
     """(c, sequence, number of its last scores that count) for the last ``targets`` tokens behind every context, then behind the whole."""
+    if len(tokens) < context or context < max(contexts) + targets:
+        raise ValueError(
+            f"a block of {len(tokens)} tokens and a context of {context}: expected a block as long as the context, and that to hold "
+            f"{max(contexts)} tokens before {targets}"
+        )
     for c in contexts:
         group = min(c, targets)
         for start in range(len(tokens) - targets, len(tokens), group):
@@ -113,7 +120,9 @@ def own_rung(
                 asked.sum(dtype=float),
                 float(table.surprisal(y[:2])),
             )
-            contributions += [(cut.unit, *key, cut.split, block.document, value, cut.bytes) for key, value in found.items()]
+            contributions += [
+                (cut.unit, *key, cut.split, block.document, value, cut.bytes) for key, value in found.items()
+            ]
         whole = block.whole
         losses.append((block.document, -conditional[: whole.ours].sum(dtype=float), whole.bytes, whole.ours))
         by_context: dict[int, list[np.ndarray]] = {}
@@ -150,12 +159,23 @@ def pretrained_rung(
             for unit, (last, size) in lasts.items():
                 number = last - split
                 replaced = min(FIRST, number)
-                honest = logsumexp(mixed[row, :, replaced - 1]) - np.log(MIXED) + marginal[row, replaced:number].sum(dtype=float)
+                honest = (
+                    logsumexp(mixed[row, :, replaced - 1])
+                    - np.log(MIXED)
+                    + marginal[row, replaced:number].sum(dtype=float)
+                )
                 surprisal = float(table.surprisal(scores.draw.tokens[block.number][split : split + 2]))
-                found = estimates(conditional[row, split:last], marginal[row, :number], crossed[row, :number], honest, surprisal)
+                found = estimates(
+                    conditional[row, split:last], marginal[row, :number], crossed[row, :number], honest, surprisal
+                )
                 contributions += [(unit, *key, split, block.document, value, size) for key, value in found.items()]
     losses = [
-        (block.document, -conditional[row, : block.whole.theirs].sum(dtype=float), block.whole.bytes, block.whole.theirs)
+        (
+            block.document,
+            -conditional[row, : block.whole.theirs].sum(dtype=float),
+            block.whole.bytes,
+            block.whole.theirs,
+        )
         for row, block in enumerate(blocks)
     ]
     behind = pretrained_contexts(scores, "books", dtype, 2)
@@ -169,7 +189,9 @@ def pretrained_rung(
 
 def _tables(contributions, losses, contexts) -> RungTables:
     columns = ["unit", "estimator", "repair", "split", "document", "value", "bytes"]
-    made = pd.DataFrame(contributions, columns=columns).astype({"value": np.float32, "split": np.int32, "bytes": np.int32})
+    made = pd.DataFrame(contributions, columns=columns).astype(
+        {"value": np.float32, "split": np.int32, "bytes": np.int32}
+    )
     return RungTables(
         made.astype({name: "category" for name in ("unit", "estimator", "repair", "document")}),
         pd.DataFrame(losses, columns=["document", "nats", "bytes", "tokens"]),

@@ -137,7 +137,7 @@ def block_text(tokenizer: Tokenizer, ids: np.ndarray) -> bytes:
 
 
 def measured_blocks(
-    draw: Draw, theirs: Tokenizer, ours: Tokenizer, books: int = rules.BOOKS, splits: Sequence[int] = rules.SPLITS
+    draw: Draw, theirs: Tokenizer, ours: Tokenizer, books: int, splits: Sequence[int] = rules.SPLITS
 ) -> list[MeasuredBlock]:
     """The first blocks of kind ``long`` of the books of a draw in both tokenizers."""
 
@@ -163,7 +163,7 @@ def measured_blocks(
                 spans(their_ends, ends, splits),
                 Whole(int(np.searchsorted(their_ends, last)), int(np.searchsorted(ends, last)), int(last)),
                 {split: encode(before[: places[split]]) for split in splits},
-                encode(before[: places[2 * max(splits)]]),
+                encode(before),
             )
         )
     return made
