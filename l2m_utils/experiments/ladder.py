@@ -21,20 +21,14 @@ from tokenizers import Tokenizer
 
 from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ladder_rules as rules
-from l2m_utils.experiments.ladder_results import (
-    N_BOOT,
-    SEED,
-    ladder_exponents,
-    ladder_words,
-    loss_of,
-    measure_ladder,
-    trend_table,
-    usable_length,
-)
+from l2m_utils.experiments.ladder_results import loss_of, usable_length
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
 from l2m_utils.experiments.ladder_text import MeasuredBlock, drawn_tokens, measured_blocks, without_shared
+from l2m_utils.experiments.ladder_trend import ladder_exponents, ladder_words, measure_ladder, trend_table
+from l2m_utils.experiments.ruler import MODEL
 from l2m_utils.experiments.ruler_cells import Draw, parquet
 from l2m_utils.experiments.ruler_publish import read_stage
+from l2m_utils.experiments.ruler_rules import N_BOOT, SEED
 from l2m_utils.experiments.ruler_scores import Scores, ngrams
 from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import commit, hardware
@@ -47,9 +41,8 @@ from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
 from l2m_utils.training.checkpoints import LOG, read_log
 from l2m_utils.training.small_model import Trained, train_small
 
-NOTEBOOK = "estimation/ladder"
-TRAINED, TOKENIZER = "trained.json", "tokenizer.json"
-MODEL = "packaged:smollm2-135m"  # the tokenizer of the draw
+_NOTEBOOK = "estimation/ladder"
+_TRAINED, _TOKENIZER = "trained.json", "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -70,7 +63,7 @@ def schoolbook(openings: str, books: str, folder: Path) -> Schoolbook:
     else:
         everything, text = text, without_shared(text, (document.text for document in measured))
         write_json(known, sorted({document.id for document in everything} - {document.id for document in text}))
-    path = folder / TOKENIZER
+    path = folder / _TOKENIZER
     if not path.exists():
         write_atomically(path, learned_tokenizer(text, rules.VOCABULARY).to_str().encode())
     tokenizer = read_ours(folder)
@@ -79,7 +72,7 @@ def schoolbook(openings: str, books: str, folder: Path) -> Schoolbook:
 
 def read_ours(folder: Path) -> Tokenizer:
     """The tokenizer of all rungs, which :func:`schoolbook` left in ``folder``; characters like those of its special token are text."""
-    tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    tokenizer = Tokenizer.from_file(str(folder / _TOKENIZER))
     tokenizer.encode_special_tokens = True
     return tokenizer
 
@@ -162,8 +155,8 @@ def ladder_command(
         if read_rung(home) is not None:
             continue
         made = trained_rung(rung, lesson, home)
-        if not (home / TRAINED).exists():
-            write_json(home / TRAINED, note_of(made))
+        if not (home / _TRAINED).exists():
+            write_json(home / _TRAINED, note_of(made))
         print(f"{rung.name}: {made.describe()}", flush=True)
         started = time.perf_counter()
         save_rung(home, measured_rung(made, blocks, drawn))
@@ -190,10 +183,10 @@ def publish_ladder(
     if scores is not None:
         rows, note = read_stage(scores)
         save_rung(home, pretrained_tables(Draw.load(draws), rows, folder, model))
-        write_json(home / TRAINED, {name: note["meta"][name] for name in ("commit", "hardware")})
+        write_json(home / _TRAINED, {name: note["meta"][name] for name in ("commit", "hardware")})
     if (tables := read_rung(home)) is not None:
         measured[rules.PRETRAINED] = tables
-    run = Recorder(NOTEBOOK, "laptop", corpus="books", seed=SEED, folder=Path(target) / "laptop-books")
+    run = Recorder(_NOTEBOOK, "laptop", corpus="books", seed=SEED, folder=Path(target) / "laptop-books")
     for name in RungTables._fields:
         parts = [getattr(tables, name).assign(rung=rung) for rung, tables in measured.items()]
         whole = pd.concat(parts, ignore_index=True)
@@ -223,7 +216,7 @@ def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N
     """Every rung: size, tokens, seed, loss a byte and a token with intervals, bytes a token, usable length in tokens, commit and machine."""
     known, rows = {rung.name: rung for rung in rules.CELLS}, []
     for name, tables in measured.items():
-        rung, note = known.get(name), json.loads((folder / name / TRAINED).read_text())
+        rung, note = known.get(name), json.loads((folder / name / _TRAINED).read_text())
         documents, loss, each = len(tables.losses), loss_of(tables, n_boot), loss_of(tables, n_boot, per="tokens")
         row = {
             "rung": name,

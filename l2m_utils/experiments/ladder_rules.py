@@ -13,11 +13,11 @@ Authors may stand on both sides.
 pretrained ruler, and left out (for all rulers) where no token of the other tokenizer ends there; Y ends with the last end of a token in both
 that lies within 2ℓ tokens.  Its length is the mean number of its bytes.  ``tokens``: every ruler cuts behind ℓ tokens of its own.
 
-**What is compared.**  β by ordinary least squares of log I over :data:`WINDOWS`\\ ``[0]`` in bytes, direct with the 2-gram correction of the paper and vCLUB,
+**What is compared.**  β by ordinary least squares of log I over :data:`LADDER_WINDOWS`\\ ``[0]`` in bytes, direct with the 2-gram correction of the paper and vCLUB,
 against the held-out loss in nats a byte on the same text.  The pretrained ruler stands in the trend with this β, not with that of the rows of the
 reproduction table, whose windows are longer: no number of the ladder enters a row.
 
-**Trend.**  β = a + b·x over cells (the mean of their seeds), ordinary least squares, x the loss or its logarithm (:data:`LAWS`).  A replicate draws the
+**Trend.**  β = a + b·x over cells (the mean of their seeds), ordinary least squares, x the loss or its logarithm (:data:`TREND_LAWS`).  A replicate draws the
 documents again, the same for all rungs, and adds to every cell an error of its training: Student's t with the freedom of the cells that have
 several seeds, times their pooled deviation, over the root of the number of the cell's seeds.
 
@@ -33,7 +33,7 @@ several seeds, times their pooled deviation, over the root of the number of the 
 Other repairs and windows (:data:`BESIDE`) stand beside the main choice and decide nothing.
 
 **Usable length** of a ruler: the longest context up to which every octave is worth something, for all octaves at once at 95 %
-(:func:`l2m_utils.experiments.ruler_context.reach`), on the last :data:`TARGETS` tokens of the same blocks; a ruler never has more than its own context.
+(:func:`l2m_utils.experiments.ruler_context.reach`), on the last :data:`LADDER_TARGETS` tokens of the same blocks; a ruler never has more than its own context.
 """
 
 from __future__ import annotations
@@ -105,15 +105,15 @@ CELLS = (
 PRETRAINED = "smollm2-135m"
 
 SPLITS = (4, 8, 16, 32, 64, 128, 256)  # ℓ; Y ends at 2ℓ
-WINDOWS = (
+LADDER_WINDOWS = (
     Window("main", 8, 512, "none"),
     Window("short", 8, 64, "none"),
     Window("long", 64, 512, "none"),
 )  # L = 2ℓ in tokens
 MAIN = {"direct": "2-gram", "vCLUB": "none"}  # estimator → repair
 BESIDE = ("honest",)  # of the direct estimator: a prefix that was trained for it, or a mixture over contexts
-TARGETS = 64  # tokens at the end of a block that every context predicts
-CONTEXTS = (
+LADDER_TARGETS = 64  # tokens at the end of a block that every context predicts
+LADDER_CONTEXTS = (
     8,
     16,
     32,
@@ -121,9 +121,9 @@ CONTEXTS = (
     128,
     256,
     512,
-)  # each from c − g/2 to c + g/2 − 1, g = min(c, TARGETS); the last is the whole context
+)  # each from c − g/2 to c + g/2 − 1, g = min(c, LADDER_TARGETS); the last is the whole context
 
-LAWS = ("loss", "log loss")
+TREND_LAWS = ("loss", "log loss")
 TARGET = {"direct": paper.DIRECT.exponent, "vCLUB": paper.VCLUB.exponent}
 UNIT_MARGIN = 0.05
 LEAST_CELLS = 3

@@ -98,8 +98,8 @@ def own_rung(
     table: NgramTable,
     *,
     splits: Sequence[int] = rules.SPLITS,
-    contexts: Sequence[int] = rules.CONTEXTS,
-    targets: int = rules.TARGETS,
+    contexts: Sequence[int] = rules.LADDER_CONTEXTS,
+    targets: int = rules.LADDER_TARGETS,
 ) -> RungTables:
     """The tables of a model of our own, asked behind its prefix ``text`` and, for honest marginals and contexts, ``anywhere``; ``table`` holds 2-grams of our tokens."""
     contributions, losses, behind = [], [], []

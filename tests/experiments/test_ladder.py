@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from l2m_utils.estimators.first_tokens import NgramTable
-from l2m_utils.experiments import ladder, ladder_results
+from l2m_utils.experiments import ladder, ladder_results, ladder_trend
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments import ruler_cells as rc
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
@@ -22,7 +22,10 @@ from l2m_utils.training.small_model import Recipe
 
 V = 280  # of the coarser tokenizer
 SPLITS, CONTEXTS, TARGETS = (4, 8, 16), (2, 4, 8), 8
-WORDS = "the café of naïve “quoted” men was there, and then another fishing boat thereof came; under water. So it went on:".split()
+TEXT = (
+    "the café of naïve “quoted” men was there, and then another fishing boat thereof came; under water. So it went on:"
+)
+WORDS = TEXT.split()
 
 
 def text_of(seed: int, words: int) -> str:
@@ -161,7 +164,7 @@ def synthetic(beta: float, loss: float, seed: int, documents: int = 24, noise: f
     columns = ["unit", "estimator", "repair", "split", "document", "value", "bytes"]
     sizes = np.full(documents, 1000)
     losses = pd.DataFrame({"document": names, "nats": loss * sizes, "bytes": sizes, "tokens": sizes // 4})
-    contexts = [(name, c, 5 - 0.1 * min(i, 4)) for name in names for i, c in enumerate((*rules.CONTEXTS, 992))]
+    contexts = [(name, c, 5 - 0.1 * min(i, 4)) for name in names for i, c in enumerate((*rules.LADDER_CONTEXTS, 992))]
     return RungTables(
         pd.DataFrame(rows, columns=columns), losses, pd.DataFrame(contexts, columns=["document", "context", "loss"])
     )
@@ -178,14 +181,14 @@ PLACES = {
 MAIN = ("bytes", "direct", "2-gram", "main")
 
 
-def ladder_of(line, seed_error: float = 0.0, rng=None, wanted=(MAIN,)) -> ladder_results.Measured:
+def ladder_of(line, seed_error: float = 0.0, rng=None, wanted=(MAIN,)) -> ladder_trend.MeasuredLadder:
     """Five rungs on a line β(loss), three of them seeds of one cell, and the pretrained ruler; documents move all of them by a thousandth."""
     rng = rng or np.random.default_rng(0)
     drawn = 1e-3 * rng.normal(size=150)
     errors = dict(zip(PLACES, seed_error * rng.normal(size=len(PLACES))))
     made = {name: ladder_results.Estimate(loss, loss + drawn) for name, loss in PLACES.items()}
     slopes = {name: line(loss) + errors[name] for name, loss in PLACES.items()}
-    return ladder_results.Measured(
+    return ladder_trend.MeasuredLadder(
         made,
         {name: {c: ladder_results.Estimate(beta, beta + drawn) for c in wanted} for name, beta in slopes.items()},
         24,
@@ -193,7 +196,7 @@ def ladder_of(line, seed_error: float = 0.0, rng=None, wanted=(MAIN,)) -> ladder
 
 
 def line_of(measured, law: str = "loss"):
-    return ladder_results.trend(measured, MAIN, law)
+    return ladder_trend.loss_trend(measured, MAIN, law)
 
 
 def test_the_slope_is_that_of_the_fit_and_a_document_without_a_span_still_counts():
@@ -220,10 +223,10 @@ def test_the_trend_finds_a_known_line_and_the_loss_that_a_target_needs():
     assert point == pytest.approx(0.6, abs=1e-4) and 0.55 < low <= 0.6 + 1e-6 and 0.6 - 1e-6 <= high < 0.65
     logarithmic = line_of(ladder_of(lambda loss: 0.6 - 0.5 * np.log(loss)), "log loss")
     assert logarithmic.needed(0.76)[0] == pytest.approx(np.exp(-0.32), abs=1e-4)
-    gap, *_ = ladder_results.foretold(rungs, MAIN, "loss")
+    gap, *_ = ladder_trend.foretold(rungs, MAIN, "loss")
     assert gap == pytest.approx(0, abs=1e-6)
     rungs.slopes[rules.PRETRAINED][MAIN] = ladder_results.Estimate(0.9, np.full(150, 0.9))
-    miss, low, high = ladder_results.foretold(rungs, MAIN, "loss")
+    miss, low, high = ladder_trend.foretold(rungs, MAIN, "loss")
     assert miss == pytest.approx(0.26, abs=0.01) and low > 0
 
 
@@ -249,28 +252,28 @@ def test_a_flat_trend_needs_no_loss_that_can_be_named():
 
 def test_words_follow_the_rules():
     made = ladder_of(lambda loss: 1.0 - 0.4 * loss, wanted=ladder_results.choices())
-    exponents, trends = ladder_results.ladder_exponents(made), ladder_results.trend_table(made)
+    exponents, trends = ladder_trend.ladder_exponents(made), ladder_trend.trend_table(made)
     cells = len(made.own_cells)
     assert cells == 3 and len(exponents) == len(PLACES) * 14 and len(trends) == 28
-    words = ladder_results.ladder_words(trends, exponents, cells)
+    words = ladder_trend.ladder_words(trends, exponents, cells)
     assert words["underestimated"] == "yes" and words["unit"] == "does not depend"
     fits = trends.assign(miss_low=-1.0, miss_high=1.0, needed_low=0.4)
-    told = ladder_results.ladder_words(fits, exponents, cells)
+    told = ladder_trend.ladder_words(fits, exponents, cells)
     assert told["stands-direct"] == "yes" and told["needed-vclub"] == "decided"
-    assert ladder_results.ladder_words(fits.assign(miss_low=0.1), exponents, cells)["stands-direct"] == "no"
-    assert ladder_results.ladder_words(fits.assign(needed_low=0.0), exponents, cells)["needed-direct"] == "undetermined"
-    assert ladder_results.ladder_words(fits, exponents, 2)["needed-direct"] == "undetermined"
-    assert ladder_results.ladder_words(trends.assign(b_low=0.1, b_high=0.2), exponents, cells)["underestimated"] == "no"
-    assert ladder_results.ladder_words(trends.assign(b_high=0.2), exponents, cells)["underestimated"] == "undetermined"
+    assert ladder_trend.ladder_words(fits.assign(miss_low=0.1), exponents, cells)["stands-direct"] == "no"
+    assert ladder_trend.ladder_words(fits.assign(needed_low=0.0), exponents, cells)["needed-direct"] == "undetermined"
+    assert ladder_trend.ladder_words(fits, exponents, 2)["needed-direct"] == "undetermined"
+    assert ladder_trend.ladder_words(trends.assign(b_low=0.1, b_high=0.2), exponents, cells)["underestimated"] == "no"
+    assert ladder_trend.ladder_words(trends.assign(b_high=0.2), exponents, cells)["underestimated"] == "undetermined"
     far = exponents.assign(gap_low=0.1, gap_high=0.2)
-    assert ladder_results.ladder_words(trends, far, cells)["unit"] == "depends"
-    assert ladder_results.ladder_words(trends, exponents.assign(gap_high=0.2), cells)["unit"] == "undetermined"
-    assert set(ladder_results.ladder_words(trends.iloc[:0], exponents.iloc[:0], 0).values()) == {"undetermined"}
+    assert ladder_trend.ladder_words(trends, far, cells)["unit"] == "depends"
+    assert ladder_trend.ladder_words(trends, exponents.assign(gap_high=0.2), cells)["unit"] == "undetermined"
+    assert set(ladder_trend.ladder_words(trends.iloc[:0], exponents.iloc[:0], 0).values()) == {"undetermined"}
 
 
 def test_rungs_on_other_blocks_are_refused():
     with pytest.raises(ValueError, match="2 sets of documents"):
-        ladder_results.measure_ladder(
+        ladder_trend.measure_ladder(
             {"a": synthetic(0.4, 1.5, 0), "b": synthetic(0.4, 1.5, 0, documents=20)}, [MAIN], 20
         )
 
@@ -287,7 +290,7 @@ def test_a_block_shorter_than_the_context_is_refused(draw, tokenizers, chain):
 
 def test_the_usable_length_ends_where_octaves_are_worth_nothing():
     length, table = ladder_results.usable_length(synthetic(0.4, 1.5, 0), 50)
-    assert length == 128 and table["context"].tolist() == [*rules.CONTEXTS, 992]
+    assert length == 128 and table["context"].tolist() == [*rules.LADDER_CONTEXTS, 992]
 
 
 def test_rules_name_every_rung_once():
