@@ -23,7 +23,7 @@ from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments.ladder_results import loss_of, usable_length
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
-from l2m_utils.experiments.ladder_text import MeasuredBlock, drawn_tokens, measured_blocks, without_shared
+from l2m_utils.experiments.ladder_text import ByteTokens, MeasuredBlock, drawn_tokens, measured_blocks, without_shared
 from l2m_utils.experiments.ladder_trend import ladder_exponents, ladder_words, measure_ladder, trend_table
 from l2m_utils.experiments.ruler import MODEL
 from l2m_utils.experiments.ruler_cells import Draw, parquet
@@ -143,13 +143,11 @@ def ladder_command(
         unknown = sorted(set(wanted) - {rung.name for rung in rungs})
         raise ValueError(f"rungs {', '.join(unknown)}: expected some of {', '.join(rung.name for rung in rules.CELLS)}")
     torch.set_num_threads(threads)
-    folder, draw, theirs = Path(folder), Draw.load(draws), read_tokenizer(model).backend_tokenizer
+    folder, draw, theirs = Path(folder), Draw.load(draws), ByteTokens(read_tokenizer(model).backend_tokenizer)
     lesson = schoolbook(openings, books, folder)
     print(f"{len(lesson.tokens):,} documents, {lesson.tokens.lengths.sum():,} tokens", flush=True)
-    blocks, drawn = (
-        measured_blocks(draw, theirs, lesson.tokenizer, rules.BOOKS),
-        drawn_tokens(draw, theirs, lesson.tokenizer),
-    )
+    ours = ByteTokens(lesson.tokenizer)
+    blocks, drawn = measured_blocks(draw, theirs, ours, rules.BOOKS), drawn_tokens(draw, theirs, ours)
     for rung in rungs:
         home = folder / rung.name
         if read_rung(home) is not None:
@@ -207,8 +205,8 @@ def publish_ladder(
 
 def pretrained_tables(draw: Draw, rows: pa.Table, folder: Path, model: str) -> RungTables:
     """The tables of the pretrained ruler on the blocks of the ladder, whose tokenizer lies in ``folder``."""
-    ours, theirs = read_ours(folder), read_tokenizer(model).backend_tokenizer
-    table = ngrams(draw, "books", theirs.get_vocab_size())[2]
+    ours, theirs = ByteTokens(read_ours(folder)), ByteTokens(read_tokenizer(model).backend_tokenizer)
+    table = ngrams(draw, "books", theirs.tokenizer.get_vocab_size())[2]
     return pretrained_rung(Scores(draw, rows), measured_blocks(draw, theirs, ours, rules.BOOKS), table)
 
 

@@ -59,12 +59,32 @@ def without_shared(corpus: Corpus, measured: Iterable[str], most: float = rules.
     return replace(corpus, documents=kept, note=f"{corpus.note}; {left_out}")
 
 
-def token_ends(tokenizer: Tokenizer, ids: np.ndarray) -> np.ndarray:
-    """Bytes before and behind every token, (n + 1,) from 0: of a byte-level tokenizer, whose symbols are one character a byte."""
-    sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
-    for symbol, number in tokenizer.get_vocab().items():
-        sizes[number] = len(symbol)
-    return np.concatenate([[0], np.cumsum(sizes[np.asarray(ids, np.int64)])])
+class ByteTokens:
+    """A byte-level tokenizer that knows where its tokens end: its symbols have one character a byte."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self.tokenizer = tokenizer
+        self._sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
+        for symbol, number in tokenizer.get_vocab().items():
+            self._sizes[number] = len(symbol)
+
+    def ends(self, ids: np.ndarray) -> np.ndarray:
+        """Bytes before and behind every token, (n + 1,) from 0."""
+        return np.concatenate([[0], np.cumsum(self._sizes[np.asarray(ids, np.int64)])])
+
+    def text(self, ids: np.ndarray) -> bytes:
+        """The text of a run of tokens in UTF-8, without a character that its end cuts; raises ``ValueError`` for tokens that are no text of this tokenizer."""
+        size = int(self._sizes[np.asarray(ids, np.int64)].sum())
+        text = self.tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False).rstrip("\ufffd").encode()
+        if not 0 <= size - len(text) < 4:
+            raise ValueError(
+                f"{len(ids)} tokens of {size} bytes have a text of {len(text)}: expected whole characters; is this the tokenizer of the draw?"
+            )
+        return text
+
+    def encode(self, text: bytes) -> np.ndarray:
+        """The tokens of a text, without a character that its end cuts."""
+        return np.array(self.tokenizer.encode(text.decode(errors="ignore"), add_special_tokens=False).ids, np.int64)
 
 
 class Span(NamedTuple):
@@ -76,7 +96,7 @@ class Span(NamedTuple):
 
 
 def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.SPLITS) -> dict[int, Span]:
-    """The spans ℓ that both tokenizers can cut; ``theirs`` and ``ours`` are the :func:`token_ends` of one text.
+    """The spans ℓ that both tokenizers can cut; ``theirs`` and ``ours`` are the :meth:`ByteTokens.ends` of one text.
 
     The cut lies behind ℓ of their tokens, Y ends at the last end of a token in both within 2ℓ.  A Y needs two tokens in both, what
     the 2-gram correction replaces.
@@ -110,7 +130,7 @@ class Whole(NamedTuple):
 class MeasuredBlock:
     """One block in both tokenizers.
 
-    ``number`` in the draw, its ``document``, ``ours`` (our tokens of its text), ``ends`` and ``their_ends`` (:func:`token_ends`), its ``spans``, ``whole``, and of
+    ``number`` in the draw, its ``document``, ``ours`` (our tokens of its text), ``ends`` and ``their_ends`` (:meth:`ByteTokens.ends`), its ``spans``, ``whole``, and of
     the block whose X stands before Y for vCLUB: our tokens of its first ℓ tokens (``crossed``) and of its text (``partner``).
     """
 
@@ -125,34 +145,18 @@ class MeasuredBlock:
     partner: np.ndarray
 
 
-def block_text(tokenizer: Tokenizer, ids: np.ndarray) -> bytes:
-    """The text of a run of tokens in UTF-8, without a character that its end cuts; raises ``ValueError`` for tokens that are no text of this tokenizer."""
-    ends = token_ends(tokenizer, ids)
-    text = tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False).rstrip("\ufffd").encode()
-    if not 0 <= ends[-1] - len(text) < 4:
-        raise ValueError(
-            f"{len(ids)} tokens of {ends[-1]} bytes have a text of {len(text)}: expected whole characters; is this the tokenizer of the draw?"
-        )
-    return text
-
-
 def measured_blocks(
-    draw: Draw, theirs: Tokenizer, ours: Tokenizer, books: int, splits: Sequence[int] = rules.SPLITS
+    draw: Draw, theirs: ByteTokens, ours: ByteTokens, books: int, splits: Sequence[int] = rules.SPLITS
 ) -> list[MeasuredBlock]:
     """The first blocks of kind ``long`` of the books of a draw in both tokenizers."""
-
-    def encode(text: bytes) -> np.ndarray:
-        return np.array(ours.encode(text.decode(errors="ignore"), add_special_tokens=False).ids, dtype=np.int64)
-
     made = []
     for number in draw.blocks("books", "long")[:books]:
-        text = block_text(theirs, draw.tokens[number])
-        own, their_ends = encode(text), token_ends(theirs, draw.tokens[number])
-        ends = token_ends(ours, own)
+        own, their_ends = ours.encode(theirs.text(draw.tokens[number])), theirs.ends(draw.tokens[number])
+        ends = ours.ends(own)
         both = np.intersect1d(their_ends, ends)
         last = both[both <= their_ends[2 * max(splits)]].max()
         partner = draw.tokens[draw.partner[number]]
-        before, places = block_text(theirs, partner), token_ends(theirs, partner)
+        before, places = theirs.text(partner), theirs.ends(partner)
         made.append(
             MeasuredBlock(
                 int(number),
@@ -162,14 +166,13 @@ def measured_blocks(
                 their_ends,
                 spans(their_ends, ends, splits),
                 Whole(int(np.searchsorted(their_ends, last)), int(np.searchsorted(ends, last)), int(last)),
-                {split: encode(before[: places[split]]) for split in splits},
-                encode(before),
+                {split: ours.encode(before[: places[split]]) for split in splits},
+                ours.encode(before),
             )
         )
     return made
 
 
-def drawn_tokens(draw: Draw, theirs: Tokenizer, ours: Tokenizer) -> list[np.ndarray]:
+def drawn_tokens(draw: Draw, theirs: ByteTokens, ours: ByteTokens) -> list[np.ndarray]:
     """All that was drawn of the books, in our tokens: what the n-grams are counted in, as for the pretrained ruler."""
-    texts = [block_text(theirs, draw.tokens[number]).decode() for number in np.flatnonzero(draw.corpus == "books")]
-    return [np.array(row.ids, np.int64) for row in ours.encode_batch(texts, add_special_tokens=False)]
+    return [ours.encode(theirs.text(draw.tokens[number])) for number in np.flatnonzero(draw.corpus == "books")]

@@ -12,7 +12,7 @@ from l2m_utils.experiments import ladder, ladder_results, ladder_trend
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments import ruler_cells as rc
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
-from l2m_utils.experiments.ladder_text import block_text, measured_blocks, spans, token_ends
+from l2m_utils.experiments.ladder_text import ByteTokens, measured_blocks, spans
 from l2m_utils.experiments.ruler_scores import Scores
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.markov import MarkovChain
@@ -57,24 +57,24 @@ def chain():
 
 
 def test_a_span_is_the_same_text_in_both_tokenizers(draw, tokenizers):
-    theirs, ours = tokenizers
+    theirs, ours = map(ByteTokens, tokenizers)
     blocks = measured_blocks(draw, theirs, ours, books=9, splits=SPLITS)
     found = 0
     for block in blocks:
         tokens = draw.tokens[block.number]
-        text = block_text(theirs, tokens)
-        assert ours.decode(block.ours.tolist()).encode() == text
+        text = theirs.text(tokens)
+        assert ours.tokenizer.decode(block.ours.tolist()).encode() == text
         for split, span in block.spans.items():
             assert span.theirs[0] == split and span.theirs[1] <= 2 * split
             pieces = [
-                theirs.decode(tokens[slice(*span.theirs)].tolist()),
-                ours.decode(block.ours[slice(*span.ours)].tolist()),
+                theirs.tokenizer.decode(tokens[slice(*span.theirs)].tolist()),
+                ours.tokenizer.decode(block.ours[slice(*span.ours)].tolist()),
             ]
             assert pieces[0] == pieces[1] == text[slice(*span.bytes)].decode()
-            before = ours.decode(block.crossed[split].tolist())
-            assert block_text(theirs, draw.tokens[draw.partner[block.number]]).decode().startswith(before)
+            before = ours.tokenizer.decode(block.crossed[split].tolist())
+            assert theirs.text(draw.tokens[draw.partner[block.number]]).decode().startswith(before)
             found += 1
-        assert block.whole.bytes == token_ends(ours, block.ours)[block.whole.ours]
+        assert block.whole.bytes == ours.ends(block.ours)[block.whole.ours]
     assert len(blocks) < found < len(blocks) * len(SPLITS)  # some cuts lie inside a token of the other one
 
 
@@ -86,12 +86,12 @@ def test_no_place_of_the_other_tokenizer_is_no_span():
 
 def test_tokens_of_another_tokenizer_are_refused(tokenizers):
     with pytest.raises(ValueError, match="expected whole characters"):
-        block_text(tokenizers[0], np.array([tokenizers[0].token_to_id("Ã")] * 9))  # half characters only
+        ByteTokens(tokenizers[0]).text(np.array([tokenizers[0].token_to_id("Ã")] * 9))  # half characters only
 
 
 def test_estimates_are_those_of_a_markov_chain(draw, tokenizers, chain):
     """X tells of Y by its last token only, so every estimate is a difference of two logarithms."""
-    blocks = measured_blocks(draw, tokenizers[0], tokenizers[0], books=9, splits=SPLITS)
+    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
     scorer = ExactScorer(chain)
     scorer.context = 64
     table = NgramTable(draw.tokens, 2, V)
@@ -123,7 +123,7 @@ def test_estimates_are_those_of_a_markov_chain(draw, tokenizers, chain):
 
 def test_stored_scores_of_the_pretrained_ruler_give_the_same_tables(draw, tokenizers, chain):
     """One tokenizer for both, so that both ways measure the same thing: from the model, and from the cells of the GPU stage."""
-    blocks = measured_blocks(draw, tokenizers[0], tokenizers[0], books=9, splits=SPLITS)
+    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
     table, scorer = NgramTable(draw.tokens, 2, V), ExactScorer(chain)
     scorer.context = 128
     steps = (*rc.short_steps(32), ("conditional", 128, 128), *(("repair", split, 0) for split in SPLITS))
@@ -281,7 +281,7 @@ def test_rungs_on_other_blocks_are_refused():
 def test_a_block_shorter_than_the_context_is_refused(draw, tokenizers, chain):
     scorer = ExactScorer(chain)
     scorer.context = 200
-    blocks = measured_blocks(draw, *2 * [tokenizers[0]], books=2, splits=SPLITS)
+    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=2, splits=SPLITS)
     with pytest.raises(ValueError, match="a block of 128 tokens and a context of 200"):
         own_rung(
             scorer, scorer, blocks, NgramTable(draw.tokens, 2, V), splits=SPLITS, contexts=CONTEXTS, targets=TARGETS
