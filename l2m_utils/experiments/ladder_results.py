@@ -53,6 +53,8 @@ def curve_of(tables: RungTables, unit: str, estimator: str, repair: str, n_boot:
         name: own.pivot_table(index="document", columns="split", values=name, observed=True).reindex(every)
         for name in ("value", "bytes")
     }
+    shared = wide["value"].columns[wide["value"].notna().sum() >= 2]  # what can be drawn again
+    wide = {name: part[shared] for name, part in wide.items()}
     there = wide["value"].notna()
     estimates, drawn = _drawn(wide["value"].fillna(0.0), there.astype(float), n_boot)
     splits = np.array(wide["value"].columns, dtype=float)
