@@ -60,21 +60,21 @@ def without_shared(corpus: Corpus, measured: Iterable[str], most: float = rules.
 
 
 class ByteTokens:
-    """A byte-level tokenizer that knows where its tokens end: its symbols have one character a byte."""
+    """A byte-level tokenizer that knows where its tokens end, since its symbols have one character a byte; ``sizes`` are the bytes of every id."""
 
     def __init__(self, tokenizer: Tokenizer):
         self.tokenizer = tokenizer
-        self._sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
+        self.sizes = np.zeros(tokenizer.get_vocab_size(), np.int64)
         for symbol, number in tokenizer.get_vocab().items():
-            self._sizes[number] = len(symbol)
+            self.sizes[number] = len(symbol)
 
     def ends(self, ids: np.ndarray) -> np.ndarray:
         """Bytes before and behind every token, (n + 1,) from 0."""
-        return np.concatenate([[0], np.cumsum(self._sizes[np.asarray(ids, np.int64)])])
+        return np.concatenate([[0], np.cumsum(self.sizes[np.asarray(ids, np.int64)])])
 
     def text(self, ids: np.ndarray) -> bytes:
         """The text of a run of tokens in UTF-8, without a character that its end cuts; raises ``ValueError`` for tokens that are no text of this tokenizer."""
-        size = int(self._sizes[np.asarray(ids, np.int64)].sum())
+        size = int(self.sizes[np.asarray(ids, np.int64)].sum())
         text = self.tokenizer.decode(np.asarray(ids).tolist(), skip_special_tokens=False).rstrip("\ufffd").encode()
         if not 0 <= size - len(text) < 4:
             raise ValueError(
