@@ -228,7 +228,7 @@ def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N
             "loss_a_token": each.value,
             "bytes_a_token": tables.losses["bytes"].sum() / tables.losses["tokens"].sum(),
             "usable_tokens": usable_length(tables, n_boot)[0],
-            "longest_context": int(tables.contexts["context"].max()),
+            "longest_context": int(tables.contexts["context"].to_numpy().max()),
             "training_seconds": note.get("seconds", np.nan),
             "documents": documents,
             "commit": note["commit"],
@@ -240,12 +240,16 @@ def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N
 
 def pace_table(folder: Path) -> pd.DataFrame:
     """Every rung of the rules: steps it asks for, steps done, and what the rest costs in seconds at the pace of its size, as this machine trained it."""
+    logs = {rung.name: read_log(folder / rung.name / LOG, rung.recipe.steps) for rung in rules.CELLS}
+    done = {name: (log[-1]["step"], log[-1]["seconds"]) if log else (0, 0.0) for name, log in logs.items()}
+    totals: dict[str, tuple[int, float]] = {}
+    for rung in rules.CELLS:
+        steps, seconds = totals.get(rung.size, (0, 0.0))
+        totals[rung.size] = steps + done[rung.name][0], seconds + done[rung.name][1]
     rows = []
     for rung in rules.CELLS:
-        log = read_log(folder / rung.name / LOG, rung.recipe.steps)
-        rows.append(
-            (rung.name, rung.size, rung.recipe.steps, log[-1]["step"] if log else 0, log[-1]["seconds"] if log else 0.0)
-        )
-    table = pd.DataFrame(rows, columns=["rung", "size", "steps", "done", "seconds"])
-    each = table.groupby("size")[["seconds", "done"]].sum()
-    return table.assign(left=(table["steps"] - table["done"]) * table["size"].map(each["seconds"] / each["done"]))
+        steps, seconds = totals[rung.size]
+        pace = seconds / steps if steps else np.nan
+        wanted, (reached, spent) = rung.recipe.steps, done[rung.name]
+        rows.append((rung.name, rung.size, wanted, reached, spent, (wanted - reached) * pace))
+    return pd.DataFrame(rows, columns=["rung", "size", "steps", "done", "seconds", "left"])

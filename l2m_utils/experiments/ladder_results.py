@@ -38,7 +38,7 @@ def stored_rungs(contributions: pd.DataFrame, losses: pd.DataFrame, contexts: pd
     return {name: RungTables(*(part[name] for part in parts)) for name in losses["rung"].unique()}
 
 
-def _drawn(sums: pd.DataFrame, counts: pd.DataFrame, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
+def _drawn(sums: np.ndarray, counts: np.ndarray, n_boot: int) -> tuple[np.ndarray, np.ndarray]:
     """Σ sums / Σ counts, and its replicates (n_boot, columns); rows are documents."""
     rng = np.random.default_rng(SEED)
     return pooled(sums, counts), replicates(sums, counts, n_boot, rng)
@@ -56,7 +56,7 @@ def curve_of(tables: RungTables, unit: str, estimator: str, repair: str, n_boot:
     shared = wide["value"].columns[wide["value"].notna().sum() >= 2]  # what can be drawn again
     wide = {name: part[shared] for name, part in wide.items()}
     there = wide["value"].notna()
-    estimates, drawn = _drawn(wide["value"].fillna(0.0), there.astype(float), n_boot)
+    estimates, drawn = _drawn(wide["value"].fillna(0.0).to_numpy(), there.to_numpy(float), n_boot)
     splits = np.array(wide["value"].columns, dtype=float)
     lengths = wide["bytes"].mean().to_numpy() if unit == "bytes" else 2 * splits
     return 2 * splits, lengths, estimates, drawn
@@ -78,7 +78,7 @@ def slope_of(tables: RungTables, choice: Choice, n_boot: int = N_BOOT) -> Estima
 def loss_of(tables: RungTables, n_boot: int = N_BOOT, per: str = "bytes") -> Estimate:
     """Held-out loss in nats a byte (or ``per`` token), the same text for every rung."""
     table = tables.losses.set_index("document").sort_index()
-    value, drawn = _drawn(table[["nats"]], table[[per]], n_boot)
+    value, drawn = _drawn(table[["nats"]].to_numpy(), table[[per]].to_numpy(), n_boot)
     return Estimate(float(value[0]), drawn[:, 0])
 
 

@@ -112,7 +112,8 @@ def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.SP
         if 2 * split >= len(theirs) or theirs[split] not in both:
             continue
         cut, end = theirs[split], both[both <= theirs[2 * split]].max()
-        places = [tuple(int(place) for place in np.searchsorted(ends, (cut, end))) for ends in (theirs, ours)]
+        at = [np.searchsorted(ends, (cut, end)) for ends in (theirs, ours)]
+        places = [(int(first), int(last)) for first, last in at]
         if all(last - first >= 2 for first, last in places):
             found[split] = Span(places[0], places[1], (int(cut), int(end)))
     return found

@@ -141,7 +141,7 @@ def loss_trend(
     measured: MeasuredLadder, choice: Choice, law: str, *, only: tuple[str, ...] | None = None
 ) -> LossTrend | None:
     """The line of a choice through all cells, or ``only`` some; ``None`` for fewer than two cells, or when no cell has two seeds."""
-    betas = {name: found[choice] for name, found in measured.slopes.items() if found[choice] is not None}
+    betas = {name: beta for name, found in measured.slopes.items() if (beta := found[choice]) is not None}
     cells = {cell: [name for name in names if name in betas] for cell, names in measured.cells.items()}
     cells = {cell: names for cell, names in cells.items() if names}
     deviation, freedom = seed_deviation({cell: [betas[name].value for name in names] for cell, names in cells.items()})
@@ -208,31 +208,26 @@ def trend_table(measured: MeasuredLadder) -> pd.DataFrame:
 
 def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) -> dict[str, str]:
     """The answers in the words of :mod:`l2m_utils.experiments.ladder_rules`: ``underestimated``, ``unit``, and for each estimator ``stands`` and ``needed``."""
-    unknown = "undetermined"
-    main = trends[
-        (trends["unit"] == "bytes") & (trends["window"] == "main") & trends["repair"].isin(rules.MAIN.values())
-    ]
+    unknown, enough = "undetermined", own_cells >= rules.LEAST_CELLS
+    main = {(row.estimator, row.law): row for row in trends.itertuples() if _is_main(row)}
     words = {"underestimated": unknown}
-    if len(main) == len(rules.MAIN) * len(rules.TREND_LAWS) and own_cells >= rules.LEAST_CELLS:
-        rising, falling = main["b_low"] > 0, main["b_high"] < 0
-        words["underestimated"] = "yes" if falling.all() else "no" if rising.any() else unknown
+    if enough and len(main) == len(rules.MAIN) * len(rules.TREND_LAWS):
+        falling, rising = [row.b_high < 0 for row in main.values()], [row.b_low > 0 for row in main.values()]
+        words["underestimated"] = "yes" if all(falling) else "no" if any(rising) else unknown
     for estimator in rules.MAIN:
-        own = main[main["estimator"] == estimator]
-        known = len(own) == len(rules.TREND_LAWS) and own_cells >= rules.LEAST_CELLS and own["miss_low"].notna().all()
-        stands = known and ((own["miss_low"] <= 0) & (own["miss_high"] >= 0)).all()
-        told = known and ((own["b_high"] < 0) | (own["b_low"] > 0)).all()
-        words[f"stands-{estimator.lower()}"] = unknown if not known else "yes" if stands else "no"
-        words[f"needed-{estimator.lower()}"] = (
-            "decided" if stands and told and (own["needed_low"] > 0).all() else unknown
-        )
-    gaps = exponents[
-        (exponents["unit"] == "bytes")
-        & (exponents["window"] == "main")
-        & exponents["repair"].isin(rules.MAIN.values())
-        & (exponents["rung"] != rules.PRETRAINED)
-    ]
-    low, high = gaps["gap_low"], gaps["gap_high"]
-    inside = len(gaps) and ((low >= -rules.UNIT_MARGIN) & (high <= rules.UNIT_MARGIN)).all()
-    outside = ((low > rules.UNIT_MARGIN) | (high < -rules.UNIT_MARGIN)).any()
-    words["unit"] = "does not depend" if inside else "depends" if outside else unknown
+        own = [main[estimator, law] for law in rules.TREND_LAWS if (estimator, law) in main]
+        known = enough and len(own) == len(rules.TREND_LAWS) and all(np.isfinite(row.miss_low) for row in own)
+        stands = known and all(row.miss_low <= 0 <= row.miss_high for row in own)
+        told = all((row.b_high < 0 or row.b_low > 0) and row.needed_low > 0 for row in own)
+        words[f"stands-{estimator.lower()}"] = ("yes" if stands else "no") if known else unknown
+        words[f"needed-{estimator.lower()}"] = "decided" if stands and told else unknown
+    gaps = [row for row in exponents.itertuples() if _is_main(row) and row.rung != rules.PRETRAINED]
+    inside = all(row.gap_low >= -rules.UNIT_MARGIN and row.gap_high <= rules.UNIT_MARGIN for row in gaps)
+    outside = any(row.gap_low > rules.UNIT_MARGIN or row.gap_high < -rules.UNIT_MARGIN for row in gaps)
+    words["unit"] = "does not depend" if gaps and inside else "depends" if outside else unknown
     return words
+
+
+def _is_main(row) -> bool:
+    """Whether a row of the exponents or the trends, as ``itertuples`` gives it, is the main choice in bytes."""
+    return (row.unit, row.window) == ("bytes", rules.LADDER_WINDOWS[0].name) and rules.MAIN[row.estimator] == row.repair

@@ -36,10 +36,10 @@ def score_batch(
     logprobs: Logprobs,
     prefix_id: int,
     tokens: torch.Tensor,
-    following: Sequence[torch.Tensor],
+    following: Sequence[Sequence[torch.Tensor]],
     splits: Sequence[int],
 ) -> tuple[np.ndarray, list[np.ndarray]] | None:
-    """Scores (b, L) of blocks ``tokens`` and, for each split ℓ, those (J, b, m) of ``following`` (J, b, m) behind the first ℓ tokens of each block; nats.
+    """Scores (b, L) of blocks ``tokens`` and, for each split ℓ, those (J, b, m) of ``following`` (J arrays (b, m) each) behind the first ℓ tokens of each block; nats.
 
     ``None`` for a backbone whose cache cannot be cut.  ``splits`` ascend.
     """
@@ -50,7 +50,7 @@ def score_batch(
     inputs = torch.nn.functional.pad(tokens[:, :-1], (1, 0), value=prefix_id)
     made = backbone(input_ids=inputs, use_cache=True)
     cache, hidden = made.past_key_values if "past_key_values" in made else None, made.last_hidden_state
-    if not cuttable(cache):
+    if cache is None or not cuttable(cache):
         return None
     crossed: list[np.ndarray] = [np.empty(0, np.float32)] * len(splits)
     for place in reversed(range(len(splits))):  # the cache only ever gets shorter than it was for the split before
