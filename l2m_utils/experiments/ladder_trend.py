@@ -209,25 +209,26 @@ def trend_table(measured: MeasuredLadder) -> pd.DataFrame:
 def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) -> dict[str, str]:
     """The answers in the words of :mod:`l2m_utils.experiments.ladder_rules`: ``underestimated``, ``unit``, and for each estimator ``stands`` and ``needed``."""
     unknown, enough = "undetermined", own_cells >= rules.LEAST_CELLS
-    main = {(row.estimator, row.law): row for row in trends.itertuples() if _is_main(row)}
+    main = {(row["estimator"], row["law"]): row for row in trends.to_dict("records") if _is_main(row)}
     words = {"underestimated": unknown}
     if enough and len(main) == len(rules.MAIN) * len(rules.TREND_LAWS):
-        falling, rising = [row.b_high < 0 for row in main.values()], [row.b_low > 0 for row in main.values()]
+        falling, rising = [row["b_high"] < 0 for row in main.values()], [row["b_low"] > 0 for row in main.values()]
         words["underestimated"] = "yes" if all(falling) else "no" if any(rising) else unknown
     for estimator in rules.MAIN:
         own = [main[estimator, law] for law in rules.TREND_LAWS if (estimator, law) in main]
-        known = enough and len(own) == len(rules.TREND_LAWS) and all(np.isfinite(row.miss_low) for row in own)
-        stands = known and all(row.miss_low <= 0 <= row.miss_high for row in own)
-        told = all((row.b_high < 0 or row.b_low > 0) and row.needed_low > 0 for row in own)
+        known = enough and len(own) == len(rules.TREND_LAWS) and all(np.isfinite(row["miss_low"]) for row in own)
+        stands = known and all(row["miss_low"] <= 0 <= row["miss_high"] for row in own)
+        told = all((row["b_high"] < 0 or row["b_low"] > 0) and row["needed_low"] > 0 for row in own)
         words[f"stands-{estimator.lower()}"] = ("yes" if stands else "no") if known else unknown
         words[f"needed-{estimator.lower()}"] = "decided" if stands and told else unknown
-    gaps = [row for row in exponents.itertuples() if _is_main(row) and row.rung != rules.PRETRAINED]
-    inside = all(row.gap_low >= -rules.UNIT_MARGIN and row.gap_high <= rules.UNIT_MARGIN for row in gaps)
-    outside = any(row.gap_low > rules.UNIT_MARGIN or row.gap_high < -rules.UNIT_MARGIN for row in gaps)
+    gaps = [row for row in exponents.to_dict("records") if _is_main(row) and row["rung"] != rules.PRETRAINED]
+    inside = all(row["gap_low"] >= -rules.UNIT_MARGIN and row["gap_high"] <= rules.UNIT_MARGIN for row in gaps)
+    outside = any(row["gap_low"] > rules.UNIT_MARGIN or row["gap_high"] < -rules.UNIT_MARGIN for row in gaps)
     words["unit"] = "does not depend" if gaps and inside else "depends" if outside else unknown
     return words
 
 
-def _is_main(row) -> bool:
-    """Whether a row of the exponents or the trends, as ``itertuples`` gives it, is the main choice in bytes."""
-    return (row.unit, row.window) == ("bytes", rules.LADDER_WINDOWS[0].name) and rules.MAIN[row.estimator] == row.repair
+def _is_main(row: dict) -> bool:
+    """Whether a row of the exponents or the trends is the main choice in bytes."""
+    place = row["unit"], row["window"], row["repair"]
+    return place == ("bytes", rules.LADDER_WINDOWS[0].name, rules.MAIN[row["estimator"]])

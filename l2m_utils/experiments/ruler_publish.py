@@ -333,17 +333,13 @@ def _context_in_bytes(
     columns = {"context": tokens, "bytes": made.lengths, "loss": made.estimates, "low": low, "high": high}
     run.table("context-bytes", pd.DataFrame(columns).assign(documents=documents))
     fits = [context.fit_context(each, n_boot)[0] for each in (made, values)]
-    span = f"c = {made.lengths[0]:.0f} to {made.lengths[-1]:,.0f} bytes, {documents} documents"
-    shift = fits[0].samples[:, 1] - fits[1].samples[:, 1]
-    for name, value, bounds in (
-        ("beta-context-bytes", 1 + fits[0].parameters["exponent"], tuple(1 + b for b in fits[0].intervals["exponent"])),
-        (
-            "beta-context-bytes-less-tokens",
-            fits[0].parameters["exponent"] - fits[1].parameters["exponent"],
-            interval(shift, n_documents=documents),
-        ),
-    ):
-        run.value(name, value, unit="", interval=bounds, model=model, note=f"1 − γ of h_c in nats a byte; {span}")
+    exponents = [fit.parameters["exponent"] for fit in fits]
+    note = f"1 − γ of h_c in nats a byte; c = {made.lengths[0]:.0f} to {made.lengths[-1]:,.0f} bytes, {documents} documents"
+    low, high = fits[0].intervals["exponent"]
+    run.value("beta-context-bytes", 1 + exponents[0], unit="", interval=(1 + low, 1 + high), model=model, note=note)
+    low, high = interval(fits[0].samples[:, 1] - fits[1].samples[:, 1], n_documents=documents)
+    name = "beta-context-bytes-less-tokens"
+    run.value(name, exponents[0] - exponents[1], unit="", interval=(low, high), model=model, note=note)
 
 
 def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: str, n_boot: int) -> None:
