@@ -4,24 +4,33 @@ SHELL := /bin/bash
 PYTHON ?= python3
 TIER ?= laptop
 CORPUS ?= python-docs
-JOBS ?= $(shell nproc 2>/dev/null || echo 2)
 ENGINE ?=
+ifndef JOBS
+JOBS := $(shell nproc 2>/dev/null || echo 2)
+endif
+# What a person gives reaches the command through the environment, as it is: neither make nor the shell reads it.
+override TIER := $(value TIER)
+override CORPUS := $(value CORPUS)
+override JOBS := $(value JOBS)
+override ENGINE := $(value ENGINE)
+export TIER CORPUS JOBS ENGINE
 VENV := .venv
 LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python
 PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
-BUILD := $(RUN) -m l2m_utils book
-# Values reach the command as they are, whatever characters they hold.
-quoted = '$(subst ','\'',$(value $(1)))'
-WHICH = --tier $(call quoted,TIER) --corpus $(call quoted,CORPUS)
-WORK = --jobs '$(JOBS)' --engine=$(call quoted,ENGINE)
+# No shell stays between make and the build, which ends when make is killed.
+BUILD := L2M_PARENT=$$PPID exec $(RUN) -E -X utf8 -m l2m_utils book
+WHICH := --tier="$$TIER" --corpus="$$CORPUS"
+WORK := --jobs="$$JOBS" --engine="$$ENGINE"
+TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
+    OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --ignore tests/test_types.py
 
-.PHONY: help setup book smoke test check coverage links bench publish reproduce status lab serve lock clean
+.PHONY: help setup book smoke test attack check coverage links bench publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
-	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $(TIER))  CORPUS=name or path (now $(CORPUS))  JOBS=n (now $(JOBS))  PYTHON=python3.11 or later  ENGINE='options for Snakemake'"
+	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $$TIER)  CORPUS=name or path (now $$CORPUS)  JOBS=n (now $$JOBS)  PYTHON=python3.11 or later  ENGINE='options for Snakemake'"
 
 # The stamp is made last: an interrupted installation is done again. The lock comes first and whole (every package in it is
 # pinned and hashed, so nothing is resolved); torch after it, with its dependencies, which the lock already satisfies: what torch
@@ -42,10 +51,13 @@ book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
 	@$(BUILD) build $(WHICH) $(WORK)
 
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
-	@$(BUILD) build --tier smoke --corpus $(call quoted,CORPUS) $(WORK)
+	@$(BUILD) build --tier smoke --corpus="$$CORPUS" $(WORK)
 
 test: setup ## the test suite, at most five minutes
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_types.py
+	@$(TEST)
+
+attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
+	@OMP_NUM_THREADS=1 exec $(RUN) tests/attack/run_attacks.py
 
 check: setup ## format, lint, floor plan, spelling, types, and that lock, workflows and pyproject.toml agree; about a minute
 	@$(RUN) -m ruff format --check --quiet .
@@ -56,7 +68,7 @@ check: setup ## format, lint, floor plan, spelling, types, and that lock, workfl
 
 coverage: setup ## which lines no test runs: a table, and pages in _build/coverage/html
 	@mkdir -p _build/coverage
-	@OMP_NUM_THREADS=1 $(RUN) -m pytest -n $(JOBS) --dist loadfile --ignore tests/test_types.py --cov --cov-report=term --cov-report=html
+	@$(TEST) --cov --cov-report=term --cov-report=html
 
 links: smoke ## ask for every outside link of the book (needs the network)
 	@$(VENV)/bin/jupyter-book build _build/smoke-python-docs/source --path-output _build/links --builder linkcheck --keep-going --quiet

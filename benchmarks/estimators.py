@@ -9,8 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from l2m_utils.estimators.bipartite import direct
+from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.curves import variance_ratio
 from l2m_utils.estimators.evaluations import evaluate, plan, published_evaluations
+from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.santa_fe import SantaFe
 
@@ -78,7 +80,9 @@ def exact_variance(pairs: int = 400, seed: int = 0) -> dict:
     scores = evaluate(scorer, wanted, source.sample(pairs, LENGTH, rng), np.arange(pairs), rng, progress=False)
     arguments = scores.conditional, scores.marginals, scores.documents, wanted.splits
     paired = direct(*arguments)
-    published = direct(*arguments, as_published=True, tokens=scores.tokens, rng=rng)
+    table = NgramTable(list(scores.tokens), 2, source.alphabet)
+    partners = derangements(scores.documents, 1, rng)[0]
+    published = direct(*arguments, as_published=True, table=table, partners=partners)
     ratio = variance_ratio(published, paired)
     name = f"variance of a pair, direct estimate at L = {LENGTH:,}, exact long-memory source"
     note = f"{pairs} pairs; over L = 4 … {LENGTH:,} the ratio runs from {ratio.min():.0f} to {ratio.max():.0f}"
@@ -89,7 +93,7 @@ def exact_variance(pairs: int = 400, seed: int = 0) -> dict:
 
 def text_variance(steps: int = 60, seed: int = 0) -> dict:
     """The same on held-out text of the default corpus, with a small model trained for about a minute."""
-    from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
+    from l2m_utils.estimators.first_tokens import ngram_correction
     from l2m_utils.scoring.transformers import TransformersScorer
     from l2m_utils.text import corpora, cuts
     from l2m_utils.text.tokens import encode_corpus, train_bpe
@@ -110,7 +114,8 @@ def text_variance(steps: int = 60, seed: int = 0) -> dict:
     arguments = scores.conditional, scores.marginals, scores.documents, wanted.splits
     table = NgramTable(learn.documents + test.documents, 2, tokenizer.get_vocab_size())
     paired = direct(*arguments, first=ngram_correction(scores.tokens, wanted.splits, table))
-    published = direct(*arguments, as_published=True, tokens=scores.tokens, rng=rng)
+    partners = derangements(scores.documents, 1, rng)[0]
+    published = direct(*arguments, as_published=True, table=table, partners=partners)
     ratio = variance_ratio(published, paired)
     note = f"{text.name}, {len(blocks.values)} pairs, {model.describe()}; over L = 4 … 512 the ratio runs from {ratio.min():.1f} to {ratio.max():.0f}"
     return _row(

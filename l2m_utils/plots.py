@@ -52,9 +52,12 @@ def colours(count: int) -> list:
 
 
 def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
-    """Logarithmic axes with powers of ``base`` on x (token counts are powers of two) and of ten on y."""
+    """Logarithmic axes with powers of ``base`` on x (token counts are powers of two) and of ten on y; y stays linear where nothing positive is drawn."""
+    import numpy as np
+
     axes.set_xscale("log", base=base)
-    axes.set_yscale("log")
+    if np.isfinite(axes.dataLim.minposy):
+        axes.set_yscale("log")
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
 

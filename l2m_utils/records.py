@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2m_utils.files import write_atomically, write_json
+from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS, TIERS, commit, hardware
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -123,9 +123,25 @@ class Recorder:
             "note": note,
             **self._provenance(),
         }
-        write_json(self.home / "values" / f"{name}.json", record)
+        write_json(self.home / "values" / f"{name}.json", _sealed(record))
         self._values.append(record)
         return value
+
+    def holds(self, name: str, condition: bool, claim: str) -> str:
+        """Record whether a ``claim`` about data holds, and return the sentence that the page shows.
+
+        What a page says of a text or a trained model may be false of the next one; it is no reason to stop.  An equality that is a
+        theorem, or a fact of a source that is known, is asserted instead.
+
+        >>> import tempfile
+        >>> run = Recorder("theory/example", "smoke", folder=tempfile.mkdtemp())
+        >>> run.holds("rises", 1.0 > 2.0, "the curve rises")
+        'does not hold here: the curve rises'
+        >>> load_values(run.folder)["theory/example:rises"]["value"]
+        False
+        """
+        self.value(name, bool(condition), unit="", note=f"whether {claim}")
+        return f"{'holds' if condition else 'does not hold'} here: {claim}"
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save a data frame as Parquet with the provenance in its metadata; returns the frame."""
@@ -135,7 +151,7 @@ class Recorder:
         arrow = pa.Table.from_pandas(frame, preserve_index=False)
         metadata = {**(arrow.schema.metadata or {}), b"l2m": json.dumps(self._provenance(), sort_keys=True).encode()}
         sink = pa.BufferOutputStream()
-        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd")
+        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd", write_page_checksum=True)
         write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", sink.getvalue().to_pybytes())
         return frame
 
@@ -154,7 +170,7 @@ class Recorder:
         home = self.home / "figures"
         write_atomically(home / f"{_check_name(name)}.svg", svg)
         write_atomically(home / f"{name}.png", png)
-        write_json(home / f"{name}.json", {"id": f"{self.notebook}:{name}", "alt": alt, **self._provenance()})
+        write_json(home / f"{name}.json", _sealed({"id": f"{self.notebook}:{name}", "alt": alt, **self._provenance()}))
         return Picture(svg.decode(), alt)
 
     def summary(self) -> pd.DataFrame:
@@ -198,18 +214,40 @@ def format_value(record: dict[str, Any]) -> str:
     return text
 
 
+def _checksum(record: dict[str, Any]) -> str:
+    return checksum(json.dumps(record, sort_keys=True))[:16]
+
+
+def _sealed(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with the checksum of its content: a damaged number is a number, too."""
+    return {**record, "checksum": _checksum(record)}
+
+
+def read_record(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
+    """The record in a JSON file; raises :class:`RecordError` for one that is damaged or lacks one of the ``expected`` fields."""
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+        if record.pop("checksum", None) not in (
+            None,
+            _checksum(record),
+        ):  # records from before 28 November 2026 have none
+            raise ValueError("its content is not that of its checksum")
+        if missing := [name for name in expected if name not in record]:
+            raise ValueError(f"no field {', '.join(missing)}")
+        if record["tier"] not in TIERS:
+            raise ValueError(f"tier {record['tier']!r}, expected one of {', '.join(TIERS)}")
+        return record
+    except (ValueError, TypeError, AttributeError) as error:
+        raise RecordError(
+            f"{path} is not a readable value record ({error}); delete it and run its notebook again"
+        ) from error
+
+
 def load_values(folder: str | Path) -> dict[str, dict[str, Any]]:
     """All value records below ``folder``, by id; an unreadable file raises :class:`RecordError`."""
-    records = {}
-    for path in sorted(Path(folder).glob("*/*/values/*.json")):
-        try:
-            record = json.loads(path.read_text())
-            records[record["id"]] = record
-        except (ValueError, KeyError) as error:
-            raise RecordError(
-                f"{path} is not a readable value record ({error}); delete it and run its notebook again"
-            ) from error
-    return records
+    fields = ("id", "notebook", "value", "unit", "interval", "model", "tier", "corpus")
+    records = [read_record(path, fields) for path in sorted(Path(folder).glob("*/*/values/*.json"))]
+    return {record["id"]: record for record in records}
 
 
 def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFrame:
@@ -223,12 +261,18 @@ def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFram
 
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     """A table of :meth:`Recorder.table` and its provenance."""
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
     # Through Python's own `open`, which the build can see, and not that of Arrow.
     stream = io.BytesIO(path.read_bytes())
-    metadata = pq.read_schema(stream).metadata or {}
-    return pd.read_parquet(stream), json.loads(metadata.get(b"l2m", b"{}"))
+    try:
+        metadata = pq.read_schema(stream).metadata or {}
+        frame = pd.read_parquet(stream, page_checksum_verification=True)
+        return frame, json.loads(metadata.get(b"l2m", b"{}"))
+    except (pa.ArrowException, OSError, ValueError) as error:
+        said = str(error).partition("\n")[0]
+        raise RecordError(f"{path} is not a readable table ({said}); delete it and run its notebook again") from error
 
 
 def stored_table(

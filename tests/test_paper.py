@@ -63,6 +63,7 @@ def test_the_reproduction_table_compares_with_the_same_numbers():
         ("2b-vclub", paper.VCLUB, paper.VCLUB.exponent),
         ("2c", paper.TWO_POINT, -paper.TWO_POINT.exponent),
     ):
-        assert rows[name]["number"] == number and f"{law.prefactor:.2f}" in rows[name]["paper"]
-    assert rows["C.6-bipartite"]["number"] == paper.GAUSSIAN_EXPONENT
-    assert rows["million-tokens"]["within"][0] == paper.MILLION_TOKEN_NATS
+        assert rows[name]["target"] == number and f"{law.prefactor:.2f}" in rows[name]["paper"]
+    assert rows["C.6-bipartite"]["target"] == paper.GAUSSIAN_EXPONENT
+    assert rows["one-source-two-laws"]["target"] == paper.DIRECT.exponent
+    assert rows["1"]["target"] == pytest.approx((256 / paper.DIRECT.prefactor) ** (1 / paper.DIRECT.exponent), abs=0.05)

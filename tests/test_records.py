@@ -139,3 +139,23 @@ def test_a_table_of_this_build_goes_before_the_published_one(tmp_path):
     assert table["x"].tolist() == [2] and provenance["seed"] == 2
     with pytest.raises(RecordError, match="no published table"):
         new_or_stored_table("theory/example", "rums", tmp_path / "build", tmp_path / "results")
+
+
+@pytest.mark.parametrize("damage", [("0.7925", "0.7975"), ('"laptop"', '"lapdog"'), ('"unit"', '"unix"')])
+def test_a_value_that_is_another_one_is_not_believed(run, damage):
+    """A damaged number is a number, too: the record holds a checksum of itself."""
+    run.value("beta", 0.7925, unit="")
+    path = run.home / "values/beta.json"
+    path.write_text(path.read_text().replace(*damage))
+    with pytest.raises(RecordError, match="beta.json is not a readable value record"):
+        load_values(run.folder)
+
+
+def test_a_damaged_table_is_named(run):
+    run.table("squares", pd.DataFrame({"n": range(50)}))
+    path = run.home / "tables/squares.parquet"
+    whole = path.read_bytes()
+    for damage in (whole[:40], b"", whole[:20] + bytes([whole[20] ^ 1]) + whole[21:]):
+        path.write_bytes(damage)
+        with pytest.raises(RecordError, match="squares.parquet is not a readable table"):
+            load_table(run.notebook, "squares", run.folder)

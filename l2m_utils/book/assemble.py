@@ -12,12 +12,14 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, reproduction, status
+from l2m_utils.book import api, attacked, reproduction, status
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
-from l2m_utils.project import PROJECT
+from l2m_utils.project import PROJECT, RESULTS
 from l2m_utils.records import format_number, format_value
+from l2m_utils.text.corpora import short_name
 
 BOOK = PROJECT / "book"
 _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
@@ -39,16 +41,17 @@ def substitutions(pools: Pools) -> dict[str, str]:
     texts: dict[str, str] = {}
 
     def add(key: str, record: dict[str, Any]) -> None:
-        texts[key] = format_value(record)
-        texts[f"{key}__value"] = format_number(record["value"])
-        source = f"tier {record['tier']}" + (f", {record['corpus']}" if record["corpus"] != "none" else "")
+        shown = as_text if isinstance(record["value"], str) else str  # a word may be a name from outside
+        texts[key] = shown(format_value(record))
+        texts[f"{key}__value"] = shown(format_number(record["value"]))
+        source = f"tier {record['tier']}" + (f", {as_text(record['corpus'])}" if record["corpus"] != "none" else "")
         texts[f"{key}__source"] = source
 
     for identifier, records in pools.values.items():
         key = substitution_key(identifier)
         add(key, records[0])
         for record in reversed(records):  # the best of each corpus is written last
-            add(f"{key}__on__{record['corpus'].replace('-', '_')}", record)
+            add(f"{key}__on__{short_name(record['corpus']).replace('-', '_')}", record)
     return texts
 
 
@@ -74,17 +77,19 @@ def gather(folder: Path) -> dict[Path, bytes]:
         notebook, name = identifier.split(":")
         files[Path("figures") / notebook / f"{name}.svg"] = pairs[0][1].read_bytes()
         for record, path in reversed(pairs):
-            files[Path("figures") / "on" / record["corpus"] / notebook / f"{name}.svg"] = path.read_bytes()
+            files[Path("figures") / "on" / short_name(record["corpus"]) / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
-    config["parse"]["myst_substitutions"] = texts = substitutions(pools)
+    answers = reproduction.join(reproduction.read_rows(), pools)
+    config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.table_texts(answers)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
-    answers = reproduction.join(reproduction.read_rows(), pools)
     tables = {
         "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
         "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
-        "COUNTS": ", ".join(f"{number} {state}" for state, number in reproduction.counts(answers).items()),
+        "CRITERIA": reproduction.criteria_table(answers),
+        "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),
+        "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
     for path in [path for path in files if path.suffix == ".md"]:

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import shlex
 import shutil
 import sys
 import time
+import unicodedata
 from pathlib import Path
 
+from l2m_utils.book.environment import PARENT
 from l2m_utils.book.errors import BuildError
 from l2m_utils.project import CHECKOUT, PROJECT
 
@@ -33,8 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
             added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
         if "jobs" in options:
-            added.add_argument("--jobs", type=_positive, default=2, help="processor cores to use (default: 2)")
-            added.add_argument("--engine", type=_words, default=[], help="further options for Snakemake, as one word")
+            added.add_argument("--jobs", default="2", help="processor cores to use (default: 2)")
+            added.add_argument("--engine", default="", help="further options for Snakemake, as one word")
         return added
 
     command(build, "execute what changed and build the HTML of one tier and text", "build", "jobs")
@@ -57,16 +60,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Run the chosen command; what a person can mend becomes one message on stderr and exit status 1."""
     try:
+        if parent := os.environ.pop(PARENT, ""):
+            from l2m_utils.book.processes import die_with_parent
+
+            die_with_parent(int(parent))
         if not CHECKOUT:
             raise BuildError(
                 "l2m book works in a checkout of the project, which holds the notebooks and pages; this is an installed library"
             )
+        _plain("the path of this checkout", str(PROJECT))
+        if "corpus" in options:
+            _plain("CORPUS or --corpus", options.corpus)
+        if "jobs" in options:
+            options.jobs, options.engine = _positive(options.jobs), _words(options.engine)
         options.book_command(options)
     except KeyboardInterrupt:
         print("interrupted; finished notebooks are kept, the next run goes on from there", file=sys.stderr)
         return 130
-    except (BuildError, OSError) as error:
+    except BuildError as error:
         print(f"error: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f"error: {_with_advice(error)}", file=sys.stderr)
         return 1
     except ValueError as error:
         from l2m_utils.records import RecordError
@@ -99,28 +114,31 @@ def build(options: argparse.Namespace) -> None:
             (folder / "stamp.json").unlink(missing_ok=True)
             inputs = hashes.note(fingerprints.input_files(files))
             jobs = _jobs_if_pages_changed(folder, changed) or _execute(options, place, folder, lock, hashes)
-            _build_html(folder, jobs)
+            _build_html(folder, jobs, lock)
             fingerprints.write_stamp(folder, place.source, inputs, fingerprints.Hashes(inputs))
         print_build(folder, started=start)
     print(f"\nstart page: {_shown(folder / 'html' / 'index.html')}   (`make serve` shows it in a browser)")
 
 
 def corpus(options: argparse.Namespace) -> None:
-    """Read the text of a build and write what it holds to the build's ``corpus.json``."""
+    """Read the text of a build, check that there is enough of it, and write what it holds to the build's ``corpus.json``."""
     from l2m_utils.book import corpus as text
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.plan import load_plan, of_text
 
     place, folder = _place_and_folder(options)
     with build_lock(folder, "corpus"):
-        found = text.ensure(folder, place, Hashes())
-    print(f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}")
+        found = text.ensure(folder, place, Hashes(), of_text(load_plan(options.tier)))
+    print(
+        f"{found['name']}: {found['documents']:,} documents, {found['bytes']:,} bytes, from {found['source']}; {found['note']}"
+    )
 
 
 def notebook(options: argparse.Namespace) -> None:
     """Execute one notebook of a planned build; what is wrong is also left in the build's ``errors`` for the front door."""
     from l2m_utils.book.execute import execute
-    from l2m_utils.book.jobs import read_jobs
+    from l2m_utils.book.jobs import KILLED, error_file, read_jobs
     from l2m_utils.book.processes import WATCHED, end_with
     from l2m_utils.files import write_atomically
 
@@ -133,11 +151,14 @@ def notebook(options: argparse.Namespace) -> None:
     job = jobs[options.name]
     print(f"running  {job.name} (tier {job.tier})", flush=True)
     start = time.perf_counter()
+    # Who is killed says nothing any more, so what there is to say then stands there from the beginning.
+    said = write_atomically(error_file(folder, job.name), KILLED.format(name=job.name).encode())
     try:
         execute(job, folder)
     except (BuildError, OSError) as error:
-        write_atomically(folder / "errors" / f"{job.name.replace('/', '--')}.txt", f"{error}\n".encode())
+        write_atomically(said, f"{error}\n".encode())
         raise
+    said.unlink()
     print(f"done     {job.name} in {time.perf_counter() - start:.0f} s", flush=True)
 
 
@@ -147,8 +168,8 @@ def html(options: argparse.Namespace) -> None:
     from l2m_utils.book.locks import build_lock
 
     _, folder = _place_and_folder(options)
-    with build_lock(folder, "html"):
-        _build_html(folder, read_jobs(folder))
+    with build_lock(folder, "html") as lock:
+        _build_html(folder, read_jobs(folder), lock)
     print(_shown(folder / "html" / "index.html"))
 
 
@@ -172,7 +193,7 @@ def publish(options: argparse.Namespace) -> None:
 
     _, folder = _place_and_folder(options)
     with build_lock(folder, "publish"):
-        for path in publish_records(folder, options.tier, options.notebooks):
+        for path in publish_records(folder, options.notebooks):
             print(_shown(path))
 
 
@@ -188,7 +209,7 @@ def reproduce(options: argparse.Namespace) -> None:
         if not options.resume:
             shutil.rmtree(folder, ignore_errors=True)
         _execute(options, place, folder, lock, Hashes(), recompute=True)
-        table = compare(folder, options.tier)
+        table = compare(folder)
     print(table.to_string(index=False) if len(table) else "no published record to compare with")
     if changed := list(table["verdict"]).count("changed"):
         raise BuildError(f"{changed} record(s) changed by more than their interval (table above)")
@@ -226,13 +247,14 @@ def clean(_: argparse.Namespace) -> None:
 
 def _place_and_folder(options: argparse.Namespace):
     """The text that ``--corpus`` means, and the folder of its build at ``--tier``."""
+    from l2m_utils.book.corpus import build_folder
     from l2m_utils.project import TIERS
     from l2m_utils.text.corpora import locate
 
     if options.tier not in TIERS:
         raise BuildError(f"unknown tier {options.tier!r}: expected one of {', '.join(TIERS)} (TIER=…)")
     place = locate(options.corpus)
-    return place, BUILDS / f"{options.tier}-{place.short}"
+    return place, build_folder(BUILDS, options.tier, place)
 
 
 def _jobs_if_pages_changed(folder: Path, changed: set[str] | None):
@@ -245,13 +267,13 @@ def _jobs_if_pages_changed(folder: Path, changed: set[str] | None):
     return None if any(changed & set(job.inputs) for job in jobs.values()) else jobs
 
 
-def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashes, *, recompute: bool = False):
+def _execute(options: argparse.Namespace, place, folder: Path, lock, hashes, *, recompute: bool = False):
     """Check tier, notebooks and text, then execute what is stale; returns the jobs."""
     from l2m_utils.book import corpus, engine
-    from l2m_utils.book.plan import load_plan
+    from l2m_utils.book.plan import load_plan, of_text
 
     plan = load_plan(options.tier)
-    found = corpus.ensure(folder, place, hashes)
+    found = corpus.ensure(folder, place, hashes, of_text(plan))
     # Notebooks run in the project folder, wherever the command was given.
     inside = PROJECT / place.name
     same = place.path is not None and inside.exists() and inside.resolve() == place.path.resolve()
@@ -261,17 +283,23 @@ def _execute(options: argparse.Namespace, place, folder: Path, lock: Path, hashe
     return jobs
 
 
-def _build_html(folder: Path, jobs) -> None:
+def _build_html(folder: Path, jobs, lock) -> None:
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.html import ensure_html
     from l2m_utils.book.jobs import notebook_outputs
 
-    ensure_html(folder, notebook_outputs(folder, jobs), Hashes())
+    ensure_html(folder, notebook_outputs(folder, jobs), Hashes(), lock)
+
+
+def _plain(what: str, name: str) -> None:
+    """Refuse what neither a log nor a page could show in one line."""
+    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise BuildError(f"{what}: {name!r} has a line break, or a character that cannot be shown; rename it")
 
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 1")
+        raise BuildError(f"JOBS or --jobs: got {text!r}, expected a whole number of at least 1")
     return int(text)
 
 
@@ -279,7 +307,20 @@ def _words(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: {error}") from error
+        raise BuildError(f"ENGINE or --engine: {text!r}: {error}") from error
+
+
+def _with_advice(error: OSError) -> str:
+    """The error of a file in one line, and what to do about it where its message does not say so itself."""
+    if not isinstance(error.filename, str):
+        return str(error)
+    advice = {
+        errno.EROFS: "a build writes below the project: copy it to where you may write",
+        errno.EACCES: "a build writes below the project: check the permissions",
+        errno.ENOSPC: "free some space, and run this again",
+        errno.EDQUOT: "free some space, and run this again",
+    }.get(error.errno or 0)
+    return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
 
 
 def _remove(path: Path) -> None:

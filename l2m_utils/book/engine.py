@@ -11,12 +11,16 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Any
 
+from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import Hashes, digest_of, named
-from l2m_utils.book.jobs import Job, is_sealed, page_of, write_jobs
+from l2m_utils.book.jobs import Job, damaged, is_sealed, page_of, write_jobs
+from l2m_utils.book.locks import Lock
 from l2m_utils.book.plan import Notebook
 from l2m_utils.book.processes import WATCHED, adopt_orphans, descendants, kill, tied_to_us, token_of
 from l2m_utils.project import PROJECT
+
+_NO_SPACE = 1 << 20  # bytes: with less than this nothing of a build can be written
 
 
 def plan_jobs(
@@ -65,7 +69,7 @@ def stale(folder: Path, jobs: dict[str, Job], hashes: Hashes) -> list[str]:
 
 
 def execute_jobs(
-    folder: Path, jobs: dict[str, Job], lock: Path, cores: int, hashes: Hashes, options: Sequence[str] = ()
+    folder: Path, jobs: dict[str, Job], lock: Lock, cores: int, hashes: Hashes, options: Sequence[str] = ()
 ) -> list[str]:
     """Execute what is stale, and forget pages and records of notebooks that are no more; returns the names executed.
 
@@ -75,6 +79,9 @@ def execute_jobs(
     write_jobs(folder, jobs)
     waiting = stale(folder, jobs, hashes)
     for name in waiting:  # Snakemake makes what is not there
+        if lost := damaged(folder, jobs[name], hashes):
+            more = f" and {len(lost) - 3} more" if len(lost) > 3 else ""
+            print(f"damaged  {name}: {', '.join(lost[:3])}{more} lost or changed since; executed again", flush=True)
         page_of(folder, name).unlink(missing_ok=True)
         (folder / "seals" / f"{name}.json").unlink(missing_ok=True)
     if waiting:
@@ -92,26 +99,35 @@ def _forget_others(folder: Path, jobs: dict[str, Job]) -> None:
             shutil.rmtree(path)
 
 
-def _run_snakemake(folder: Path, lock: Path, cores: int, options: Sequence[str]) -> None:
+def _run_snakemake(folder: Path, lock: Lock, cores: int, options: Sequence[str]) -> None:
     shutil.rmtree(folder / "errors", ignore_errors=True)
     log = folder / "snakemake.log"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "Snakefile")]
+    command = python("snakemake.cli", "--snakefile", str(PROJECT / "workflow" / "Snakefile"))
     command += ["--directory", str(folder), "--cores", str(cores), "--keep-going", "--rerun-incomplete", "--nolock"]
     command += ["--rerun-triggers", "mtime", *options]
-    path = os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = {**os.environ, WATCHED: token_of(lock), "PYTHONPATH": path}
+    environment = {**os.environ, WATCHED: token_of(lock)}
     ours = descendants()
     adopt_orphans()
     try:
         with open(log, "w") as stream:
             # Jobs report on stdout, which the reader sees; Snakemake itself and warnings speak on stderr, which is kept.
-            done = subprocess.run(command, env=environment, cwd=folder, stderr=stream, preexec_fn=tied_to_us())
+            done = subprocess.run(
+                command, env=environment, cwd=folder, stderr=stream, preexec_fn=tied_to_us(), pass_fds=[lock.work]
+            )
     finally:
         kill(descendants() - ours)
     if done.returncode:
-        messages = [path.read_text().rstrip() for path in sorted((folder / "errors").glob("*.txt"))]
-        if not messages:
-            tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:]) if log.exists() else ""
-            end = f"signal {-done.returncode}" if done.returncode < 0 else f"status {done.returncode}"
-            messages = [f"{tail}\nSnakemake ended with {end}; its whole log is {named(log)}".lstrip()]
-        raise BuildError("\n".join(messages))
+        raise BuildError(_said(folder, log, done.returncode))
+
+
+def _said(folder: Path, log: Path, status: int) -> str:
+    """What a person is told of a Snakemake that ended with an error."""
+    messages = [path.read_text().rstrip() for path in sorted((folder / "errors").glob("*.txt"))]
+    if shutil.disk_usage(folder).free < _NO_SPACE:
+        return "\n".join([*messages, f"{named(folder)}: no space left on this disk; free some, and build again"])
+    if status < 0:
+        return f"Snakemake ended with signal {-status}, most often for want of memory; finished notebooks are kept: build again"
+    if messages:
+        return "\n".join(messages)
+    tail = "\n".join(log.read_text(errors="replace").splitlines()[-25:])
+    return f"{tail}\nSnakemake ended with status {status}; its whole log is {named(log)}".lstrip()

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.jobs import Job, page_of, write_seal
-from l2m_utils.book.kernel import kernel_environment
+from l2m_utils.book.jobs import KILLED, Job, page_of, write_seal
+from l2m_utils.book.kernel import manager
 from l2m_utils.book.scrub import scrub
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT, commit, hardware
@@ -41,7 +41,7 @@ def execute(job: Job, folder: Path) -> Path:
         raise
     used = json.loads("".join(output.text for output in done.cells.pop().outputs if output.name == "stdout"))
     write_json(folder / "status" / f"{job.name}.json", _status(job, time.perf_counter() - start))
-    page_content = scrub(done)
+    page_content = scrub(done, job.parameters)
     page_content.metadata["l2m"] = used
     import nbformat
 
@@ -70,23 +70,36 @@ def _run(job: Job, folder: Path, failed: Path):
             notebook,
             str(failed).replace("{", "{{").replace("}", "}}"),  # papermill formats the path
             parameters=job.parameters,
-            kernel_name=kernel_environment(folder),
+            kernel_name="python3",  # a word for papermill: what runs is what the manager starts
+            kernel_manager_class=manager(folder),
             language="python",
             cwd=str(PROJECT),
             progress_bar=False,
             log_output=False,
         )
     except PapermillExecutionError as error:
+        todo = "give it more memory or fewer JOBS" if _for_want_of_memory(error) else "mend the cause"
         raise BuildError(
             f"{where} stopped in cell {error.exec_count}: {error.ename}: {error.evalue}\n"
-            f"  (the run up to there: {_relative(failed)}; mend the cause and build again, finished notebooks are kept)"
+            f"  (the run up to there: {_relative(failed)}; {todo} and build again, finished notebooks are kept)"
         ) from error
     except DeadKernelError as error:
+        until = f"  (the run up to there: {_relative(failed)})"
+        raise BuildError(KILLED.format(name=job.name) + until) from error
+    except RuntimeError as error:  # Jupyter's, when a kernel does not start
         raise BuildError(
-            f"{where}: its kernel was killed, most often for want of memory\n"
-            f"  (the run up to there: {_relative(failed)}; give it more memory or fewer JOBS, and build again)"
+            f"{where}: its kernel did not start: {error}\n  (the log: {_relative(folder)}/snakemake.log)"
         ) from error
     return nbformat.read(failed, as_version=4)
+
+
+def _for_want_of_memory(error) -> bool:
+    """Whether the error that ended a cell, known by its name and words alone, says that memory did not suffice."""
+    from l2m_utils.memory import out_of_memory
+
+    if error.ename in ("MemoryError", "OutOfMemoryError", "ArrowMemoryError"):
+        return True
+    return out_of_memory(RuntimeError(str(error.evalue)))
 
 
 def _status(job: Job, seconds: float) -> dict:

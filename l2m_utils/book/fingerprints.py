@@ -64,7 +64,8 @@ class Hashes:
             old = self._noted.get(name)
             if old is None or old[:3] != state:
                 young = time.time_ns() - max(state[1:]) < _TICK
-                digest = hashlib.sha256(path.read_bytes()).hexdigest()
+                with path.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
                 self._noted[name] = old = [*([0, 0, 0] if young else state), digest]
             return old
         except (FileNotFoundError, IsADirectoryError, NotADirectoryError):

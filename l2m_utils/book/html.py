@@ -11,14 +11,15 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import zlib
 from pathlib import Path
 from typing import Any
 
 from l2m_utils.book.assemble import assemble
+from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
+from l2m_utils.book.locks import Lock
 from l2m_utils.book.processes import tied_to_us
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT
@@ -33,7 +34,7 @@ _SHARED = re.compile(r"^\s*(#|\([\w-]+\)=|:{3,}|`{3,}|~{3,}|:\w+:|\$\$|---)|\{(c
 _ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(")')
 
 
-def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes) -> bool:
+def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes, lock: Lock) -> bool:
     """Build ``folder/html`` if it is not what the inputs and the notebooks' ``outputs`` give; returns whether it was built."""
     digest = digest_of([{named(path): hashes(path) for path in input_files(patterns=MADE_OF)}, outputs])
     seal = folder / "seals" / "html.json"
@@ -44,7 +45,7 @@ def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes) -> bool:
     if old is not None and old == {"digest": digest, "outputs": _hashed(folder / "html", hashes)}:
         return False
     seal.unlink(missing_ok=True)
-    build_html(folder)
+    build_html(folder, lock)
     write_json(seal, {"digest": digest, "outputs": _hashed(folder / "html", hashes)})
     return True
 
@@ -53,7 +54,7 @@ def _hashed(html: Path, hashes: Hashes) -> dict[str, str | None]:
     return {path.relative_to(html).as_posix(): hashes(path) for path in files_in(html)}
 
 
-def build_html(folder: Path) -> Path:
+def build_html(folder: Path, lock: Lock) -> Path:
     """Build ``folder/html`` with ``jupyter-book build -n -W --keep-going``; returns its start page.
 
     Raises :class:`BuildError` with Sphinx's warnings when there are any; ``folder/html`` is then unchanged.
@@ -65,7 +66,7 @@ def build_html(folder: Path) -> Path:
         source = assemble(folder)
     except RecordError as error:
         raise BuildError(str(error)) from error
-    built = _run_sphinx(folder, source)
+    built = _run_sphinx(folder, source, lock)
     for path in (new, spare):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(built, new, ignore=_unused)
@@ -77,7 +78,7 @@ def build_html(folder: Path) -> Path:
     return old / "index.html"
 
 
-def _run_sphinx(folder: Path, source: Path) -> Path:
+def _run_sphinx(folder: Path, source: Path, lock: Lock) -> Path:
     work = folder / "sphinx"
     hashes = Hashes()
     code = {named(path): hashes(path) for path in input_files(patterns=("l2m_utils/**/*.py", *ENVIRONMENT))}
@@ -87,17 +88,15 @@ def _run_sphinx(folder: Path, source: Path) -> Path:
         shutil.rmtree(work, ignore_errors=True)
     else:
         mark.unlink()  # until this build has succeeded: after warnings all pages are read again, so that they come again
-    command = [str(Path(sys.executable).with_name("jupyter-book")), "build", str(source), "--path-output", str(work)]
+    command = python("jupyter_book.cli.main", "build", str(source), "--path-output", str(work))
     done = subprocess.run(
         [*command, "-n", "-W", "--keep-going"],
         cwd=PROJECT,
-        env={
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]),
-        },
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
         preexec_fn=tied_to_us(),
+        pass_fds=[lock.work],
     )
     output = re.sub(r"\x1b\[[0-9;]*m", "", done.stdout + done.stderr)  # Sphinx colours even what is not a terminal
     write_atomically(folder / "sphinx.log", output.encode())

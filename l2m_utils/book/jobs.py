@@ -12,6 +12,9 @@ from l2m_utils.book.fingerprints import Hashes, files_in
 from l2m_utils.files import write_json
 from l2m_utils.project import PROJECT
 
+# What is said of a notebook whose runner, or whose kernel, says nothing any more.
+KILLED = "notebooks/{name}.md: it was killed, most often for want of memory; give it more memory or fewer JOBS, and build again\n"
+
 
 @dataclass(frozen=True)
 class Job:
@@ -51,6 +54,11 @@ def page_of(folder: Path, name: str) -> Path:
     return folder / "executed" / f"{name}.ipynb"
 
 
+def error_file(folder: Path, name: str) -> Path:
+    """Where the runner of a job leaves its message for the front door; absent when all went well."""
+    return folder / "errors" / f"{name.replace('/', '--')}.txt"
+
+
 def write_seal(folder: Path, job: Job) -> None:
     """Say that the page and the records of ``job`` are whole and made from ``job.digest``.
 
@@ -67,6 +75,14 @@ def is_sealed(folder: Path, job: Job, hashes: Hashes) -> bool:
     """Whether the page and the records of ``job`` are what its last execution left, and were made from what is there now."""
     seal = read_seal(folder, job.name)
     return seal["digest"] == job.digest and seal["outputs"] == _outputs(folder, job.name, hashes)
+
+
+def damaged(folder: Path, job: Job, hashes: Hashes) -> list[str]:
+    """Files of the last execution that are lost, or are no longer what it left, though nothing that they are made from has changed."""
+    seal, there = read_seal(folder, job.name), _outputs(folder, job.name, hashes)
+    if seal["digest"] != job.digest:
+        return []
+    return sorted(name for name in {*seal["outputs"], *there} if seal["outputs"].get(name) != there.get(name))
 
 
 def read_seal(folder: Path, name: str) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """The kernel of a build: a plain IPython kernel that ends with its parent and notes what its cells read.
 
-:func:`kernel_environment` installs it for one build under a name of its own, so that no other kernel on the machine can take its place.
+:func:`manager` starts it by its own command, not by a name that other kernels on the machine may have, too.
 """
 
 from __future__ import annotations
@@ -10,40 +10,43 @@ import os
 import sys
 from pathlib import Path
 
-from l2m_utils.files import write_json
+from l2m_utils.book.environment import python
 from l2m_utils.project import PROJECT
 
-_KERNEL_NAME = "l2m-book"
 _LEFT_OUT = {"_build", ".venv", ".cache", ".git", ".snakemake"}
 _opened: set[str] = set()
 
 
-def kernel_environment(folder: Path) -> str:
-    """Write the kernel's description below ``folder`` and let Jupyter look there first; returns the kernel's name."""
-    start = "from l2m_utils.book.kernel import main; main()"
-    write_json(
-        folder / "kernels" / _KERNEL_NAME / "kernel.json",
-        {
-            "argv": [sys.executable, "-c", start, "-f", "{connection_file}"],
-            "display_name": "Python 3",
-            "language": "python",
-        },
-    )
-    os.environ["JUPYTER_PATH"] = os.pathsep.join(
-        [str(folder), *filter(None, os.environ.get("JUPYTER_PATH", "").split(os.pathsep))]
-    )
-    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path and path != str(PROJECT)]
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(PROJECT), *others])
-    return _KERNEL_NAME
+def manager(folder: Path) -> type:
+    """The class that starts this kernel for papermill; files of Jupyter and IPython lie below ``folder``, not in the user's home."""
+    from jupyter_client.kernelspec import KernelSpec
+    from jupyter_client.manager import AsyncKernelManager
+
+    own = folder / "kernels"
+    own.mkdir(parents=True, exist_ok=True)
+    os.environ |= {"JUPYTER_RUNTIME_DIR": str(own), "IPYTHONDIR": str(own / "ipython")}
+
+    class Manager(AsyncKernelManager):
+        @property
+        def kernel_spec(self) -> KernelSpec:
+            return KernelSpec(display_name="Python 3", language="python")
+
+        def format_kernel_cmd(self, extra_arguments: list[str] | None = None) -> list[str]:
+            # As they are: Jupyter's own way takes braces and dollars of a path for its templates.
+            return python("l2m_utils.book.kernel", "-f", self.connection_file, *(extra_arguments or []))
+
+    return Manager
 
 
 def main() -> None:
     """Run the kernel; Jupyter calls this in a process of its own."""
     from ipykernel.kernelapp import launch_new_instance
 
-    from l2m_utils.book.processes import die_with_parent
+    from l2m_utils.book.processes import WATCHED, die_with_parent, end_with
 
     die_with_parent(int(os.environ.get("JPY_PARENT_PID", 0)) or None)
+    if WATCHED in os.environ:
+        end_with(os.environ[WATCHED])
     sys.addaudithook(_note)
     launch_new_instance()
 

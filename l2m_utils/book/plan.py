@@ -113,3 +113,8 @@ def load_plan(tier: str) -> dict[str, Notebook]:
         if missing := [file for file in plan[name].files if not (PROJECT / file).is_file()]:
             raise BuildError(f"notebooks/{name}.md names files that do not exist: {', '.join(missing)}")
     return plan
+
+
+def of_text(plan: dict[str, Notebook]) -> dict[str, dict[str, Any]]:
+    """The parameters of the notebooks that read text, by name: what is asked of a text at a tier."""
+    return {name: notebook.parameters for name, notebook in plan.items() if notebook.reads_text}

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from l2m_utils.project import RESULTS, TIERS
-from l2m_utils.records import load_values
+from l2m_utils.records import load_values, read_record
 
 Record = dict[str, Any]
 
@@ -43,7 +42,8 @@ def _choose(candidates: list, corpora: tuple[str, ...], record_of) -> Any:
 
 def _figures(folder: Path) -> list[tuple[Record, Path]]:
     return [
-        (json.loads(path.read_text()), path.with_suffix(".svg")) for path in sorted(folder.glob("*/*/figures/*.json"))
+        (read_record(path, ("id", "alt", "tier", "corpus")), path.with_suffix(".svg"))
+        for path in sorted(folder.glob("*/*/figures/*.json"))
     ]
 
 

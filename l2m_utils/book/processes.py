@@ -1,10 +1,9 @@
 """No process outlives the build that started it, however the build ends; Linux, and without effect elsewhere.
 
-A build is a chain: front door, Snakemake, a shell, the runner of a notebook, its kernel, the kernel's own workers.  Each link is
+A build is a chain: `make`, front door, Snakemake, a shell, the runner of a notebook, its kernel, the kernel's own workers.  Each link is
 tied to the one above it by the means that also work for SIGKILL: the kernel of the operating system sends a signal when a
 parent dies (:func:`die_with_parent`), and hands on orphans to the front door (:func:`adopt_orphans`), which ends them; between
-runner and front door lies a shell that can do neither, so the runner waits for the build's lock to come free
-(:func:`end_with`).
+runner and front door lies a shell that can do neither, so the runner watches the build's lock (:func:`end_with`).
 """
 
 from __future__ import annotations
@@ -17,12 +16,16 @@ import platform
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
+
+from l2m_utils.book.locks import Lock, number_in, share_work
 
 # The environment variable with the token of the lock that the runner of a notebook must not outlive.
 WATCHED = "L2M_BUILD_LOCK"
 _SET_PDEATHSIG, _SET_CHILD_SUBREAPER = 1, 36  # <linux/prctl.h>
+_LOOK = 0.2  # seconds between two looks at the build's lock
 _LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
 
 
@@ -76,27 +79,48 @@ def kill(processes: set[int]) -> None:
             os.waitpid(process, os.WNOHANG)  # adopted orphans are ours to bury
 
 
-def token_of(lock: Path) -> str:
-    """What :func:`end_with` needs to know of a lock: the machine on which it is held, and its file."""
-    return f"{platform.node()}:{lock}"
+def token_of(lock: Lock) -> str:
+    """What :func:`end_with` needs to know of a lock: the machine on which it is held, the number of its build, and its file."""
+    return f"{platform.node()}:{lock.number}:{lock.path}"
 
 
 def end_with(token: str) -> None:
-    """End this process and all its descendants once nobody holds the lock exclusively any more: its builder is gone.
+    """End this process and all its descendants once the build of ``token`` is gone; until then it shares the build's work.
 
     On another machine, where a cluster's scheduler runs the job and ends it, nothing is watched: not every shared file system has locks.
     """
-    machine, _, lock = token.partition(":")
+    machine, number, path = token.split(":", 2)
     if machine != platform.node():
         return
+    lock = Path(path)
+    share_work(lock)
 
-    def wait() -> None:
+    def is_gone() -> bool:
+        if number_in(lock) != number:
+            return True
         try:
             handle = os.open(lock, os.O_RDONLY)
-            fcntl.flock(handle, fcntl.LOCK_SH)
+        except OSError:
+            return True
+        try:
+            fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            return True
+        except BlockingIOError:
+            return False
         except OSError:  # a file system without locks: then nobody watches
-            return
+            return False
+        finally:
+            os.close(handle)
+
+    def end() -> None:
         kill(descendants())
         os.kill(os.getpid(), signal.SIGKILL)
 
-    threading.Thread(target=wait, daemon=True, name="build-watch").start()
+    def watch() -> None:
+        while not is_gone():
+            time.sleep(_LOOK)
+        end()
+
+    if is_gone():
+        end()
+    threading.Thread(target=watch, daemon=True, name="build-watch").start()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import shutil
 from pathlib import Path
@@ -11,16 +12,21 @@ import pandas as pd
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.reproduction import write_published
 from l2m_utils.project import RESULTS
-from l2m_utils.records import load_values
+from l2m_utils.records import load_values, read_table
 
 LARGEST = 500_000  # bytes: what is published is read by people and stays in the history for ever
 
 
-def publish_records(folder: Path, tier: str, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
-    """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``, by the corpus of the records; returns what was written.
+def _made(path: Path) -> tuple[str, str]:
+    """Tier and corpus of the record in a file: what a laptop shows of a GPU's run stays a record of tier gpu."""
+    about = read_table(path)[1] if path.suffix == ".parquet" else json.loads(path.with_suffix(".json").read_text())
+    return about["tier"], about["corpus"]
 
-    A notebook that reads no text is published under corpus ``none``.  Raises :class:`BuildError` when
-    there is nothing to publish or a file is larger than :data:`LARGEST`.
+
+def publish_records(folder: Path, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
+    """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``, by what each record says of itself; returns what was written.
+
+    Raises :class:`BuildError` when there is nothing to publish or a file is larger than :data:`LARGEST`.
     """
     written = []
     homes = sorted(path for path in (folder / "records").glob("*/*") if path.is_dir())
@@ -29,16 +35,13 @@ def publish_records(folder: Path, tier: str, notebooks: list[str], results: Path
         raise BuildError(f"no records of {', '.join(notebooks) or 'any notebook'} in {folder}: build first")
     for home in chosen:
         name = home.relative_to(folder / "records").as_posix()
-        records = load_values(folder / "records")
-        corpora = {record["corpus"] for record in records.values() if record["notebook"] == name} or {"none"}
-        target = results / f"{tier}-{corpora.pop()}" / name
         files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != ".png"]
         if large := [path for path in files if path.stat().st_size > LARGEST]:
             raise BuildError(
                 f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)"
             )
         for path in files:
-            destination = target / path.relative_to(home)
+            destination = results / "-".join(_made(path)) / name / path.relative_to(home)
             destination.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, destination)
             written.append(destination)
@@ -46,36 +49,36 @@ def publish_records(folder: Path, tier: str, notebooks: list[str], results: Path
     return written
 
 
-def compare(folder: Path, tier: str, results: Path = RESULTS) -> pd.DataFrame:
+def compare(folder: Path, results: Path = RESULTS) -> pd.DataFrame:
     """Each record of a fresh run against the published one of the same tier and corpus.
 
     ``verdict`` is ``same``, ``within`` (inside the published interval, or 1 % where there is none),
     ``changed``, or ``new``.
     """
     published: dict[str, dict] = {}
-    for home in results.glob(f"{tier}-*"):
+    for home in results.glob("*-*"):
         for identifier, record in load_values(home).items():
-            published[f"{record['corpus']}|{identifier}"] = record
+            published[f"{record['tier']}|{record['corpus']}|{identifier}"] = record
     rows = []
     for identifier, record in load_values(folder / "records").items():
-        old = published.get(f"{record['corpus']}|{identifier}")
+        old = published.get(f"{record['tier']}|{record['corpus']}|{identifier}")
         rows.append(
             {
                 "record": identifier,
                 "published": None if old is None else old["value"],
                 "now": record["value"],
-                "verdict": "new" if old is None else verdict(old, record["value"]),
+                "verdict": "new" if old is None else change_of(old, record["value"]),
             }
         )
     return pd.DataFrame(rows, columns=["record", "published", "now", "verdict"])
 
 
-def verdict(old: dict, value: float | bool | str) -> str:
+def change_of(old: dict, value: float | bool | str) -> str:
     """How a new value stands to a published record.
 
-    >>> verdict({"value": 0.8, "interval": [0.7, 0.9], "unit": ""}, 0.85)
+    >>> change_of({"value": 0.8, "interval": [0.7, 0.9], "unit": ""}, 0.85)
     'within'
-    >>> verdict({"value": 3e-14, "interval": None, "unit": ""}, 0.0), verdict({"value": 3e-4, "interval": None, "unit": ""}, 0.0)
+    >>> change_of({"value": 3e-14, "interval": None, "unit": ""}, 0.0), change_of({"value": 3e-4, "interval": None, "unit": ""}, 0.0)
     ('within', 'changed')
     """
     if old["value"] == value:

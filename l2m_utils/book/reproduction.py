@@ -1,49 +1,67 @@
 """The reproduction table: what the paper shows, joined with what our records say.
 
-``book/reproduction.yml`` asks (no result of ours is typed there); the records answer.
+``book/reproduction.yml`` asks, with the criterion and the margin of every row (no result of ours is typed there); the records
+answer, and :mod:`l2m_utils.book.criteria` gives the word.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from l2m_utils.book.criteria import RULES, STATES, WORDS, Evidence
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.pools import Pools, read_pools
-from l2m_utils.files import write_json
+from l2m_utils.book.plain import as_text
+from l2m_utils.book.pools import Pools, Record, read_pools
+from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import format_value
+from l2m_utils.records import format_number, format_value
 
 ASKED = PROJECT / "book" / "reproduction.yml"
 ANSWERED = RESULTS / "reproduction.json"
-STATES = ("reproduced", "differs", "not-yet")
+README = PROJECT / "README.md"
+_BADGES = {"proved": "✓✓", "exact": "✓✓", "reproduced": "✓", "consistent": "≈", "differs": "≠", "undetermined": "?", "out of reach": "·", "drawn": "✎"}  # fmt: skip
+_IN_README = re.compile(r"(<!-- reproduction -->\n).*?(<!-- end of reproduction -->)", re.DOTALL)
 
 
 class Row(BaseModel):
-    """One row of what is asked.
-
-    ``record`` names a value or figure record; ``number`` is the paper's number to compare with,
-    ``tolerance`` how far an exact value may be from it, ``within`` an interval that ours must lie in
-    where the paper shows a curve without a number.
-    """
+    """One row of what is asked; the head of ``book/reproduction.yml`` says what the keys mean."""
 
     model_config = ConfigDict(extra="forbid")
     id: str
     title: str
     paper: str
-    record: str = ""
-    number: float | None = None
-    tolerance: float = 0.0
-    within: tuple[float, float] | None = None
+    record: str
+    criterion: str
+    margin: float = Field(ge=0)
+    because: str
+    target: float = 0.0
+    holds: Literal["documents", "seeds", "choices"] = "documents"
+    least_seeds: int = 0
+    evidence: dict[str, str] = {}
+    limits: str = ""
+    shares: list[str] = []
     corpora: list[str] = []
     ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
     page: str = ""
-    note: str = ""
-    kind: str = "paper"  # or "addition"
+    kind: Literal["paper", "addition"] = "paper"
+
+    @model_validator(mode="after")
+    def _known_rule(self) -> Row:
+        if self.criterion not in RULES:
+            raise ValueError(f"criterion {self.criterion!r}: expected one of {', '.join(RULES)}")
+        if unread := set(self.evidence) - set(RULES[self.criterion][1]):
+            raise ValueError(f"criterion {self.criterion!r} does not read {', '.join(sorted(unread))}")
+        if self.least_seeds and "seeds" not in self.evidence:
+            raise ValueError(
+                f"least_seeds {self.least_seeds}: expected a record of the role `seeds` that says how many there are"
+            )
+        return self
 
 
 def read_rows(path: Path = ASKED) -> list[Row]:
@@ -58,48 +76,51 @@ def read_rows(path: Path = ASKED) -> list[Row]:
     return rows
 
 
-def state_of(row: Row, record: dict[str, Any] | None, is_figure: bool) -> str:
-    """``reproduced``, ``differs`` or ``not-yet``.
+def evidence_of(row: Row, pools: Pools) -> Evidence:
+    """The records that answer a row; those of its roles are of the corpus of the main one, and of the row's ruler."""
+    main = pools.value(row.record, row.corpora, row.ruler)
+    corpora = [main["corpus"]] if main else row.corpora
+    roles: dict[str, Record | None] = {}
+    for role, identifier in row.evidence.items():
+        if role == "figure":
+            found = pools.figure(identifier, corpora)
+            roles[role] = found[0] if found else None
+        else:
+            roles[role] = pools.value(identifier, corpora, row.ruler)
+    return Evidence(main, row.target, row.margin, row.holds, row.least_seeds, roles)
 
-    A truth value says it itself.  A number agrees when the paper's number lies in our interval (or
-    within ``tolerance`` of our value), or when our whole interval lies in ``within``.  A figure is
-    reproduced when it is drawn from computed data.
-    """
-    if record is None:
-        return "not-yet"
-    if is_figure:
-        return "reproduced"
-    value = record["value"]
-    if isinstance(value, bool):
-        return "reproduced" if value else "differs"
-    low, high = record["interval"] or (value, value)
-    if row.within is not None:
-        return "reproduced" if row.within[0] <= low and high <= row.within[1] else "differs"
-    if row.number is None:
-        raise BuildError(
-            f"reproduction row {row.id!r}: {row.record} is a number, so the row needs `number` or `within`"
-        )
-    low, high = min(low, value - row.tolerance), max(high, value + row.tolerance)
-    return "reproduced" if low <= row.number <= high else "differs"
+
+def state_of(row: Row, evidence: Evidence) -> str:
+    """The word that the row's criterion gives to its evidence, one of :data:`~l2m_utils.book.criteria.STATES`."""
+    return RULES[row.criterion][0](evidence)
 
 
 def join(rows: list[Row], pools: Pools) -> list[dict[str, Any]]:
-    """Rows with state, tier, our value, interval, data, model and provenance of the record that answers."""
+    """Rows with state, tier, our value, interval, data, model and provenance of the record that answers.
+
+    ``interval`` is what was judged: the hull with that of the role ``choices`` where there is one; ``whole`` says whether it holds all choices and seeds.
+    """
     answers = []
     for row in rows:
-        record = pools.value(row.record, row.corpora, row.ruler) if row.record else None
-        figure = pools.figure(row.record, row.corpora) if row.record and record is None else None
-        found = record or (figure[0] if figure else None)
+        evidence = evidence_of(row, pools)
+        found = evidence.main
+        interval = list(evidence.interval) if found and evidence.interval else None
+        roles = {
+            name: {"record": row.evidence[name], "value": record.get("value"), "interval": record.get("interval")} if record else None
+            for name, record in evidence.roles.items()
+        }  # fmt: skip
         answers.append(
             {
-                **row.model_dump(include={"id", "title", "paper", "record", "page", "note", "kind"}),
-                "state": state_of(row, found, is_figure=record is None),
-                "ours": (record["value"] if record else "figure") if found else None,
-                "shown": (format_value(record) if record else "figure") if found else "",
-                "interval": record["interval"] if record else None,
+                **row.model_dump(exclude={"evidence", "corpora", "ruler", "holds", "least_seeds"}),
+                "state": state_of(row, evidence),
+                "ours": found["value"] if found else None,
+                "shown": format_value({**found, "interval": interval}) if found else "",
+                "interval": interval,
+                "whole": evidence.whole if interval else None,
+                "evidence": roles,
                 "tier": found["tier"] if found else None,
                 "data": found["corpus"] if found else None,
-                "model": record["model"] if record else None,
+                "model": found["model"] if found else None,
                 "seed": found["seed"] if found else None,
                 "commit": found["commit"] if found else None,
                 "hardware": found["hardware"] if found else None,
@@ -108,45 +129,121 @@ def join(rows: list[Row], pools: Pools) -> list[dict[str, Any]]:
     return answers
 
 
-def write_published(results: Path = RESULTS) -> Path:
-    """Renew ``results/reproduction.json`` from the published records alone, so that it never depends on a build."""
-    return write_json(results / "reproduction.json", join(read_rows(), read_pools(results=results)))
+def write_published(results: Path = RESULTS, readme: Path = README) -> Path:
+    """Renew ``results/reproduction.json`` from the published records alone, so that it never depends on a build, and the counts in the README."""
+    answers = join(read_rows(), read_pools(results=results))
+    if results == RESULTS and readme.exists():
+        write_atomically(readme, with_counts(readme.read_text(), answers).encode())
+    return write_json(results / "reproduction.json", answers)
+
+
+def with_counts(text: str, answers: list[dict[str, Any]]) -> str:
+    """The README with its counts and limits renewed; raises :class:`BuildError` when its marks are gone."""
+    if not _IN_README.search(text):
+        raise BuildError("README.md: expected the marks <!-- reproduction --> and <!-- end of reproduction -->")
+    news = f"Of the figures, tables and theorems of the paper: {count_text(answers)}. What limits each that differs:\n\n{limits_text(answers)}\n"
+    return _IN_README.sub(lambda match: f"{match[1]}{news}{match[2]}", text)
+
+
+def asked_text(row: dict[str, Any]) -> str:
+    """What a row asks of our value, for people.
+
+    >>> asked_text({"criterion": "near", "target": 0.76, "margin": 0.1}), asked_text({"criterion": "below", "target": 0.0, "margin": 0.0})
+    ('0.76 ± 0.1', '< 0')
+    """
+    target, margin = row["target"], row["margin"]
+    around = f"{format_number(target)} ± {format_number(margin)}"
+    return {
+        "near": around,
+        "equals": around,
+        "drawn": f"a drawing; {around}",
+        "above": f"> {format_number(target + margin)}",
+        "below": f"< {format_number(target - margin)}",
+        "exceeds": f"≥ {format_number(target + margin)}",
+        "apart": f"farther than {format_number(margin)} from {format_number(target)}",
+        "falls-while-rising": f"< {format_number(-margin)} while the KL rises",
+        "proved": "a proof and its check",
+        "agrees": "equality",
+        "specified": f"{format_number(target)}, specified",
+        "crosses": f"a crossing within {format_number(int(target))} tokens",
+    }[row["criterion"]]
 
 
 def reproduction_table(answers: list[dict[str, Any]]) -> str:
     """The table as MyST, one row a line; page names become links."""
     lines = [
-        "| | what | paper | ours, 95 % interval | data, model | tier | state |",
-        "| --- | --- | --- | --- | --- | --- | --- |",
+        "| | what | paper | asked | ours, whole interval | data, model | tier | state |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
-    badge = {"reproduced": "✓ reproduced", "differs": "≠ differs", "not-yet": "· not yet"}
     for row in answers:
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
-        data = ", ".join(part for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
-        note = f" *{row['note']}*" if row["note"] else ""
+        data = ", ".join(as_text(part) for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
+        ours = as_text(row["shown"]) if isinstance(row["ours"], str) and row["ours"] != "figure" else row["shown"]
+        limits = f" *{row['limits']}*" if row["limits"] else ""
+        shares = f" Same run as {', '.join(row['shares'])}." if row["shares"] else ""
         lines.append(
-            f"| {row['id']} | {title}{note} | {row['paper']} | {row['shown']} | {data} | {row['tier'] or ''} | {badge[row['state']]} |"
+            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours or 'no record'} | {data} | {row['tier'] or ''} | {_BADGES[row['state']]} {row['state']} |"
         )
     return "\n".join(lines)
+
+
+def criteria_table(answers: list[dict[str, Any]]) -> str:
+    """Rule and reason of every row, as MyST."""
+    lines = ["| | rule | asked | because |", "| --- | --- | --- | --- |"]
+    lines += [f"| {row['id']} | {row['criterion']} | {asked_text(row)} | {row['because']} |" for row in answers]
+    return "\n".join(lines)
+
+
+def words_table() -> str:
+    """What each state means, as MyST."""
+    return "\n".join(["| | says that |", "| --- | --- |", *(f"| {_BADGES[w]} **{w}** | {says} |" for w, says in WORDS.items())])  # fmt: skip
 
 
 def counts(answers: list[dict[str, Any]], kind: str = "paper") -> dict[str, int]:
     """How many rows of a kind are in each state.
 
-    >>> counts([{"state": "differs", "kind": "paper"}, {"state": "not-yet", "kind": "addition"}])
-    {'reproduced': 0, 'differs': 1, 'not-yet': 0}
+    >>> counts([{"state": "differs", "kind": "paper"}, {"state": "drawn", "kind": "addition"}])["differs"]
+    1
     """
     return {state: sum(row["state"] == state and row["kind"] == kind for row in answers) for state in STATES}
 
 
+def count_text(answers: list[dict[str, Any]], kind: str = "paper") -> str:
+    """The states that occur, with their numbers.
+
+    >>> count_text([{"state": "differs", "kind": "paper"}, {"state": "proved", "kind": "paper"}])
+    '1 proved, 1 differs'
+    """
+    return ", ".join(f"{number} {state}" for state, number in counts(answers, kind).items() if number)
+
+
+def limits_text(answers: list[dict[str, Any]], kind: str = "paper") -> str:
+    """A line for every row that differs: what limits it.
+
+    >>> limits_text([{"id": "3c", "state": "differs", "kind": "paper", "limits": "Training ended early."}])
+    '- **3c**: Training ended early.'
+    """
+    rows = [row for row in answers if row["kind"] == kind and row["state"] == "differs"]
+    return "\n".join(f"- **{row['id']}**: {row['limits']}" for row in rows)
+
+
+def table_texts(answers: list[dict[str, Any]]) -> dict[str, str]:
+    """What pages and chapters may say of the table: ````reproduction__counts````, ``…__additions`` and ``…__limits``."""
+    return {
+        "reproduction__counts": count_text(answers),
+        "reproduction__additions": count_text(answers, "addition"),
+        "reproduction__limits": limits_text(answers),
+    }
+
+
 def print_reproduction(path: Path = ANSWERED) -> None:
-    """Print the committed table: state, tier, row, ours and the paper's value."""
+    """Print the committed table: state, tier, row, ours, what was asked and the paper's value."""
     if not path.exists():
         raise BuildError(f"{path} is missing: run `make book` and `make publish`")
     answers = json.loads(path.read_text())
     for row in answers:
         print(
-            f"{row['state']:<11} {row['tier'] or '-':<8} {row['id']:<22} {row['shown'] or '-':<28} paper: {row['paper']}"
+            f"{row['state']:<12} {row['tier'] or '-':<8} {row['id']:<24} {row['shown'] or '-':<26} asked: {asked_text(row):<36} paper: {row['paper']}"
         )
     for kind in ("paper", "addition"):
         print(f"{kind}: " + ", ".join(f"{number} {state}" for state, number in counts(answers, kind).items()))

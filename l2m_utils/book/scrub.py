@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-from pathlib import Path
+from collections.abc import Mapping
+from typing import Any
 
-from l2m_utils.project import PROJECT
+from l2m_utils.book.plain import private_folders, without_folders
 
 
-def scrub(notebook):
+def scrub(notebook, parameters: Mapping[str, Any] | None = None):
     """Remove times, paths of this machine, progress bars and warnings from an executed notebook (an nbformat node).
+
+    Of the absolute paths among ``parameters``, those that a user gave, only the last name is left, wherever the page shows them.
 
     Warnings and progress bars go to stderr; they are dropped from the page (papermill's own
     half-run copy keeps them when a run fails).
@@ -29,7 +31,14 @@ def scrub(notebook):
             tags.append("hide-input")
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if not (out.output_type == "stream" and out.name == "stderr")]
-    text = json.dumps(notebook)
-    for path in (str(PROJECT) + os.sep, str(Path.home()) + os.sep):
-        text = text.replace(json.dumps(path)[1:-1], "")
+    text = json.dumps(_without(notebook, private_folders(parameters or {})))
     return nbformat.reads(re.sub(r" at 0x[0-9a-f]{8,}", "", text), as_version=4)
+
+
+def _without(node: Any, folders: list[str]) -> Any:
+    """The same lists and dictionaries, folders left out of all their texts."""
+    if isinstance(node, str):
+        return without_folders(node, folders)
+    if isinstance(node, dict):
+        return {key: _without(value, folders) for key, value in node.items()}
+    return [_without(value, folders) for value in node] if isinstance(node, list) else node

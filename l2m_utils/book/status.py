@@ -7,6 +7,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from l2m_utils.book.plain import as_text
+
 
 def read_status(folder: Path) -> list[dict[str, Any]]:
     """The status records of a build, one a notebook, by name."""
@@ -22,7 +24,7 @@ def status_table(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         page = f"[{row['notebook']}](notebooks/{row['notebook']})"
         lines.append(
-            f"| {page} | {row['tier']} | {row['corpus']} | {row['seconds']:.1f} | {row['state']} | {row['machine']} | {row['date']} | `{row['commit']}` |"
+            f"| {page} | {row['tier']} | {as_text(row['corpus'])} | {row['seconds']:.1f} | {row['state']} | {as_text(row['machine'])} | {row['date']} | {as_text(row['commit'])} |"
         )
     return "\n".join(lines)
 

@@ -4,6 +4,7 @@
   l2m gaussian --tier cluster --list         names of the cells, one job each
   l2m gaussian --tier cluster --cell NAME    one of them; on several GPUs: torchrun --nproc_per_node 4 -m l2m_utils gaussian …
   l2m gaussian --tier laptop --collect       what is finished, into the published tables
+  l2m gaussian --control                     the control of figure 3c: a state many times as large as the data need (--collect as above)
 
 A finished cell is a folder with one JSON file; a killed grid goes on where it stopped.
 """
@@ -11,7 +12,6 @@ A finished cell is a folder with one JSON file; a killed grid goes on where it s
 from __future__ import annotations
 
 import argparse
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,7 +21,10 @@ from l2m_utils.project import PROJECT, RESULTS, TIERS, commit
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The grid, its folders, and what to do with it."""
     parser.add_argument("--tier", default="laptop", choices=TIERS)
-    parser.add_argument("--folder", type=Path, help="where cells are kept (default: _build/gaussian-runs/<tier>)")
+    parser.add_argument("--control", action="store_true", help="the control of figure 3c instead of the grid of a tier")
+    parser.add_argument(
+        "--folder", type=Path, help="where cells are kept (default: _build/gaussian-runs/<tier or control>)"
+    )
     parser.add_argument("--results", type=Path, help="where --collect puts the tables (default: results/<tier>-none)")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--cell", help="run one cell, by name")
@@ -36,38 +39,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """List, train or collect the cells of a tier; 1 for what a reader can mend."""
+    """List, train or collect the cells of a tier."""
     from l2m_utils.experiments import gaussian_runs
     from l2m_utils.experiments.gaussian_cells import tier_cells
-    from l2m_utils.training.errors import TrainingError
+    from l2m_utils.experiments.state_control import collect_control, control_cells
 
-    folder = options.folder or PROJECT / "_build" / "gaussian-runs" / options.tier
-    cells = tier_cells(options.tier)
+    folder = options.folder or PROJECT / "_build" / "gaussian-runs" / ("control" if options.control else options.tier)
+    cells = control_cells() if options.control else tier_cells(options.tier)
     if options.list:
         print("\n".join(cell.name for cell in cells))
         return 0
-    try:
-        if options.collect:
-            runs = gaussian_runs.collect(
-                folder, options.tier, options.results or RESULTS / f"{options.tier}-none", cells
-            )
-            print(f"{len(runs)} of {len(cells)} cells collected")
-            return 0
-        if options.tier != "smoke" and commit().endswith("+changes"):
-            raise ValueError(
-                "this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
-            )
-        if not options.cell:
-            gaussian_runs.run_grid(cells, folder, options.processes)
-            return 0
-        chosen = [cell for cell in cells if cell.name == options.cell]
-        if not chosen:
-            raise ValueError(f"no cell {options.cell!r} in tier {options.tier}; --list shows the names")
-        cell = chosen[0]
-        if cell.learning_rate <= 0:
-            cell = replace(cell, learning_rate=gaussian_runs.best_rates(folder).get(cell.model, 0.0))
-        gaussian_runs.run_cell(cell, folder, device=options.device)
-    except (TrainingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    if options.collect:
+        results = options.results or RESULTS / f"{options.tier}-none"
+        if options.control:
+            runs = collect_control(folder, results)
+        else:
+            runs = gaussian_runs.collect(folder, options.tier, results, cells)
+        print(f"{len(runs)} of {len(cells)} cells collected")
+        return 0
+    if options.tier != "smoke" and commit().endswith("+changes"):
+        raise ValueError(
+            "this checkout has uncommitted changes, so its records could not be traced; commit them, or run from a clean clone"
+        )
+    if not options.cell:
+        gaussian_runs.run_grid(cells, folder, 1 if options.control else options.processes)
+        return 0
+    chosen = [cell for cell in cells if cell.name == options.cell]
+    if not chosen:
+        raise ValueError(f"no cell {options.cell!r} in tier {options.tier}; --list shows the names")
+    cell = chosen[0]
+    if cell.learning_rate <= 0:
+        cell = replace(cell, learning_rate=gaussian_runs.best_rates(folder).get(cell.model, 0.0))
+    gaussian_runs.run_cell(cell, folder, device=options.device)
     return 0

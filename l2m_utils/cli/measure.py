@@ -7,7 +7,6 @@ killed goes on when it is started again, and several runs with the same argument
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 from l2m_utils.project import TIERS
@@ -25,6 +24,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--revision", default="", help="commit of a hub model; label of what a server runs")
     model.add_argument("--tokenizer", default="", help="folder or hub id of the tokenizer, if not that of --model")
+    model.add_argument(
+        "--prefix-id",
+        type=int,
+        help="id of the token before every block; by default BOS of the tokenizer, else its EOS",
+    )
     model.add_argument(
         "--url",
         default="",
@@ -63,11 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Measure; 1 for bad input."""
+    """Measure."""
     from l2m_utils.experiments.measure import measure
 
-    try:
-        return measure(options)
-    except (ValueError, ImportError, OSError) as error:  # what bad input raises; anything else is a defect
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    return measure(options)

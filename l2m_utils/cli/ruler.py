@@ -8,7 +8,6 @@ trains models of our own and measures the same blocks with them.
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -37,48 +36,44 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Prepare, draw, score or publish; 1 for bad input."""
-    try:
-        if options.draw:
-            from l2m_utils.experiments.ruler import draw_all
+    """Prepare, draw, score or publish."""
+    if options.draw:
+        from l2m_utils.experiments.ruler import draw_all
 
-            if not (options.books and options.wiki):
-                raise ValueError("--draw needs --books and --wiki: give the two corpora")
-            draw_all(options.model, options.books, options.wiki).save(options.draw)
-        elif options.ladder and options.publish:
-            from l2m_utils.experiments.ladder import publish_ladder
+        if not (options.books and options.wiki):
+            raise ValueError("--draw needs --books and --wiki: give the two corpora")
+        draw_all(options.model, options.books, options.wiki).save(options.draw)
+    elif options.ladder and options.publish:
+        from l2m_utils.experiments.ladder import publish_ladder
 
-            if not options.draws:
-                raise ValueError("--ladder with --publish needs --draws: give the blocks that were measured")
-            print(publish_ladder(options.publish, options.ladder, options.draws, options.scores, options.model))
-        elif options.ladder:
-            from l2m_utils.experiments.ladder import ladder_command
+        if not options.draws:
+            raise ValueError("--ladder with --publish needs --draws: give the blocks that were measured")
+        print(publish_ladder(options.publish, options.ladder, options.draws, options.scores, options.model))
+    elif options.ladder:
+        from l2m_utils.experiments.ladder import ladder_command
 
-            if not (options.draws and options.openings and options.books):
-                raise ValueError(
-                    "--ladder needs --draws, --openings and --books: give blocks, text to learn from, and what it must not share"
-                )
-            texts = options.draws, options.openings, options.books
-            ladder_command(options.ladder, *texts, options.rungs, options.threads, options.model)
-        elif options.score:
-            from l2m_utils.experiments.ruler import score_command
+        if not (options.draws and options.openings and options.books):
+            raise ValueError(
+                "--ladder needs --draws, --openings and --books: give blocks, text to learn from, and what it must not share"
+            )
+        texts = options.draws, options.openings, options.books
+        ladder_command(options.ladder, *texts, options.rungs, options.threads, options.model)
+    elif options.score:
+        from l2m_utils.experiments.ruler import score_command
 
-            if not options.draws:
-                raise ValueError("--score needs --draws: give the file that --draw wrote")
-            score_command(options.model, options.draws, options.tasks, options.score, options.threads)
-        elif options.publish:
-            from l2m_utils.experiments.ruler_publish import publish_command
+        if not options.draws:
+            raise ValueError("--score needs --draws: give the file that --draw wrote")
+        score_command(options.model, options.draws, options.tasks, options.score, options.threads)
+    elif options.publish:
+        from l2m_utils.experiments.ruler_publish import publish_command
 
-            if not (options.draws and options.scores):
-                raise ValueError("--publish needs --draws and --scores: give the blocks and what was scored of them")
-            for home in publish_command(options.publish, options.draws, options.scores, options.cells, options.model):
-                print(home)
-        else:
-            from l2m_utils.scoring.packaged import ruler
+        if not (options.draws and options.scores):
+            raise ValueError("--publish needs --draws and --scores: give the blocks and what was scored of them")
+        for home in publish_command(options.publish, options.draws, options.scores, options.cells, options.model):
+            print(home)
+    else:
+        from l2m_utils.scoring.packaged import ruler
 
-            made = ruler(options.model)
-            print(f"{made.name} {made.revision}\nprefix token {made.prefix_id}\n{made.folder}")
-        return 0
-    except (ValueError, ImportError, OSError) as error:  # what bad input raises; anything else is a defect
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+        made = ruler(options.model)
+        print(f"{made.name} {made.revision}\nprefix token {made.prefix_id}\n{made.folder}")
+    return 0

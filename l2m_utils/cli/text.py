@@ -7,7 +7,6 @@ A killed run goes on where it was; on several GPUs: torchrun --nproc_per_node 4 
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 
 
@@ -45,20 +44,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Train, score and store; 1 for what a reader can mend."""
+    """Train, score and store."""
     from l2m_utils.experiments.text_recipe import TextRecipe
     from l2m_utils.experiments.text_runs import TrainingJob, run_plan
-    from l2m_utils.text.documents import CorpusError
-    from l2m_utils.training.errors import TrainingError
 
     given = vars(options)
     corpus, work, records, tier = (given.pop(name) for name in ("corpus", "work", "records", "tier"))
     plan = given.pop("plan") or [TrainingJob(TextRecipe.steps)]
     if "rates" in given:
         given["rates"] = tuple(given["rates"])
-    try:
-        run_plan(corpus, TextRecipe(**given), plan, work, records, tier)
-    except (CorpusError, TrainingError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    run_plan(corpus, TextRecipe(**given), plan, work, records, tier)
     return 0

@@ -6,7 +6,7 @@ A block of L tokens w is cut at ℓ into X = w₁…w_ℓ and Y = w_{ℓ+1}…w_
     vCLUB     E_{p_XY}[ log q(Y|X) ] − E_{p_X p_Y}[ log q(Y|X′) ]   ≥ I  when q = p
 
 Both are **paired** here: the same Y stands in both terms, so that the improbability of a rare word in Y, which
-is most of the noise, cancels.  ``as_published=True`` takes the second term from another document's Y instead, as the
+is most of the noise, cancels.  ``as_published=True`` takes the second term from another block's Y instead, as the
 authors' scripts do.
 
 Letters: ``n`` blocks, ``k`` splits, ``L`` tokens a block, ``J`` derangements, ``m`` = (r−1)ℓ tokens of Y.
@@ -20,8 +20,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
-from l2m_utils.estimators.contributions import Contributions, check_inputs, check_token_logprobs, derangements, summed
-from l2m_utils.estimators.first_tokens import FirstTokens, published_correction
+from l2m_utils import paper
+from l2m_utils.estimators.contributions import Contributions, check_inputs, check_token_logprobs, summed
+from l2m_utils.estimators.first_tokens import FirstTokens, NgramTable
+
+ENTROPY_ERROR_SPLIT = 2  # where the released script counts the error of the 2-gram entropy: with L = 2ℓ, Y is nothing but these two tokens
 
 
 def direct(
@@ -33,8 +36,8 @@ def direct(
     ratio: int = 2,
     first: FirstTokens | None = None,
     as_published: bool = False,
-    tokens: ArrayLike | None = None,
-    rng: np.random.Generator | None = None,
+    table: NgramTable | None = None,
+    partners: ArrayLike | None = None,
 ) -> Contributions:
     """Direct estimate log q(Y|X) − log q(Y) of I(X;Y) in nats, one value per block and per length ratio·ℓ (paper, section 3).
 
@@ -42,10 +45,12 @@ def direct(
     log-probabilities of the Y that starts there, scored without X.  ``first`` replaces the marginal of Y's first tokens, which a model
     that has only seen its prefix at the start of a text gets wrong (:mod:`l2m_utils.estimators.first_tokens`).  Splits with ratio·ℓ > L are left out.
 
-    ``as_published=True`` is the authors' scheme: log q(Y) is taken from a block of another document (drawn with ``rng``), and the first
-    two tokens get 1/5 of the model's cross-entropy and 4/5 of the pooled Grassberger entropy of ``tokens`` (n, L) at the splits.
+    ``as_published=True`` is the authors' scheme: log q(Y) is that of block ``partners[i]`` (n,), any block, the same one included; its first
+    two tokens get 1/5 of the model's value and 4/5 of −Ĥ_G, where Ĥ_G is the entropy of ``table``, the 2-grams of the whole corpus, overlapping.
+    Blocks then count as independent (:attr:`~l2m_utils.estimators.contributions.Contributions.standard_errors`), and at ℓ = :data:`ENTROPY_ERROR_SPLIT` alone
+    the error of Ĥ_G, all of it and not 4/5, is added in quadrature.
 
-    Raises ``ValueError`` for impossible log-probabilities, shapes, splits, ratios, or (as published) a single document.
+    Raises ``ValueError`` for impossible log-probabilities, shapes, splits or ratios, and (as published) without a 2-gram table or partners.
 
     >>> conditional = np.log([[0.5, 0.5, 0.8, 0.9], [0.5, 0.5, 0.4, 0.9]])
     >>> marginal = np.log([[0.5, 0.6], [0.5, 0.6]])
@@ -56,11 +61,17 @@ def direct(
     n = len(documents)
     if len(marginals) != len(splits):
         raise ValueError(f"marginals: got {len(marginals)} arrays, expected one per split, {len(splits)}")
+    constant_error = None
     if as_published:
-        if first is not None or tokens is None or rng is None:
-            raise ValueError("as_published=True makes its own correction: give tokens and rng, and no `first`")
-        partner = derangements(documents, 1, rng)[0]
-        first = published_correction(tokens, splits)
+        if first is not None or table is None or partners is None:
+            raise ValueError("as_published=True makes its own correction: give table and partners, and no `first`")
+        partners = _check_partners(partners, n)
+        first = published_correction(table, n, len(splits))
+        constant_error = np.where(splits[columns] == ENTROPY_ERROR_SPLIT, table.entropy_error, 0.0)
+    elif table is not None or partners is not None:
+        raise ValueError(
+            "table and partners belong to as_published=True; a paired estimate takes its repair as `first`"
+        )
     if first is not None and np.shape(first.logprobs) != (n, len(splits)):
         raise ValueError(
             f"first.logprobs: got shape {np.shape(first.logprobs)}, expected (blocks, splits) = ({n}, {len(splits)})"
@@ -77,11 +88,33 @@ def direct(
             own = summed(marginal[:, : first.order])
             second = second + first.weight * (first.logprobs[:, column] - own)
         if as_published:
-            second = second[partner]
+            second = second[partners]
         values[:, out] = summed(conditional[:, split : split + length]) - second
-    return Contributions(
-        "direct, as published" if as_published else "direct", splits[columns] * ratio, values, documents
-    )
+    name = "direct, as published" if as_published else "direct"
+    return Contributions(name, splits[columns] * ratio, values, documents, constant_error)
+
+
+def published_correction(table: NgramTable, n: int, k: int) -> FirstTokens:
+    """The correction as released, for n blocks and k splits: −Ĥ_G of the 2-grams of the whole corpus with weight 4/5, one number for all (section 3).
+
+    Raises ``ValueError`` for a table of other n-grams.
+
+    >>> first = published_correction(NgramTable([np.array([0, 1, 0, 1, 0])], 2, 2), 3, 1)   # log 4 − G(2), as in `NgramTable`
+    >>> first.order, first.weight, first.logprobs.round(4).tolist()
+    (2, 0.8, [[-0.6567], [-0.6567], [-0.6567]])
+    """
+    if table.order != 2:
+        raise ValueError(f"a table of {table.order}-grams: expected 2-grams, as the released scripts count")
+    return FirstTokens(2, np.full((n, k), -table.entropy), paper.NGRAM_WEIGHT)
+
+
+def _check_partners(partners: ArrayLike, n: int) -> np.ndarray:
+    partners = np.asarray(partners)
+    if partners.shape != (n,) or partners.dtype.kind not in "iu" or not ((partners >= 0) & (partners < n)).all():
+        raise ValueError(
+            f"partners: got {partners.dtype} of shape {partners.shape}, expected a block for every block, whole numbers from 0 to {n - 1} of shape ({n},)"
+        )
+    return partners
 
 
 def vclub(
@@ -97,7 +130,7 @@ def vclub(
     """vCLUB estimate log q(Y|X) − mean_j log q(Y|X′_j) of I(X;Y) in nats, an upper bound in expectation when q = p (Cheng et al. 2020).
 
     ``crossed``: for each split an array (J, n, ≥ (ratio−1)ℓ), the log-probabilities of block i's Y after the X of block ``partners[j, i]``;
-    ``partners`` (J, n) from :func:`derangements`.  ``as_published=True`` pairs a block's log q(Y|X) with log q(Y′|X) of the
+    ``partners`` (J, n) from :func:`~l2m_utils.estimators.contributions.derangements`.  ``as_published=True`` pairs a block's log q(Y|X) with log q(Y′|X) of the
     block whose partner it is (same X, another document's Y; first derangement only).
 
     A value belongs to the document of its Y.  What the documents of the X′ add to the error of the mean is in the scatter of the values of *one*

@@ -21,8 +21,8 @@ class Contributions:
     """What every block says about the mutual information (nats) at every length.
 
     ``lengths`` (k,) in tokens, ``values`` (n, k) in nats, ``documents`` (n,) the document of each block.  The estimate is the mean
-    over blocks; its error comes from drawing documents again, through ``sums`` and ``counts``.  Raises ``ValueError`` for no blocks, or
-    shapes that do not fit.
+    over blocks; its error comes from drawing documents again, through ``sums`` and ``counts``.  ``constant_error`` (k,) is the standard error of a
+    constant that all values of a length share (only the published scheme has one).  Raises ``ValueError`` for no blocks, or shapes that do not fit.
 
     >>> c = Contributions("direct", np.array([4, 8]), np.array([[1.0, 2], [3, 4], [5, 9]]), np.array(["a", "a", "b"]))
     >>> c.estimates.tolist(), c.sums.tolist(), c.counts.tolist()
@@ -33,6 +33,7 @@ class Contributions:
     lengths: np.ndarray
     values: np.ndarray
     documents: np.ndarray
+    constant_error: np.ndarray | None = None
 
     def __post_init__(self):
         n, k = len(self.documents), len(self.lengths)
@@ -49,6 +50,21 @@ class Contributions:
     def estimates(self) -> np.ndarray:
         """Mean over blocks, (k,)."""
         return self.values.mean(axis=0)
+
+    @property
+    def standard_errors(self) -> np.ndarray:
+        """Standard errors of the mean in nats, (k,), if blocks were independent, with ``constant_error`` in quadrature: the published error bars.
+
+        Blocks of one document are not independent: the intervals of this book draw documents.  Raises ``ValueError`` for a single block.
+
+        >>> Contributions("direct", np.array([4]), np.array([[1.0], [3], [5]]), np.arange(3), np.array([1.0])).standard_errors.round(4).tolist()
+        [1.5275]
+        """
+        n = len(self.values)
+        if n < 2:
+            raise ValueError(f"{self.estimator}: got {n} block, expected at least 2 for an error")
+        shared = 0.0 if self.constant_error is None else self.constant_error
+        return np.sqrt(self.values.var(axis=0, ddof=1) / n + shared**2)
 
     @property
     def sums(self) -> np.ndarray:
@@ -104,6 +120,22 @@ def derangements(documents: ArrayLike, count: int, rng: np.random.Generator) -> 
     for row, shift in enumerate(rng.choice(shifts, size=count, replace=False)):
         partners[row, order] = np.roll(order, -shift)
     return partners
+
+
+def pairable(documents: ArrayLike) -> np.ndarray:
+    """Which blocks (k,) to keep so that no document has more than half of them, evenly spread over those of the largest one.
+
+    All of them in most cases; :func:`derangements` of those that are kept exist whenever there are two documents.
+
+    >>> pairable([0, 0, 0, 0, 1, 1, 2]).tolist(), pairable([3, 3, 4, 4]).tolist()
+    ([0, 1, 3, 4, 5, 6], [0, 1, 2, 3])
+    """
+    documents = np.asarray(documents)
+    names, sizes = np.unique(documents, return_counts=True)
+    mine = np.flatnonzero(documents == names[sizes.argmax()])
+    most = min(len(mine), len(documents) - len(mine)) if len(names) > 1 else len(mine)
+    kept = mine[np.linspace(0, len(mine) - 1, most).astype(int)]
+    return np.sort(np.concatenate([np.flatnonzero(documents != names[sizes.argmax()]), kept]))
 
 
 def check_token_logprobs(logprobs: ArrayLike, name: str, columns: int | None = None) -> np.ndarray:

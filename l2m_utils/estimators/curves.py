@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pandas as pd
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.stats import bootstrap
 from l2m_utils.stats.fit import Fit, power_law
+from l2m_utils.stats.verdict import STANDS, fall, p_value, verdict
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,50 @@ class Curve:
         return self.fit.parameters[name], self.fit.intervals[name]
 
     @property
+    def has_exponent(self) -> bool:
+        """Whether estimates and intervals are positive from the first fitted length on, with error bars; else the fit's exponent is no number to show."""
+        there = self.lengths >= self.fit.lengths[0]
+        positive = bool((self.estimates[there] > 0).all() and (self.low[there] > 0).all())
+        return positive and self.fit.scale == "log" and len(self.fit.samples) > 0
+
+    @property
+    def p_value(self) -> float | None:
+        """The probability of a misfit as large as that of the power law; ``None`` without error bars."""
+        return p_value(self.fit.chi2, len(self.fit.lengths)) if len(self.fit.samples) else None
+
+    @property
+    def formula(self) -> str:
+        """The fitted law for the legend of a figure; ``no exponent`` where none is supported."""
+        if not self.has_exponent:
+            return "no exponent"
+        prefactor, exponent = self.fit.parameters["prefactor"], self.fit.parameters["exponent"]
+        return f"{prefactor:.2f} · $L^{{{exponent:.2f}}}$"
+
+    @cached_property
+    def verdict(self) -> str:
+        """``stands``, or ``none`` and why no exponent is supported (:func:`l2m_utils.stats.verdict.verdict`).
+
+        Lengths that the fit left out in front of its first are no objection: the range of the fit is part of the answer.
+        """
+        there = self.lengths >= self.fit.lengths[0]
+        drop = fall(self.estimates[there], self.replicates[:, there], self.documents)
+        return verdict(
+            self.lengths[there],
+            self.estimates[there],
+            self.low[there],
+            p=self.p_value,
+            fall_low=drop[1][0],
+        )
+
+    @property
     def note(self) -> str:
-        """How the fit was made, for the note of a record."""
+        """How the fit was made and what speaks against its exponent, for the note of a record."""
         text = f"fit over L = {int(self.fit.lengths[0])} to {int(self.fit.lengths[-1])}, {self.documents} documents"
         if self.fit.scale == "linear":
             text += ", linear scale because too few lengths have a positive interval"
         elif self.left_out:
             text += f", without L = {', '.join(map(str, self.left_out))} (not positive)"
-        return text
+        return text if self.verdict == STANDS else f"{text}; law: {self.verdict}"
 
 
 def curve(contributions: Contributions, *, n_boot: int, seed: int | np.random.Generator, **options) -> Curve:
@@ -74,7 +112,7 @@ def fit_curve(
     """Estimates of ``contributions`` with 95 % intervals from ``replicates`` (n_boot, k), and A·L^β fitted from L = ``fit_from`` on.
 
     Lengths at which the estimate or one of its replicates is not positive are left out of the fit and listed; if fewer than three are left, the fit
-    is made on the linear scale.  ``every_length=True`` leaves none out and takes the linear scale as soon as one is not positive: then corpora
+    is made on the linear scale.  Where documents do not differ at all there are no error bars, and the fit is made without.  ``every_length=True`` leaves none out and takes the linear scale as soon as one is not positive: then corpora
     that are compared with each other are fitted over the same range.
 
     Raises ``ValueError`` for fewer than three lengths.
@@ -96,10 +134,12 @@ def fit_curve(
     usable = wanted & positive
     on_log_scale = usable.sum() >= (wanted.sum() if every_length else 3)
     chosen = usable if on_log_scale else wanted
+    drawn = replicates[:, chosen]
+    vary = bootstrap.varies(np.log(drawn) if on_log_scale else drawn).all()
     fit = power_law(
         lengths[chosen],
         estimates[chosen],
-        replicates[:, chosen],
+        drawn if vary else None,
         scale="log" if on_log_scale else "linear",
         weighting=weighting,
         n_documents=documents,

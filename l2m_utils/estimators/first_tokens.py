@@ -4,7 +4,7 @@ Y starts in the middle of a text, but a model that is asked for log q(Y) believe
 token was only seen at beginnings.  The error sits in the first tokens and adds a constant to the direct estimate, which
 bends the curve at small L.  Repairs of log q(y₁…y_g), g = 1 or 2:
 
-* **n-grams** (the paper, section 3): 1/5 of the model's value and 4/5 of −Ĥ_G, the Grassberger entropy of the g-grams.  Ĥ_G is a mean
+* **n-grams** (the paper, section 3): 1/5 of the model's value and 4/5 of −Ĥ_G, the Grassberger entropy of the g-grams of all documents.  Ĥ_G is a mean
   over occurrences of the surprisal log N − G(n_occurrence), so it can be taken *at this block's own* y₁…y_g: same mean, less noise.
 * **mixture**: log (1/J) Σ_j q(y₁…y_g | x_j) over contexts x_j of other documents, which is what the marginal of the model means.
 
@@ -93,6 +93,19 @@ class NgramTable:
         """Ĥ_G in nats, the mean surprisal over all occurrences."""
         return grassberger(self.counts)
 
+    @property
+    def entropy_error(self) -> float:
+        """Standard error of Ĥ_G in nats, occurrences taken as independent: √(Σ p (G − log N)² − Ĥ_G²)/√N.
+
+        Occurrences in a text are not independent, so this is the released script's error bar and no honest one.
+
+        >>> round(NgramTable([np.array([0, 0, 0, 0, 1])], 2, 2).entropy_error, 4)    # counts 3 and 1, surprisals 0.6567 and 2.6567
+        0.433
+        """
+        surprisals = np.log(self.total) - grassberger_digamma(self.counts)
+        variance = (self.counts * surprisals**2).sum() / self.total - self.entropy**2
+        return float(np.sqrt(max(variance, 0.0) / self.total))
+
     def surprisal(self, ngrams: ArrayLike) -> np.ndarray:
         """log N − G(count) in nats for n-grams of shape (…, order); raises ``ValueError`` for one that was never counted."""
         ngrams = np.asarray(ngrams)
@@ -157,23 +170,6 @@ def ngram_correction(
 ) -> FirstTokens:
     """The paper's n-gram correction, at each block's own first tokens; ``tokens`` (n, L) are the scored blocks."""
     return FirstTokens(table.order, -table.surprisal(starts(tokens, splits, table.order)), weight)
-
-
-def published_correction(tokens: ArrayLike, splits: Sequence[int] | np.ndarray, order: int = 2) -> FirstTokens:
-    """The correction as released: one number for all, the entropy of the 2-grams at the starts of Y, pooled over blocks and splits.
-
-    So few 2-grams (n·k of them) leave most of the bias of the entropy in place.
-
-    >>> first = published_correction(np.zeros((4, 8), dtype=int), [2, 4])
-    >>> first.weight, float(first.logprobs.max().round(3)) + 0.0     # one 2-gram only: entropy about 0
-    (0.8, 0.003)
-    """
-    tokens = np.asarray(tokens)
-    if tokens.ndim != 2:
-        raise ValueError(f"tokens: got shape {tokens.shape}, expected (blocks, tokens)")
-    inside = [split for split in splits if split + order <= tokens.shape[1]]
-    table = NgramTable(list(starts(tokens, inside, order).reshape(-1, order)), order, int(tokens.max()) + 1)
-    return FirstTokens(order, np.full((len(tokens), len(splits)), -table.entropy), paper.NGRAM_WEIGHT)
 
 
 def mixture_marginal(

@@ -20,9 +20,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from l2m_utils.information.counting import SHARD, count_tokens, pair_shards, tally
+from l2m_utils.information.counting import SHARD, check_groups, count_tokens, pair_shards, tally
 from l2m_utils.information.leave_one_out import LeaveOneOut, pair_information
-from l2m_utils.information.token_pairs import Pairs, check_nonempty, null_pairs
+from l2m_utils.information.token_pairs import Pairs, check_nonempty, null_pairs, regrouped
 from l2m_utils.stats.decay import Decay, fit_decay
 from l2m_utils.stats.jackknife import jackknife_covariance
 
@@ -64,10 +64,17 @@ def pair_mi(pairs: Pairs) -> DistanceCurve:
     return DistanceCurve(np.zeros(1, int), mi[:1], mi[1:, None], np.array([total]), np.array([coverage]))
 
 
-def null_mi(pairs: Pairs, rng: np.random.Generator, kind: str = "across", repeats: int = 4) -> DistanceCurve:
+def null_mi(
+    pairs: Pairs,
+    rng: np.random.Generator,
+    kind: str = "across",
+    repeats: int = 4,
+    groups: ArrayLike | None = None,
+) -> DistanceCurve:
     """Î of :func:`~l2m_utils.information.token_pairs.null_pairs`, averaged over ``repeats`` random pairings: the measured plateau, at distance 0.
 
-    Raises ``ValueError`` as that does, or for no repeats.
+    With ``groups`` (D,) of the documents a group is left out for error bars, and ``"across"`` pairs tokens of different groups; ``"within"`` still
+    permutes inside each document.  Raises ``ValueError`` as :func:`~l2m_utils.information.token_pairs.null_pairs` does, or for no repeats.
 
     >>> from l2m_utils.information.token_pairs import document_pairs, flatten
     >>> rng = np.random.default_rng(0)
@@ -77,7 +84,12 @@ def null_mi(pairs: Pairs, rng: np.random.Generator, kind: str = "across", repeat
     """
     if repeats < 1:
         raise ValueError(f"repeats must be at least 1, got {repeats}")
-    curves = [pair_mi(null_pairs(pairs, rng, kind)) for _ in range(repeats)]
+    groups = np.arange(pairs.n_documents) if groups is None else groups
+    if kind == "within":
+        curves = [pair_mi(regrouped(null_pairs(pairs, rng, kind), groups)) for _ in range(repeats)]
+    else:
+        pairs = regrouped(pairs, groups)
+        curves = [pair_mi(null_pairs(pairs, rng, kind)) for _ in range(repeats)]
     return replace(
         curves[0],
         mi=np.mean([curve.mi for curve in curves], axis=0),
@@ -92,13 +104,15 @@ def two_point_mi(
     *,
     reach: int | None = None,
     marginals: str = "pairs",
+    groups: ArrayLike | None = None,
     shard: int = SHARD,
 ) -> DistanceCurve:
     """Î_d in nats at every distance, with the leave-one-document-out values for error bars.
 
     ``tokens`` (T,) are ids ≥ 0, ``offsets`` (D + 1,) the document borders (:func:`~l2m_utils.information.token_pairs.flatten`); ``reach`` as in
     :func:`~l2m_utils.information.token_pairs.document_pairs`.  ``marginals="pairs"``: Ĥ(X) + Ĥ(Y) − Ĥ(X, Y), all from the pair table.
-    ``marginals="tokens"``: the published form 2Ĥ(X) − Ĥ(X, Y), with Ĥ(X) from all tokens (section B of the paper).  Pairs are counted
+    ``marginals="tokens"``: the published form 2Ĥ(X) − Ĥ(X, Y), with Ĥ(X) from all tokens (section B of the paper).  ``groups`` (D,) are what is left
+    out for error bars, such as authors (:func:`~l2m_utils.information.counting.check_groups`); ``without`` then has a row for each.  Pairs are counted
     ``shard`` at a time (:func:`l2m_utils.information.counting.pair_shards`), so memory does not grow with the corpus.
     Raises ``ValueError`` for documents that are all too short, fewer than two documents, or broken input.
 
@@ -119,14 +133,18 @@ def two_point_mi(
     vocabulary = int(tokens.max()) + 1
     token_entropy = None
     if marginals == "tokens":
-        everything = LeaveOneOut(offsets.size - 1)
-        everything.add(count_tokens(tokens, offsets, by_document=True))
+        kinds = check_groups(groups, offsets.size - 1)
+        borders = np.append(offsets[np.searchsorted(kinds, np.arange(kinds[-1] + 1))], offsets[-1])
+        everything = LeaveOneOut(borders.size - 1)
+        everything.add(count_tokens(tokens, borders, by_document=True))
         token_entropy = everything.entropies
     elif marginals != "pairs":
         raise ValueError(f"marginals {marginals!r}: expected 'pairs' or 'tokens'")
     rows = []
     for distance in tqdm(distances.tolist(), desc="two-point", leave=False, disable=tokens.size < 10**6):
-        shards = pair_shards(tokens, offsets, distance, vocabulary, reach=reach, by_document=True, shard=shard)
+        shards = pair_shards(
+            tokens, offsets, distance, vocabulary, reach=reach, by_document=True, groups=groups, shard=shard
+        )
         rows.append(pair_information(shards, vocabulary, token_entropy))
     values = np.stack([row[0] for row in rows], axis=1)
     return DistanceCurve(

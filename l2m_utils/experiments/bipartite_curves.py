@@ -28,6 +28,7 @@ from l2m_utils.estimators.evaluations import Evaluations, Plan
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
 from l2m_utils.records import Recorder
 
+NO_EXPONENT = "none"  # the value of an exponent that the estimates do not support
 PAPER_LAWS = {"2-gram": paper.DIRECT, "vclub": paper.VCLUB}  # what the paper fits to a curve, by key
 ORDERS = (1, 2)
 FIRST_TOKENS = (
@@ -114,25 +115,40 @@ def record_name(key: str) -> str:
 
 
 def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.DataFrame:
-    """Record the table ``curve``, the exponent of every curve, and the prefactors of the two published kinds; returns the table."""
+    """Record the table ``curve``, the exponent of every curve, and prefactor and verdict of the two published kinds; returns the table.
+
+    An exponent that estimates or intervals do not support is the word ``none``; what speaks against the others as exponents of a law
+    is in their note, and in ``law-direct`` and ``law-vclub``.
+    """
     for key, made in curves.items():
-        value, interval = made.parameter("exponent")
-        run.value(record_name(key), value, unit="", interval=interval, model=model, note=made.note)
+        note = made.note
+        for parameter, unit in (("exponent", ""), ("prefactor", "nats"))[: 2 if key in PAPER_LAWS else 1]:
+            name = record_name(key) if parameter == "exponent" else record_name(key).replace("beta", "prefactor")
+            if made.has_exponent:
+                value, interval = made.parameter(parameter)
+                run.value(name, value, unit=unit, interval=interval, model=model, note=note)
+            else:
+                run.value(name, NO_EXPONENT, unit=unit, model=model, note=note)
         if key in PAPER_LAWS:
-            value, interval = made.parameter("prefactor")
-            run.value(
-                record_name(key).replace("beta", "prefactor"),
-                value,
-                unit="nats",
-                interval=interval,
-                model=model,
-                note=made.note,
-            )
+            run.value(record_name(key).replace("beta", "law"), made.verdict, unit="", model=model, note=note)
     return run.table("curve", table(list(curves.values())))
 
 
+def exponents_table(curves: Mapping[str, Curve]) -> pd.DataFrame:
+    """The exponent of every curve with its interval, the verdict on it as that of a law, and how it was fitted; NaN where there is none."""
+    rows = []
+    for made in curves.values():
+        beta, (low, high) = made.parameter("exponent") if made.has_exponent else (np.nan, (np.nan, np.nan))
+        row = {"estimator": made.name, "ℓ/L": f"1/{made.ratio}", "β": beta, "low": low, "high": high}
+        rows.append(row | {"law": made.verdict, "fitted": made.note.split("; law: ")[0]})
+    return pd.DataFrame(rows)
+
+
 def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
-    """Our exponents and prefactors with their intervals beside the published ones, one row a curve that has a published fit."""
+    """Our exponents and prefactors with their intervals beside the published ones, one row a curve that has a published fit.
+
+    The column ``law`` says whether the exponent is one of a law; NaN stands where the estimates support none.
+    """
     rows = []
     for key, printed in PAPER_LAWS.items():
         if key in curves:
@@ -143,7 +159,7 @@ def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
                 "documents": made.documents,
             }
             for name, theirs in (("exponent", printed.exponent), ("prefactor", printed.prefactor)):
-                value, (low, high) = made.parameter(name)
+                value, (low, high) = made.parameter(name) if made.has_exponent else (np.nan, (np.nan, np.nan))
                 row |= {name: value, f"{name} low": low, f"{name} high": high, f"{name}, published": theirs}
-            rows.append(row)
+            rows.append(row | {"law": made.verdict})
     return pd.DataFrame(rows)

@@ -211,3 +211,33 @@ def rank_agreement(runs: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+STUCK_SHARE = 0.02  # a run whose loss is within this share of the best predictor from one token has learnt to use no more than that token
+
+
+def stuck(runs: pd.DataFrame, share: float = STUCK_SHARE) -> pd.Series:
+    """Which ``runs`` ended at the loss of the best prediction from the last token alone (:func:`window_floor` of reach 1), within ``share`` of it.
+
+    Another seed of the same model that ends lower shows that it is training that is stuck there, and not the state that is too small.
+
+    >>> runs = pd.DataFrame({"length": [64, 64], "family": "sub-volume", "mean_kl": [0.182, 0.117]})
+    >>> stuck(runs).tolist()
+    [True, False]
+    """
+    keys = list(zip(runs.length, runs.family, strict=True))
+    floor = {key: window_floor(int(key[0]), 1, key[1]).mean() for key in set(keys)}
+    return (runs.mean_kl / [floor[key] for key in keys] - 1).abs() < share
+
+
+def median_runs(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of every series and length the run whose mean KL is the median of its seeds (the lower one of two in the middle): what a curve of one run shall show.
+
+    >>> runs = pd.DataFrame({"series": "m", "length": 64, "seed": [0, 1, 2], "mean_kl": [0.3, 0.1, 0.2]})
+    >>> median_runs(runs).seed.tolist()
+    [2]
+    """
+    ordered = runs.sort_values(["series", "length", "mean_kl", "seed"])
+    place = ordered.groupby(["series", "length"]).cumcount()
+    middle = (ordered.groupby(["series", "length"]).seed.transform("size") - 1) // 2
+    return ordered.loc[place == middle]

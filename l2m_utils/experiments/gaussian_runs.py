@@ -21,6 +21,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
+from l2m_utils.children import end_with_parent
 from l2m_utils.experiments.gaussian_cells import Cell, tier_cells
 from l2m_utils.files import OtherEntry, is_kept, kept, key_of, write_json
 from l2m_utils.models.continuous import ContinuousModel
@@ -96,9 +97,9 @@ def _read_record(path: Path) -> dict:
 def _records(folder: str | Path) -> list[tuple[str, dict]]:
     """Names and records of the finished cells of a folder, in the order of their names."""
     paths = sorted(path.parent for path in Path(folder).glob(f"*/{RECORD}"))
-    return [
-        (path.name, _read_record(path)) for path in paths if not path.name.startswith(".")
-    ]  # one with a dot is being written
+    # One with a dot is being written; one that is damaged is trained again when its turn comes.
+    whole = [path for path in paths if not path.name.startswith(".") and is_kept(path, key_of(path) or {})]
+    return [(path.name, _read_record(path)) for path in whole]
 
 
 def _is_finished(cell: Cell, folder: Path) -> bool:
@@ -219,7 +220,7 @@ def run_grid(cells: list[Cell], folder: str | Path, processes: int = 2) -> None:
                 bar.set_postfix_str(_one_thread(cell, str(folder)))
                 bar.update()
         else:
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
                 try:
                     for done in as_completed([pool.submit(_one_thread, cell, str(folder)) for cell in todo]):
                         bar.set_postfix_str(done.result())

@@ -22,6 +22,7 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
+from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
@@ -40,24 +41,18 @@ PAIRS = 1000  # sample pairs of the published protocol
 def draw_blocks(
     tokenizer, text: documents.Corpus, *, max_length: int, per_document: int, seed: int
 ) -> tuple[TokenCorpus, cuts.Blocks]:
-    """The tokens of ``text`` and blocks of ``max_length`` of them, each from a sentence start within one document.
+    """The tokens of ``text`` and blocks of ``max_length`` of them, each from within one document, from a sentence start if it has enough of them.
 
     ``tokenizer`` is a ``tokenizers.Tokenizer``.  The same seed draws the same blocks.  Raises :class:`~l2m_utils.text.documents.CorpusError` when no
-    document is long enough, ``ValueError`` when only one is.
+    two documents are long enough.
     """
     tokens = encode_corpus(tokenizer, text)
-    blocks = cuts.blocks(
-        tokens.documents,
-        max_length,
-        np.random.default_rng(seed),
-        per_document=per_document,
-        starts=tokens.sentence_starts,
-    )
-    if len(set(blocks.document.tolist())) < 2:
-        raise ValueError(
-            f"only one document of {text.name!r} is as long as {max_length} tokens: vCLUB and error bars need several; give more or longer texts"
-        )
-    return tokens, blocks
+    try:
+        return tokens, measured_blocks(tokens, max_length, np.random.default_rng(seed), per_document)
+    except documents.CorpusError as error:
+        raise documents.CorpusError(
+            f"{text.name!r}: {error}; vCLUB and error bars need several: give more or longer texts, or a smaller max_length"
+        ) from error
 
 
 def save_cost(run: Recorder, wanted: Plan, blocks: int, measured: Speed, model: str, pairs: int = PAIRS):
@@ -89,11 +84,11 @@ def save_start(run: Recorder, scores: Evaluations, documents: list[np.ndarray], 
     return start.has_marginal
 
 
-def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, seed: int) -> float:
-    """Record the loss of the model on the blocks, nats a token with its interval over documents."""
+def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, seed: int, starts: str = "") -> float:
+    """Record the loss of the model on the blocks, nats a token with its interval over documents; ``starts`` says where the blocks begin."""
     loss = mean_loss(scores.conditional, scores.documents)
     bounds = interval(loss.replicates(n_boot, np.random.default_rng(seed))[:, 0], n_documents=len(loss.counts))
-    note = f"per token, mean over blocks of {scores.plan.max_length} tokens"
+    note = "; ".join(filter(None, [f"per token, mean over blocks of {scores.plan.max_length} tokens", starts]))
     return run.value("nll", float(loss.estimates[0]), unit="nats", interval=bounds, model=model, note=note)
 
 
@@ -121,6 +116,9 @@ def measure(options: argparse.Namespace) -> int:
     print(
         f"{text.name}: {count} blocks of {wanted.max_length} tokens from {len(set(blocks.document.tolist()))} of {len(text)} documents"
     )
+    print(text.note)
+    if starts := tokens.openings_note(blocks.document, blocks.start):
+        print(starts)
     print(wanted.describe(count), flush=True)
     if options.dry_run:
         return 0
@@ -135,8 +133,9 @@ def measure(options: argparse.Namespace) -> int:
         tensor_parallel=options.tensor_parallel,
         pipeline_parallel=options.pipeline_parallel,
         max_length=wanted.max_length,
+        prefix_id=options.prefix_id,
     )
-    check_tokenizer(tokenizer, scorer.vocabulary)
+    check_tokenizer(tokenizer, scorer.vocabulary, tokens.ids)
     stored = StoredScorer(
         scorer, options.folder, seed=options.seed, corpus=text.fingerprint, shard_tokens=options.shard_tokens
     )
@@ -166,7 +165,7 @@ def measure(options: argparse.Namespace) -> int:
         print(NO_MARGINAL)
     curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
-    save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed)
+    save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed, starts=starts)
     costs = save_cost(run, wanted, count, speed(stored.shards()), name)
     print(f"{stored.scored:,} tokens scored in this run, the others were in the folder")
     print(beside_published(curves).round(3).T.to_string(header=False))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from l2m_utils.records import load_values
 from l2m_utils.state.condition import PUBLISHED_LAW, TextLaw
+from l2m_utils.stats.verdict import LEAST_P
 
-LEAST_P = 0.05  # below it the records reject the power law
 EVIDENCE = ("beta-direct", "prefactor-direct", "best-law-direct", "power-law-p-direct", "direct-fall")
 
 
@@ -27,6 +27,9 @@ def measured_law(records: str | Path = "") -> TextLaw:
     if None in found.values():
         return PUBLISHED_LAW
     beta, fall = found["beta-direct"], found["direct-fall"]
+    numbers = (values[f"estimation/bipartite:{name}"]["value"] for name in EVIDENCE if name != "best-law-direct")
+    if any(isinstance(number, str) for number in numbers):
+        return PUBLISHED_LAW  # a word in place of a number: the curve supports none
     least_fall = fall["interval"][0] if fall["interval"] else fall["value"]
     stands = (
         0 < beta["value"] < 1

@@ -1,7 +1,7 @@
 """A state many times as large as the data need: does the loss go to zero with training?
 
-    python -m l2m_utils.experiments.state_control            # every run that is not finished, one thread; a killed one goes on
-    python -m l2m_utils.experiments.state_control --collect  # what is finished, into the published tables of models/kl-collapse
+    l2m gaussian --control            # every run that is not finished, one thread; a killed one goes on
+    l2m gaussian --control --collect  # what is finished, into the published tables of models/kl-collapse
 
 Blocks of 64 tokens of the sub-volume family have (3³ − 1)/2 = 13 strong directions; these Mamba-2 models keep 64 numbers a copy, so
 no state forces a loss.  Written before anything was measured:
@@ -15,15 +15,12 @@ no state forces a loss.  Written before anything was measured:
 
 from __future__ import annotations
 
-import argparse
-import sys
 from pathlib import Path
 
 import pandas as pd
 
 from l2m_utils.experiments.gaussian_cells import SEARCH_SEED, Cell
 from l2m_utils.experiments.gaussian_runs import run_grid, tables
-from l2m_utils.project import PROJECT, RESULTS, commit
 from l2m_utils.records import Recorder
 
 _NOTEBOOK = "models/kl-collapse"
@@ -85,22 +82,3 @@ def collect_control(folder: str | Path, results: str | Path) -> pd.DataFrame:
     runs, positions = tables(folder, control_cells())
     run.table("control-positions", positions)
     return run.table("control", runs)
-
-
-def main(words: list[str] | None = None) -> None:
-    """Train, or collect, from the command line; ends with one line where records could not be traced to a commit."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "gaussian-runs" / "control")
-    parser.add_argument("--results", type=Path, default=RESULTS / "laptop-none")
-    parser.add_argument("--collect", action="store_true", help="save the finished runs as the published tables")
-    arguments = parser.parse_args(words)
-    if arguments.collect:
-        print(f"{len(collect_control(arguments.folder, arguments.results))} of {len(control_cells())} runs collected")
-        return
-    if commit().endswith("+changes"):
-        sys.exit("error: this checkout has uncommitted changes, so its records could not be traced; commit them first")
-    run_grid(control_cells(), arguments.folder, processes=1)
-
-
-if __name__ == "__main__":
-    main()

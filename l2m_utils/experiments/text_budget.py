@@ -1,7 +1,8 @@
-"""How the comparison on text moves with the budget of training: the gap of two models, the worth of far context, and where a line would end.
+"""How the comparison on text moves with the budget of training: the gap of two models, and the worth of far context.
 
-Every run is scored on the same samples of the same documents, so that documents can be drawn again for all runs at once;
-where a budget has several training seeds, these are drawn again as well.
+Every run is scored on the same samples of the same documents, so that documents can be drawn again for all runs at once.  A model
+trained again is another model: what scatters from run to run is seen in how far the budgets lie from a line, and it counts at every
+budget.  Two budgets leave no such scatter to see, and no interval.
 
 Letters: r runs, d documents, n_boot replicates.
 """
@@ -12,9 +13,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+from scipy.stats import t as student
 
 from l2m_utils.experiments.text_nll import comparisons
-from l2m_utils.stats.bootstrap import document_weights, interval
+from l2m_utils.stats.bootstrap import LEVEL, document_weights, interval
 
 RUN_COLUMNS = ["model", "budget", "seed"]
 SUMS = ["nll_sum", "near_sum", "samples"]
@@ -83,59 +85,50 @@ def sums_by_run(
 
 @dataclass(frozen=True)
 class Trend:
-    """``points``: a row a run with value, low, high (95 % over documents). ``slope``: change of the value with every doubling of the budget, with its interval.
+    """``points``: a row a run with value, low, high (95 % over documents). ``slope``: change of the value with every doubling of the budget.
 
-    ``zero`` is the budget at which the line through the points meets zero, among the points or beyond them; ``inf`` where it moves away from it.
-    ``zero_interval`` is its 95 % interval, with ``inf`` where draws do not meet zero.
+    ``slope_interval`` is its 95 % interval over runs and documents, ``None`` where fewer than three budgets leave no scatter to judge it by.
     """
 
     points: pd.DataFrame
     slope: float
-    slope_interval: tuple[float, float]
-    zero: float
-    zero_interval: tuple[float, float]
+    slope_interval: tuple[float, float] | None
 
 
 def trend(runs: pd.DataFrame, sums: np.ndarray, counts: np.ndarray, *, n_boot: int = 400, seed: int = 0) -> Trend:
-    """A line in log₂ of the budget through the values sums / counts of the runs, documents and seeds drawn again.
+    """A line in log₂ of the budget through the means sums / counts of the budgets, with run-to-run scatter and documents in its interval.
 
-    ``runs`` has columns budget and seed; ``sums`` and ``counts`` are (r, d), in nats.  Raises ``ValueError`` for fewer than two budgets.
+    ``runs`` has columns budget and seed; ``sums`` and ``counts`` are (r, d), in nats.  The half-width is that of Student's t for the scatter of the
+    budgets around the line (budgets − 2 degrees of freedom: seeds of one budget say nothing about how straight the line is) and that of the
+    bootstrap over documents, added in squares.  Raises ``ValueError`` for fewer than two budgets.
 
     >>> runs = pd.DataFrame({"budget": [100, 200, 400], "seed": 0})
-    >>> line = trend(runs, np.array([[3.0, 3.0], [2.0, 2.0], [1.0, 1.0]]), np.ones((3, 2)), n_boot=20)
-    >>> round(line.slope, 6), round(line.zero, 6)
-    (-1.0, 800.0)
+    >>> line = trend(runs, np.array([[3.0, 3.0], [2.0, 2.0], [1.3, 1.3]]), np.ones((3, 2)), n_boot=20)
+    >>> round(line.slope, 6), [round(x, 3) for x in line.slope_interval]
+    (-0.85, [-1.95, 0.25])
     """
     budgets = runs["budget"].to_numpy(float)
-    if len(set(budgets)) < 2:
+    levels = np.unique(budgets)
+    if len(levels) < 2:
         raise ValueError(
-            f"a trend needs at least two budgets, got {sorted(set(budgets.tolist()))}: train for another number of steps"
+            f"a trend needs at least two budgets, got {levels.tolist()}: train for another number of steps"
         )
-    rng = np.random.default_rng(seed)
-    weights = np.vstack([np.ones(sums.shape[1]), document_weights(sums.shape[1], n_boot, rng)])
+    weights = np.vstack([np.ones(sums.shape[1]), document_weights(sums.shape[1], n_boot, np.random.default_rng(seed))])
     values = (weights @ sums.T) / (weights @ counts.T)  # (1 + n_boot, r)
-    drawn = np.ones_like(values)
-    for budget in set(budgets):
-        same = np.flatnonzero(budgets == budget)
-        drawn[1:, same] = rng.multinomial(len(same), np.full(len(same), 1 / len(same)), size=n_boot)
-    place = np.log2(budgets)
-    total = drawn.sum(1)
-    centre, height = drawn @ place / total, (drawn * values).sum(1) / total
-    away = place - centre[:, None]
-    slopes = (drawn * away * values).sum(1) / (drawn * away**2).sum(1)
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        zeros = np.exp2(centre - height / slopes)
-    zeros[~(zeros >= budgets.min())] = np.inf  # a line that moves away from zero, or lies on it
     low, high = interval(values[1:], n_documents=sums.shape[1])
-    order = np.sort(zeros[1:])
-    bounds = (float(order[int(0.025 * n_boot)]), float(order[min(n_boot - 1, int(np.ceil(0.975 * n_boot)))]))
-    return Trend(
-        runs.assign(value=values[0], low=low, high=high),
-        float(slopes[0]),
-        interval(slopes[1:], n_documents=sums.shape[1]),
-        float(zeros[0]),
-        bounds,
-    )
+    means = np.stack([values[:, budgets == level].mean(axis=1) for level in levels], axis=1)  # (1 + n_boot, budgets)
+    away = np.log2(levels) - np.log2(levels).mean()
+    slopes = means @ away / (away @ away)
+    bounds = None
+    if len(levels) > 2:
+        left = means[0] - means[0].mean() - slopes[0] * away
+        free = len(levels) - 2
+        error = np.sqrt(left @ left / free / (away @ away))
+        of_runs = float(student.ppf((1 + LEVEL) / 2, free) * error)
+        least, most = interval(slopes[1:], n_documents=sums.shape[1])
+        half = [np.hypot(of_runs, side) for side in (slopes[0] - least, most - slopes[0])]
+        bounds = (float(slopes[0] - half[0]), float(slopes[0] + half[1]))
+    return Trend(runs.assign(value=values[0], low=low, high=high), float(slopes[0]), bounds)
 
 
 def gap_trend(table: pd.DataFrame, first: str, second: str, *, n_boot: int = 400, seed: int = 0) -> Trend:

@@ -55,7 +55,7 @@ DrawRows = Callable[[int, int, int], tuple[torch.Tensor, torch.Tensor]]
 def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> DrawRows:
     """A function (step, rows, tokens) → ids (rows, tokens + 1) and the position of each row's first token (rows, 1), the same for the same step and seed.
 
-    A row is the prefix and then ``tokens`` tokens from a random sentence start.  A row shorter than the context lies anywhere in it, so that every
+    A row is the prefix and then ``tokens`` tokens from a random sentence start (a line, or anywhere, in documents with few sentences).  A row shorter than the context lies anywhere in it, so that every
     learned position is trained from the first step on.  Raises :class:`CorpusError` when no sentence leaves room for the tokens asked for.
 
     >>> corpus = TokenCorpus("toy", np.arange(1, 9, dtype=np.int32), np.array([0, 8]), np.array([0, 4]), 9, "")
@@ -64,8 +64,9 @@ def rows_from_sentences(learn: TokenCorpus, recipe: TextRecipe) -> DrawRows:
     (torch.Size([2, 4]), torch.Size([2, 1]), True)
     """
     documents = learn.documents
-    starts = np.concatenate([learn.sentence_starts(i) for i in range(len(learn))])
-    owner = np.repeat(np.arange(len(learn)), [len(learn.sentence_starts(i)) for i in range(len(learn))])
+    found = [learn.row_starts(i, recipe.context) for i in range(len(learn))]
+    starts = np.concatenate(found)
+    owner = np.repeat(np.arange(len(learn)), [len(positions) for positions in found])
     room = np.array([len(ids) for ids in documents])[owner] - starts
 
     def draw(step: int, rows: int, tokens: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -137,6 +138,7 @@ def score_positions(
         np.random.default_rng(SPLIT_SEED),
         per_document=recipe.samples_per_document,
         starts=held.sentence_starts,
+        lines=held.line_starts,
     )
     rows = torch.from_numpy(np.pad(cut.values.astype(np.int64), ((0, 0), (1, 0)), constant_values=PREFIX))
     device, window, losses, nears = model.embedding.weight.device, max(1, recipe.context // 8), [], []

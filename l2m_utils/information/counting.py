@@ -141,6 +141,29 @@ def check_documents(ids: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.
     return ids, offsets
 
 
+def check_groups(groups: ArrayLike | None, n_documents: int) -> np.ndarray:
+    """The group of each document (D,), such as its author: 0, 1, … without gaps and ascending; by default every document is its own.
+
+    What is left out for an error bar is then a group, while pairs still do not cross the border of a document.
+
+    >>> check_groups(None, 3).tolist(), check_groups([0, 0, 1], 3).tolist()
+    ([0, 1, 2], [0, 0, 1])
+    >>> check_groups([0, 2, 1], 3)
+    Traceback (most recent call last):
+        ...
+    ValueError: groups of 3 documents: expected 0, 1, 2, … in ascending order without gaps, got [0, 2, 1]; sort the documents by group
+    """
+    if groups is None:
+        return np.arange(n_documents)
+    groups = np.asarray(groups)
+    steps = np.diff(groups, prepend=0) if groups.shape == (n_documents,) and groups.dtype.kind in "iu" else None
+    if steps is None or groups[0] != 0 or not np.isin(steps, [0, 1]).all():
+        raise ValueError(
+            f"groups of {n_documents} documents: expected 0, 1, 2, … in ascending order without gaps, got {groups.tolist()[:8]}; sort the documents by group"
+        )
+    return groups.astype(np.int64)
+
+
 def count_tokens(ids: ArrayLike, offsets: ArrayLike, *, by_document: bool = False) -> Table:
     """Count the tokens of ``ids`` (n,), whose documents end at ``offsets`` (D + 1,).
 
@@ -166,17 +189,19 @@ def pair_shards(
     *,
     reach: int | None = None,
     by_document: bool = False,
+    groups: ArrayLike | None = None,
     shard: int = SHARD,
 ) -> Iterator[Table]:
     """Count the pairs (W_i, W_{i+d}), a :class:`Table` at a time: ascending ranges of the left token.
 
     With ``reach`` ≥ ``distance`` only positions i with i + reach still in the document are used, the same for every distance.  Each shard
     holds about ``shard`` pairs (more only if one token alone starts more), so memory does not grow with the corpus when ``ids`` is mapped
-    from a file.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary, and if no document is longer
-    than ``reach``.
+    from a file.  With ``by_document`` a pair is counted for the group ``groups[j]`` of its document j (:func:`check_groups`), by default a group of
+    its own.  Raises ``ValueError`` for a distance below 1 or above ``reach``, ids outside the vocabulary, and if no document is longer than ``reach``.
     """
     ids, offsets = check_documents(ids, offsets)
-    n_documents = offsets.size - 1 if by_document else 1
+    groups = check_groups(groups, offsets.size - 1)
+    n_documents = int(groups[-1]) + 1 if by_document else 1
     reach = distance if reach is None else reach
     if not 1 <= distance <= reach:
         raise ValueError(f"expected 1 ≤ distance ≤ reach, got distance {distance} and reach {reach}")
@@ -215,7 +240,7 @@ def pair_shards(
             np.add(part, right, out=part, casting="unsafe")
             if by_document:
                 part *= n_documents
-                part += number
+                part += groups[number]
             filled += left.size
         yield tally(keys, n_documents)
 

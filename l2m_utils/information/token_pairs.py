@@ -12,7 +12,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from l2m_utils.information import entropy
-from l2m_utils.information.counting import check_documents
+from l2m_utils.information.counting import check_documents, check_groups
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,25 @@ def long_documents(tokens: ArrayLike, offsets: ArrayLike, minimum: int) -> tuple
     return flatten(kept)
 
 
+def no_majority(tokens: ArrayLike, offsets: ArrayLike, reach: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same documents, the largest one cut so that it has at most half of the pairs whose left tokens have ``reach`` tokens behind them.
+
+    Then tokens can be paired across documents (:func:`null_pairs`).  Raises ``ValueError`` for a single document.
+
+    >>> no_majority(*flatten([range(9), range(4), range(5)]), reach=2)[1].tolist()  # 7, 2 and 3 pairs
+    [0, 7, 11, 16]
+    """
+    tokens, offsets = check_nonempty(tokens, offsets)
+    if len(offsets) < 3:
+        raise ValueError("only one document: tokens can be paired across documents only where there are several")
+    pairs = np.maximum(np.diff(offsets) - reach, 0)
+    largest = int(pairs.argmax())
+    excess = max(0, int(2 * pairs[largest] - pairs.sum()))
+    parts = [tokens[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    parts[largest] = parts[largest][: len(parts[largest]) - excess]
+    return flatten(parts)
+
+
 def check_nonempty(tokens: ArrayLike, offsets: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     """``tokens`` (T,) and ``offsets`` (D + 1,) as arrays; ``ValueError`` like :func:`~l2m_utils.information.counting.check_documents`, and for no token at all."""
     tokens, offsets = check_documents(tokens, offsets)
@@ -100,6 +119,19 @@ def document_pairs(tokens: ArrayLike, offsets: ArrayLike, distance: int, *, reac
         lengths.size,
         int(tokens.max()) + 1,
     )
+
+
+def regrouped(pairs: Pairs, groups: ArrayLike) -> Pairs:
+    """The same pairs, left out with the group of their document (:func:`~l2m_utils.information.counting.check_groups`) instead of the document.
+
+    Of its :func:`null_pairs`, ``"across"`` pairs tokens of different groups; permute ``"within"`` documents first.
+
+    >>> pairs = document_pairs(*flatten([[0, 1, 2], [3, 4], [5, 6]]), 1)
+    >>> regrouped(pairs, [0, 0, 1]).document.tolist(), regrouped(pairs, [0, 0, 1]).n_documents
+    ([0, 0, 0, 1], 2)
+    """
+    groups = check_groups(groups, pairs.n_documents)
+    return replace(pairs, document=groups[pairs.document], n_documents=int(groups[-1]) + 1)
 
 
 def null_pairs(pairs: Pairs, rng: np.random.Generator, kind: str = "across") -> Pairs:

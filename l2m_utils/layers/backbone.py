@@ -11,6 +11,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from l2m_utils.boundary import boundary
 from l2m_utils.files import write_atomically
 from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm
 
@@ -102,11 +103,12 @@ class StateSpaceLM(nn.Module):
         folder = Path(folder)
         if not (folder / "config.json").exists():
             raise ValueError(f"no config.json in {folder}: expected a folder written by `save` or by `save_pretrained`")
-        model = cls(AutoConfig.from_pretrained(folder))
-        missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
+        with boundary(f"{folder}: config or weights cannot be read", ValueError, "save the model anew"):
+            model = cls(AutoConfig.from_pretrained(folder, trust_remote_code=False))
+            missing, unexpected = model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
         missing = [name for name in missing if not (name == "lm_head.weight" and model.config.tie_word_embeddings)]
         if missing or unexpected:
             raise ValueError(
-                f"{folder}: weights do not fit the config; missing {missing}, unexpected {list(unexpected)}"
+                f"{folder}: weights do not fit the config; missing {len(missing)} {missing[:3]}, unexpected {len(unexpected)} {unexpected[:3]}"
             )
         return model

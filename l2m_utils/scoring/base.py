@@ -175,7 +175,9 @@ def choose_prefix(named) -> int:
             raise ScoringError(
                 f"{name} is {value!r}: expected one token id; pass prefix_id to say which token comes first"
             )
-    raise ScoringError("neither a BOS nor an EOS token is defined: pass prefix_id, the token put before every sequence")
+    raise ScoringError(
+        "neither a BOS nor an EOS token is defined: say which token stands before every sequence, with --prefix-id or the parameter prefix_id"
+    )
 
 
 def encode(tokenizer, text: str) -> np.ndarray:
@@ -194,14 +196,19 @@ def encode(tokenizer, text: str) -> np.ndarray:
     return array
 
 
-def check_tokenizer(tokenizer, vocabulary: int) -> None:
-    """Raise :class:`ScoringError` unless the tokenizer can belong to a model with ``vocabulary`` token ids.
+def check_tokenizer(tokenizer, vocabulary: int, ids=()) -> None:
+    """Raise :class:`ScoringError` unless the tokenizer can belong to a model with ``vocabulary`` rows in its embedding.
 
-    Model vocabularies are often padded by some rows that no token uses; a tokenizer with more ids than
-    the model, or with far fewer (5 % and 1,024 rows), belongs to another model.
+    ``ids`` are those that occur in the text: each needs a row.  A tokenizer may name more ids than there are rows (a padding token that
+    the model never saw) and fewer (rows added for speed); one with far fewer (5 % and 4,096 rows) belongs to another model.
     """
-    tokens = len(tokenizer)
-    if tokens > vocabulary or vocabulary - tokens > max(1024, 0.05 * vocabulary):
+    array = np.asarray(ids)
+    if array.size and (largest := int(array.max())) >= vocabulary:
         raise ScoringError(
-            f"the tokenizer has {tokens} token ids, the model {vocabulary}: this is the tokenizer of another model; load both from one place"
+            f"the text holds token id {largest}, the model has {vocabulary} (0 to {vocabulary - 1}): this is the tokenizer of another model; "
+            "load both from one place"
+        )
+    if vocabulary - len(tokenizer) > max(4096, 0.05 * vocabulary):
+        raise ScoringError(
+            f"the tokenizer has {len(tokenizer)} token ids, the model {vocabulary}: this is the tokenizer of another model; load both from one place"
         )

@@ -68,7 +68,7 @@ def before_you_trust(
     own = len(tokenizer(text, verbose=False)["input_ids"]) - len(encode(tokenizer, text))
     back = tokenizer.decode(encode(tokenizer, text), clean_up_tokenization_spaces=False)
     try:
-        check_tokenizer(tokenizer, scorer.vocabulary)
+        check_tokenizer(tokenizer, scorer.vocabulary, ids)
         fits = True
     except ScoringError:
         fits = False
@@ -90,7 +90,7 @@ def before_you_trust(
         (
             "vocabulary of tokenizer and model",
             f"{len(tokenizer):,} and {scorer.vocabulary:,}",
-            "the same, or some rows of padding",
+            "a row for every id of the text",
             fits,
         ),
         ("context after the prefix", f"{scorer.context:,}", f"at least {max_length:,}", scorer.context >= max_length),

@@ -15,6 +15,7 @@ made large so that a soft cap shows; a model that no rule reproduces is refused.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import product
 
@@ -135,20 +136,32 @@ def split_model(model) -> tuple[torch.nn.Module, Head]:
 
 
 def _backbone(model, ids: torch.Tensor) -> torch.nn.Module:
-    """The module that a forward pass of the model runs once, just before its head."""
-    for backbone in (model.base_model, model.get_decoder()):
-        if backbone is None or backbone is model:
-            continue
-        calls = []
-        hook = backbone.register_forward_hook(
-            lambda module, inputs, output, calls=calls: calls.append(hasattr(output, "last_hidden_state"))
-        )
-        try:
-            model(input_ids=ids, use_cache=False)
-        finally:
+    """The module that feeds the head: found by what the head reads, whatever it is called and however deep it lies.
+
+    A wrapper for pictures and text has a language model within a model; the outermost that gives these hidden states from token ids alone is taken.
+    """
+    head, seen, fed = model.get_output_embeddings(), [], []
+
+    def note(module, inputs, output) -> None:
+        state = getattr(output, "last_hidden_state", None)
+        if isinstance(state, torch.Tensor) and state.shape[:2] == ids.shape:
+            seen.append((module, state))
+
+    hooks = [module.register_forward_hook(note) for module in model.modules() if module not in (model, head)]
+    hooks.append(head.register_forward_hook(lambda module, inputs, output: fed.extend(inputs[:1])))
+    try:
+        model(input_ids=ids, use_cache=False)
+    finally:
+        for hook in hooks:
             hook.remove()
-        if calls == [True]:
-            return backbone
+    once = [(module, state) for module, state in seen[::-1] if sum(module is other for other, _ in seen) == 1]
+    # Some families scale the hidden states before the head; then what comes last before it is what feeds it.
+    once.sort(key=lambda pair: not any(torch.equal(pair[1], state) for state in fed if state.shape == pair[1].shape))
+    for module, state in once:
+        with suppress(Exception):  # a module of the right output that needs more than token ids
+            again = module(input_ids=ids, use_cache=False).last_hidden_state
+            if torch.allclose(again.float(), state.float(), rtol=1e-3, atol=1e-3 * float(state.abs().max())):
+                return module
     raise ScoringError(
         f"{type(model).__name__} has no backbone that runs once before its head: use a causal model of transformers (AutoModelForCausalLM)"
     )

@@ -15,7 +15,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from l2m_utils.boundary import boundary
 from l2m_utils.scoring.base import Scorer, ScoringError, check_tokenizer, choose_prefix, pinned
+from l2m_utils.scoring.folder import check_files, check_weights
+from l2m_utils.scoring.loading import load_tokenizer
 from l2m_utils.scoring.packaged import is_ruler, ruler
 
 BACKENDS = ("transformers", "vllm", "server")
@@ -98,7 +101,14 @@ def connect(
             "vocabulary": _vocabulary(source, revision, words),
             "revision": revision,
         }
+        if not 0 <= known["prefix_id"] < known["vocabulary"]:
+            raise ScoringError(
+                f"prefix id {known['prefix_id']} is outside the vocabulary of {known['vocabulary']}: pass the id of BOS or EOS"
+            )
         if backend == "vllm":
+            if Path(model).is_dir():
+                check_files(model)
+                check_weights(model)
             from l2m_utils.scoring.vllm import VllmScorer
 
             scorer = VllmScorer(
@@ -112,6 +122,7 @@ def connect(
                 **options,
             )
         else:
+            from l2m_utils.scoring.request import ApiKey
             from l2m_utils.scoring.server import ServerScorer
 
             scorer = ServerScorer(
@@ -120,7 +131,7 @@ def connect(
                 **known,
                 dtype="" if dtype == "auto" else dtype,
                 max_length=max_length + 2,
-                api_key=os.environ.get(API_KEY, ""),
+                api_key=ApiKey(os.environ.get(API_KEY, "")),
                 **options,
             )
     if max_length > scorer.context:
@@ -143,7 +154,7 @@ def _check(backend: str, model: str, url: str, device_map: str, parallel: int) -
             raise ScoringError("model is empty: give the name under which the server knows the model")
     elif url:
         raise ScoringError(
-            f"url is {url!r}, but backend {backend!r} connects to no server: use backend='server', or leave url empty"
+            f"a url is given, but backend {backend!r} connects to no server: use backend='server', or leave url empty"
         )
     else:
         _check_folder(model)
@@ -173,18 +184,9 @@ def read_tokenizer(model: str, revision: str = ""):
     ``.backend_tokenizer`` is what :func:`l2m_utils.text.tokens.encode_corpus` takes.  Raises :class:`ScoringError` when there is none, or
     only one without a fast form.
     """
-    from transformers import AutoTokenizer
-
     if is_ruler(model):
         model, revision = str(ruler(model).folder), ""
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
-    except ScoringError:
-        raise
-    except (OSError, ValueError) as error:
-        raise ScoringError(
-            f"no tokenizer can be read from {model!r} ({str(error).splitlines()[0]}): save it beside the model, or name its place"
-        ) from error
+    tokenizer = load_tokenizer(model, pinned(model, revision))
     if getattr(tokenizer, "backend_tokenizer", None) is None:
         raise ScoringError(
             f"the tokenizer of {model!r}, {type(tokenizer).__name__}, has no fast form: expected one that saves a tokenizer.json"
@@ -197,12 +199,12 @@ def _vocabulary(model: str, revision: str, tokenizer) -> int:
     from transformers import AutoConfig
 
     try:
-        size = (
-            AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
-            .get_text_config()
-            .vocab_size
-        )
-    except (OSError, ValueError):  # no configuration beside the tokenizer
-        return len(tokenizer)
+        with boundary(f"no configuration in {model!r}", ScoringError):
+            found = AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
+            size = found.get_text_config().vocab_size
+    except ScoringError:  # no configuration beside the tokenizer
+        return max(tokenizer.get_vocab().values()) + 1
+    if not isinstance(size, int) or size < 1:
+        raise ScoringError(f"the configuration in {model!r} has vocab_size {size!r}: expected a positive number")
     check_tokenizer(tokenizer, size)
     return size

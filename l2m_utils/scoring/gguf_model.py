@@ -6,8 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+from l2m_utils.boundary import boundary, first_line
 from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
 from l2m_utils.scoring.gguf_file import INSTALL, Header
+from l2m_utils.scoring.loading import check_loaded
 
 _SAME_NUMBERS = (
     1.05  # the network that the metadata describe may have this many times the numbers of the file (tied heads, tables)
@@ -48,19 +50,15 @@ def _model(path: Path, header: Header) -> Any:
             **where, dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True
         )
         loaded, report = found
+        check_loaded(loaded, report, str(path), "its metadata")
     except (ScoringError, MemoryError):
         raise
     except ImportError as error:
         raise ImportError(f"a GGUF file needs the package gguf: {INSTALL}") from error
     except Exception as error:  # the readers raise whatever a damaged or foreign file makes them stumble over
         raise ScoringError(
-            f"{path}: architecture {header.architecture!r} cannot be read by transformers ({_line(error)}); take another model"
+            f"{path}: architecture {header.architecture!r} cannot be read by transformers ({first_line(error)}); take another model"
         ) from error
-    missing = sorted({*report["missing_keys"], *(key for key, *_ in report["mismatched_keys"])})
-    if missing:
-        raise ScoringError(
-            f"{path} cannot be used: the weights {', '.join(missing[:3])} are missing or have another shape; take another file"
-        )
     # A model read from GGUF calls itself quantised and refuses to be saved: its weights move into one that does not.
     empty.load_state_dict(loaded.state_dict(), assign=True)
     empty.tie_weights()
@@ -70,12 +68,8 @@ def _model(path: Path, header: Header) -> Any:
 def _tokenizer(path: Path):
     from transformers import AutoTokenizer
 
-    try:
+    with boundary(f"{path}: its tokenizer cannot be read by transformers", ScoringError, "take another model"):
         tokenizer = AutoTokenizer.from_pretrained(str(path.parent), gguf_file=path.name)
-    except Exception as error:  # as above
-        raise ScoringError(
-            f"{path}: its tokenizer cannot be read by transformers ({_line(error)}); take another model"
-        ) from error
     probe = "The cat – naïve – sat.\n 12"
     if (
         getattr(tokenizer, "backend_tokenizer", None) is None
@@ -85,7 +79,3 @@ def _tokenizer(path: Path):
             f"{path}: its tokenizer ({type(tokenizer).__name__}) has no fast form or gives no tokens; take another model"
         )
     return tokenizer
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {(str(error).splitlines() or [''])[0][:200]}"

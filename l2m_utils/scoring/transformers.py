@@ -24,6 +24,7 @@ from l2m_utils.scoring.base import (
     pinned,
 )
 from l2m_utils.scoring.chunked import split_model
+from l2m_utils.scoring.loading import load_causal_model, load_tokenizer
 from l2m_utils.scoring.shared_prefix import score_batch
 
 
@@ -90,17 +91,13 @@ class TransformersScorer:
 
         ``dtype`` and ``device_map`` are those of ``AutoModelForCausalLM.from_pretrained``; ``options`` those
         of this class.  The prefix is the tokenizer's BOS, else its EOS, if a tokenizer lies beside the
-        model.  Only safetensors weights are read, and code from the hub never runs.
+        model.  Raises what :func:`.loading.load_causal_model` raises: a model is loaded whole or not at all.
         """
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         commit = pinned(name, revision)
+        model = load_causal_model(name, commit, dtype=dtype, device_map=device_map)
         if prefix_id is None:
-            with suppress(OSError, ValueError):  # no tokenizer beside the model: its configuration names the prefix
-                prefix_id = choose_prefix(AutoTokenizer.from_pretrained(name, trust_remote_code=False, **commit))
-        model = AutoModelForCausalLM.from_pretrained(
-            name, dtype=dtype, device_map=device_map, trust_remote_code=False, use_safetensors=True, **commit
-        )
+            with suppress(ScoringError):  # no tokenizer beside the model: its configuration names the prefix
+                prefix_id = choose_prefix(load_tokenizer(name, commit))
         return cls(model, prefix_id, name=name if commit else Path(name).resolve().name, revision=revision, **options)
 
     def score(self, sequences) -> list[np.ndarray]:

@@ -156,6 +156,26 @@ class TreeSource(Source):
             path = path @ self.transition
         return mutual_information(joint / joint.sum())
 
+    def random_places_mi(self, length: int, reach: int = 1) -> float:
+        """I between two leaves at random places of one tree, a left one with at least ``reach`` leaves behind it and a right one with as many before it.
+
+        What two tokens share by being of one document of ``length`` tokens, in nats.  Raises ``ValueError`` for a ``reach`` outside 1 … length−1.
+
+        >>> tree = TreeSource.binary(0.9)
+        >>> round(tree.random_places_mi(1024, 128), 4), round(tree.random_places_mi(2, 1), 4) == round(tree.two_point_mi(1, 2), 4)
+        (0.0125, True)
+        """
+        reach, depth = check_distance(reach, length), self.depth(length)
+        left, right = np.arange(length - reach)[:, None], np.arange(reach, length)[None]
+        height = np.zeros((length - reach, length - reach), dtype=int)  # of the lowest common ancestor
+        for level in range(depth):
+            height += left // self.branching**level != right // self.branching**level
+        joint, path = np.zeros_like(self.transition), np.eye(self.alphabet)
+        for share in np.bincount(height.ravel(), minlength=depth + 1) / height.size:
+            joint += share * path.T @ (self.initial[:, None] * path)
+            path = path @ self.transition
+        return mutual_information(joint / joint.sum())
+
     # -- bipartite -------------------------------------------------------------------------------
 
     def bipartite_mi(self, length: int, split: int) -> float:

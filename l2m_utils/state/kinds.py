@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 KINDS = (
     "attention",  # keys and values of every token
@@ -126,8 +127,11 @@ class Term:
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
             raise StateError(f"kind {self.kind!r}: expected one of {', '.join(KINDS)}")
-        if self.layers < 1 or self.width < 1:
-            raise StateError(f"{self.kind}: got {self.layers} layers of width {self.width}; expected both positive")
+        sizes = (self.layers, self.width, self.copies)
+        if any(isinstance(size, bool) or not isinstance(size, Integral) or size < 1 for size in sizes):
+            raise StateError(
+                f"{self.kind}: got {str(self.layers)[:40]} layers of width {str(self.width)[:40]}; expected positive whole numbers"
+            )
 
     def elements(self, length: int) -> int:
         """Numbers that can act on the future after ``length`` tokens."""

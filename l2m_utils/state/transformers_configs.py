@@ -10,9 +10,13 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from l2m_utils.boundary import boundary
 from l2m_utils.state.kinds import STATE, TOKENS, Architecture, Growth, HistoryState, StateError, Term, check_length
+
+_MOST_LAYERS = 100_000  # a list of one word a layer is made of this number, which a file may set to anything
 
 
 def _need(config: Any, *names: str) -> Any:
@@ -31,6 +35,10 @@ def _layer_types(config: Any) -> list[str]:
     """One type a layer: ``layer_types`` of the config, or full / sliding attention everywhere."""
     types = getattr(config, "layer_types", None)
     layers = _need(config, "num_hidden_layers")
+    if type(layers) is not int or not 1 <= layers <= _MOST_LAYERS:
+        raise StateError(
+            f"{config.model_type}: {str(layers)[:40]} layers; expected a number from 1 to {_MOST_LAYERS:,}"
+        )
     if types is None:
         types = [
             "sliding_attention" if getattr(config, "sliding_window", None) is not None else "full_attention"
@@ -318,12 +326,12 @@ def _load(config: Any) -> Any:
     if isinstance(config, (str, os.PathLike)):
         from transformers import AutoConfig
 
-        try:
+        place = Path(config) / "config.json" if Path(config).is_dir() else Path(config)
+        if place.exists() and not place.is_file():
+            raise StateError(f"{place} is no regular file: give a folder with config.json")
+        advice = "give a hub name, a folder with config.json, or a config object"
+        with boundary(f"no config could be read from {str(config)!r}", StateError, advice):
             config = AutoConfig.from_pretrained(config, trust_remote_code=False)
-        except (OSError, ValueError, KeyError) as error:
-            raise StateError(
-                f"no config could be read from {str(config)!r} ({error}); give a hub name, a folder with config.json, or a config object"
-            ) from error
     if not hasattr(config, "model_type"):
         raise StateError(
             f"got {type(config).__name__}; expected a config of transformers, its name or path, or an Architecture"
@@ -353,10 +361,12 @@ def architecture_of(config: Any, name: str = "", source: str = "config") -> Arch
     config = _load(config)
     if config.model_type not in READERS:
         raise StateError(
-            f"model type {config.model_type!r} has no reader; counted are {', '.join(sorted(READERS))}. "
-            "Add a reader and prove it with l2m_utils.state.verify, or describe the model as an Architecture"
+            f"model type {str(config.model_type)[:60]!r} has no reader ({len(READERS)} types have one); "
+            "add it to READERS and prove it with l2m_utils.state.verify, or describe the model as an Architecture"
         )
-    terms = tuple(READERS[config.model_type](config))
+    # Sizes of a file from anywhere: text where a number belongs, a division by zero heads, a list without an end.
+    with boundary(f"the config of model type {config.model_type!r} cannot be counted", StateError, "is it damaged?"):
+        terms = tuple(READERS[config.model_type](config))
     # A length limit is a limit of position embeddings; recurrences have none, whatever length they were trained on.
     attends = any(
         "attention" in term.kind and term.growth.law == "tokens" or term.kind == "sliding window" for term in terms

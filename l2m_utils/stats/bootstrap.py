@@ -133,6 +133,16 @@ def interval(replicates: ArrayLike, level: float = LEVEL, n_documents: int | Non
     return (float(low), float(high)) if replicates.ndim == 1 else (low, high)
 
 
+def varies(replicates: ArrayLike) -> np.ndarray:
+    """Which columns of replicates (n_boot, k) differ from draw to draw, (k,) of bool: equal documents give equal replicates.
+
+    >>> varies([[1.0, 2.0], [1.0, 2.5]]).tolist()
+    [False, True]
+    """
+    replicates = np.asarray(replicates, dtype=float)
+    return replicates.std(axis=0, ddof=1) > 1e-12 * np.abs(replicates).max(axis=0)
+
+
 def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndarray:
     """Covariance (k, k) of the estimates between lengths, regularised so that its inverse can be trusted.
 
@@ -156,7 +166,7 @@ def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndar
         raise ValueError(f"replicates must have shape (n_boot ≥ 2, k), got {replicates.shape}")
     n_lengths = replicates.shape[1]
     deviation = replicates.std(axis=0, ddof=1)
-    still = np.flatnonzero(~(deviation > 1e-12 * np.abs(replicates).max(axis=0)))
+    still = np.flatnonzero(~varies(replicates))
     if still.size:
         raise ValueError(
             f"the replicates of columns {still.tolist()} do not vary: the estimate is exact there; fit without replicates"

@@ -33,7 +33,7 @@ class Law:
 
     def starts(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
         """Starting points (s, p): least squares of relative errors in the linear parameters at each shape, and flat curves."""
-        scale = 1 / np.maximum(np.abs(y), 1e-3 * np.abs(y).max())
+        scale = 1 / np.maximum(np.abs(y), 1e-3 * np.abs(y).max() or 1.0)  # all of them may be zero
         level = np.exp(np.log(y).mean()) if (y > 0).all() else y.mean()
         found = []
         for shape in self.shapes or (None,):

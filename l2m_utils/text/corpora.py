@@ -9,9 +9,12 @@ from pathlib import Path
 
 from l2m_utils.files import checksum
 from l2m_utils.project import CACHE, PROJECT
-from l2m_utils.text import files, hub
-from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document
-from l2m_utils.text.sentences import sentence_starts
+from l2m_utils.text import files, folders, hub
+from l2m_utils.text.copies import Copies, join_notes, shared_note, without_copies
+from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document, with_unique_ids
+from l2m_utils.text.kept import python_docs_corpus
+from l2m_utils.text.sentences import line_starts, sentence_starts
+from l2m_utils.text.streams import shown
 
 HUB_LIMIT = 100_000_000  # bytes taken of a hub data set when no limit is given: pg19 alone has 11 GB
 LIMITED_DOCUMENTS = 10  # what a limit keeps is at least so many documents, if there are as many
@@ -56,13 +59,13 @@ def locate(name_or_path: str | Path) -> Place:
     short = short_name(name)
     if name == PYTHON_DOCS:
         return Place(name, short)
-    if (path := files.find(name)) is not None:
+    if (path := folders.find(name)) is not None:
         return Place(name, short, path=path)
     if (source := hub.parse(name)) is not None:
         return Place(name, short, hub=source)
     raise CorpusError(
-        f"{name}: there is no such file or folder (looked in {Path.cwd()} and {PROJECT}). Expected {PYTHON_DOCS}, "
-        f"{', '.join(hub.KNOWN)}, a {', '.join(files.SUFFIXES[:-1])} or {files.SUFFIXES[-1]} file, a folder of those, or a pinned "
+        f"{shown(name)}: there is no such file or folder (looked in {Path.cwd()} and {PROJECT}). Expected {PYTHON_DOCS}, "
+        f"{', '.join(hub.KNOWN)}, a file {folders.READABLE}, a folder of those, or a pinned "
         "hub data set owner/name@commit. Check the spelling"
     )
 
@@ -81,9 +84,12 @@ def load(
       ``datasets`` and pinned to a commit; another commit of the known two is ``pg19@revision``.
 
     ``limit_bytes`` keeps the first documents up to that many UTF-8 bytes; a document that has more than a tenth of the limit is cut
-    at a sentence, so that a small piece of long books still is several documents.  Hub data sets are
+    at a sentence, so that a small piece of long books still is several documents; no more of a file is read than that takes.  Hub data sets are
     limited to :data:`HUB_LIMIT` bytes unless told otherwise.  ``cache`` is the folder in which texts that are slow to get are kept
-    (default ``.cache`` of the project).  Line ends become ``\\n``; empty documents are left out, and the note says how many.
+    (default ``.cache`` of the project).
+
+    Line ends become ``\\n``.  Empty documents and copies of others (:mod:`l2m_utils.text.copies`) are left out; an id that comes again gets a number.
+    The note says in words and numbers what was left out, what of a folder was not read, and what documents have in common.
 
     Raises :class:`CorpusError` for text that is missing, unreadable, empty, not UTF-8 or binary, has no ``text`` column, or
     cannot be reached.
@@ -99,46 +105,61 @@ def load(
         raise CorpusError(
             f"limit_bytes={limit_bytes}: expected a positive number of bytes, or None for all of the text"
         )
-    cache = Path(cache) if cache is not None else CACHE
+    home = (Path(cache) if cache is not None else CACHE) / "corpora"
     place = locate(name_or_path)
-    name = place.short
     if place.path is not None:
-        documents, note = files.read(place.path), f"text of {place.path.name}"
-        if limit_bytes is not None:
-            note += f"; limited to {limit_bytes / 1e6:g} MB"
+        corpus = _from_files(place, place.path, limit_bytes)
     elif place.hub is not None:
-        limit_bytes = limit_bytes or HUB_LIMIT
-        corpus = hub.corpus(
-            place.hub, name, lambda documents: _take(documents, limit_bytes), limit_bytes, cache / "corpora"
-        )
-        documents, note = iter(corpus), corpus.note
+        limit = limit_bytes or HUB_LIMIT
+        corpus = hub.corpus(place.hub, place.short, lambda documents: _take(documents, limit), limit, home)
     else:
-        corpus = files.python_docs_corpus(cache / "corpora")
-        if limit_bytes is None:
-            return corpus
-        return replace(
-            corpus,
-            documents=list(_take(corpus, limit_bytes)),
-            note=f"{corpus.note}; limited to {limit_bytes / 1e6:g} MB",
-        )
-    empty = 0
+        corpus = python_docs_corpus(home)
+        if limit_bytes is not None:
+            documents = list(_take(corpus, limit_bytes))
+            corpus = replace(corpus, documents=documents, note=join_notes(corpus.note, _limited(limit_bytes)))
+    corpus = without_copies(replace(corpus, documents=list(with_unique_ids(corpus))))
+    return replace(corpus, note=join_notes(corpus.note, shared_note(corpus.documents)))
+
+
+def _from_files(place: Place, path: Path, limit: int | None) -> Corpus:
+    """The documents of a file or folder that have any text, each once, with what is to be said of the others."""
+    held, copies, empty = folders.holdings(path), Copies(), 0
 
     def with_text() -> Iterator[Document]:
         nonlocal empty
-        for document in documents:
+        for document in files.read(held.files, limit):
             if document.text.strip():
                 yield document
             else:
                 empty += 1
 
-    kept = list(_take(with_text(), limit_bytes))
+    kept = list(_take(copies.kept(with_unique_ids(with_text())), limit))
+    if not kept and limit is not None and copies.passed:
+        raise CorpusError(
+            f"{place.name}: limit_bytes={limit} leaves only white space of its texts, of which each gives a tenth of the limit at most. Give a larger limit"
+        )
     if not kept:
         raise CorpusError(
-            f"{name_or_path}: no document has any text ({empty} empty). Give a corpus with at least two texts"
+            f"{place.name}: {join_notes(f'no document has any text ({empty} empty)', held.note)}. Give a corpus with at least two texts"
         )
-    if empty:
-        note += f"; {empty} empty documents left out"
-    return Corpus(name, kept, note)
+    left_out = f"{empty} empty documents left out" if empty else ""
+    return Corpus(
+        place.short, kept, join_notes(f"text of {shown(path.name)}", _limited(limit), held.note, left_out, copies.note)
+    )
+
+
+def _limited(limit: int | None) -> str:
+    return "" if limit is None else f"limited to {limit / 1e6:g} MB"
+
+
+def limited(corpus: Corpus, limit_bytes: int) -> Corpus:
+    """The first documents of a corpus that is loaded, up to ``limit_bytes`` (0: all of it), cut as :func:`load` cuts them.
+
+    >>> texts = Corpus("x", [Document("a", "One. " * 30), Document("b", "Two. " * 30)], "")
+    >>> [len(document.text) for document in limited(texts, 200)]
+    [14, 14]
+    """
+    return replace(corpus, documents=list(_take(corpus, limit_bytes))) if limit_bytes else corpus
 
 
 def short_name(name_or_path: str | Path) -> str:
@@ -149,9 +170,9 @@ def short_name(name_or_path: str | Path) -> str:
     """
     text = str(name_or_path)
     path = Path(text.rstrip("/") or "/")
-    base = path.stem if path.suffix.lower() in files.SUFFIXES else path.name or path.resolve().name
+    base = folders.stem(path) if folders.kind_of_text(path) else path.name or path.resolve().name
     words = re.findall(r"[a-z0-9]+", re.split(r"[:@]", base)[0].lower())
-    return "-".join(words) or "corpus-" + checksum(text)[:8]
+    return "-".join(words) or "corpus-" + checksum(text.encode("utf-8", errors="surrogatepass"))[:8]
 
 
 def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document]:
@@ -163,12 +184,19 @@ def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document
     for document in documents:
         encoded = document.text.encode()
         if len(encoded) > min(left, most):
-            piece = encoded[: min(left, most)].decode(errors="ignore")
-            starts = sentence_starts(piece)
-            document = Document(document.id, piece[: starts[-1]].rstrip() if len(starts) > 1 else piece)
+            document = Document(document.id, _cut(encoded[: min(left, most)].decode(errors="ignore")))
             encoded = document.text.encode()
         if document.text.strip():
             yield document
         left -= len(encoded)
         if left < min(_SHORTEST_REST, most):  # what is left is not worth a document
             return
+
+
+def _cut(piece: str) -> str:
+    """A piece of a document up to its last sentence, or last line, that leaves more than half of it."""
+    for starts in (sentence_starts, line_starts):
+        found = starts(piece)
+        if len(found) and found[-1] > len(piece) / 2:
+            return piece[: found[-1]].rstrip()
+    return piece

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from l2m_utils.text.copies import without_copies
 from l2m_utils.text.documents import Corpus, CorpusError, Document
+from l2m_utils.text.openings import openings
 
+Positions = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 _SPLIT_DRAWS, _EXCHANGES = 256, 4
 
 
 def shortened(corpus: Corpus, most: int, unit: str = "characters") -> Corpus:
     """The first ``most`` characters (or UTF-8 ``"bytes"``, at whole characters) of every document; the note says so.
 
-    Many documents give better error bars than a few long ones.  Raises :class:`CorpusError` for no length or another unit.
+    Many documents give better error bars than a few long ones.  Documents with the same beginning become copies, of which the first stays.  Raises :class:`CorpusError` for no length or another unit.
 
     >>> from l2m_utils.text.documents import Document
     >>> texts = Corpus("x", [Document("a", "One two."), Document("b", "äöü")], "an example")
@@ -32,13 +35,14 @@ def shortened(corpus: Corpus, most: int, unit: str = "characters") -> Corpus:
         return text[:most] if unit == "characters" else text.encode()[:most].decode(errors="ignore")
 
     documents = [Document(document.id, cut(document.text)) for document in corpus]
-    return replace(corpus, documents=documents, note=f"{corpus.note}; the first {most:,} {unit} of each document")
+    note = f"{corpus.note}; the first {most:,} {unit} of each document"
+    return without_copies(replace(corpus, documents=documents, note=note))
 
 
 def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus, Corpus]:
     """Training and held-out documents; the held-out ones have about the share ``held_out`` of the bytes.
 
-    At least two are held out if there are four, for error bars over documents need two.
+    Of copies (:mod:`l2m_utils.text.copies`) only the first enters, so that no text stands in both parts.  At least two are held out if there are four, for error bars over documents need two.
 
     Documents are sorted by size into as many groups as are held out and one of each group is drawn, so both
     parts have short and long documents; of many such draws the one whose bytes are nearest to the share is kept, and a few
@@ -52,10 +56,11 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
     """
     if not 0 < held_out < 1:
         raise CorpusError(f"held_out={held_out}: expected a share between 0 and 1, such as 0.2")
+    corpus = without_copies(corpus)
     n = len(corpus)
     if n < 2:
         raise CorpusError(
-            f"corpus {corpus.name!r} has only one document ({corpus.documents[0].id!r}): training and held-out text, and error bars, need "
+            f"corpus {corpus.name!r} has only one document ({corpus.documents[0].id!r}; {corpus.note}): training and held-out text, and error bars, need "
             "several. Give a folder or a .parquet file with several texts, cut this one into chapters, or raise limit_bytes"
         )
     rng = np.random.default_rng(seed)
@@ -102,13 +107,16 @@ def blocks(
     rng: np.random.Generator,
     *,
     per_document: int,
-    starts: Sequence[np.ndarray] | Callable[[int], np.ndarray] | None = None,
+    starts: Positions | None = None,
+    lines: Positions | None = None,
 ) -> Blocks:
     """Cut blocks of ``length`` from arrays of tokens or bytes, each from within one document.
 
     Every document gives ``per_document`` blocks at different random positions, or as many as it has positions.  ``starts``
     limits these positions, for example to sentence starts: one ascending array a document, or a function from
-    the number of a document to that array (``TokenCorpus.sentence_starts``).  Documents too short for a block give none.
+    the number of a document to that array (``TokenCorpus.sentence_starts``).  With ``lines`` (``TokenCorpus.line_starts``) a document that has fewer starts than
+    blocks that are asked for and fit side by side falls back to these, then to anywhere (:func:`l2m_utils.text.openings.openings`); ``TokenCorpus.openings_note`` says how many
+    blocks do.  Documents too short for a block give none.
     Blocks are sorted by document and position.  Raises :class:`CorpusError` if no block can be cut.
 
     >>> cut = blocks([np.arange(5), np.arange(2), np.arange(10, 14)], 3, np.random.default_rng(0), per_document=2)
@@ -125,9 +133,12 @@ def blocks(
         if starts is None:
             chosen = rng.choice(room, min(per_document, room), replace=False)
         else:
-            at: Any = starts(number) if callable(starts) else starts[number]
-            allowed = np.asarray(at)
-            allowed = allowed[allowed < room]
+            allowed = _at(starts, number)
+            allowed = (
+                allowed[allowed < room]
+                if lines is None
+                else openings(allowed, _at(lines, number), room, min(per_document, len(tokens) // length))
+            )
             chosen = rng.choice(allowed, min(per_document, len(allowed)), replace=False) if len(allowed) else allowed
         where += [(number, int(start)) for start in np.sort(chosen)]
     if not where:
@@ -139,3 +150,7 @@ def blocks(
     values = np.stack([documents[number][start : start + length] for number, start in where])
     document, start = np.array(where, dtype=np.int64).T
     return Blocks(values, document, start)
+
+
+def _at(positions: Positions, number: int) -> np.ndarray:
+    return np.asarray(positions(number) if callable(positions) else positions[number])

@@ -6,7 +6,7 @@ bars come from drawing documents again; blocks and tokens are not independent.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,6 +15,7 @@ import numpy as np
 from l2m_utils.files import checksum
 
 PYTHON_DOCS = "python-docs"
+_PIECE = 1 << 20  # characters that are looked at together
 
 
 class CorpusError(ValueError):
@@ -23,10 +24,51 @@ class CorpusError(ValueError):
 
 @dataclass(frozen=True)
 class Document:
-    """One text: a book, an article, the documentation of a package."""
+    r"""One text: a book, an article, the documentation of a package.
+
+    >>> Document("a", "One.\n\nTwo.").content_key == Document("b", "ONE. two.").content_key
+    True
+    """
 
     id: str
     text: str
+
+    @cached_property
+    def content_key(self) -> str:
+        """SHA-256 of the text without its white space and in one case: the same for copies (:mod:`l2m_utils.text.copies`)."""
+        return checksum(piece.encode() for piece in _plain_pieces(self.text, _PIECE))
+
+    @cached_property
+    def opening(self) -> str:
+        """The first 200 characters of that: different openings tell at once that two texts are no copies."""
+        found = ""
+        for piece in _plain_pieces(self.text, 1000):
+            found += piece
+            if len(found) >= 200:
+                break
+        return found[:200]
+
+
+def _plain_pieces(text: str, size: int) -> Iterator[str]:
+    """The text without white space and in one case, piece by piece; the pieces together do not depend on ``size``."""
+    return ("".join(text[start : start + size].split()).casefold() for start in range(0, len(text), size))
+
+
+def with_unique_ids(documents: Iterable[Document]) -> Iterator[Document]:
+    """The documents in their order; an id that has come before gets a number.
+
+    >>> [document.id for document in with_unique_ids(Document(name, "") for name in ("a", "a (2)", "a", "a"))]
+    ['a', 'a (2)', 'a (3)', 'a (4)']
+    """
+    taken: set[str] = set()
+    last: dict[str, int] = {}
+    for document in documents:
+        name = document.id
+        while name in taken:
+            last[document.id] = last.get(document.id, 1) + 1
+            name = f"{document.id} ({last[document.id]})"
+        taken.add(name)
+        yield document if name == document.id else Document(name, document.text)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from tqdm.auto import tqdm
 
 from l2m_utils.files import checksum
 from l2m_utils.text.documents import Corpus, CorpusError, Document
-from l2m_utils.text.files import checked, kept_corpus, row_name
+from l2m_utils.text.files import checked, row_name
+from l2m_utils.text.kept import kept_corpus
 
 PROBE_SECONDS = 10.0  # to find out that there is no network: the streaming of `datasets` itself would try for minutes
 
@@ -109,7 +110,7 @@ def stream(source: HubSet) -> Iterator[Document]:
                 raise CorpusError(
                     f"{where}: no column 'text' (found: {', '.join(row)}). Choose a data set or configuration that has one"
                 )
-            yield Document(row_name(row, f"row-{number}"), checked(row["text"], where))
+            yield Document(checked(row_name(row, f"row-{number}"), where, "the title"), checked(row["text"], where))
     except CorpusError:
         raise
     except Exception as error:  # datasets, fsspec and the HTTP library below each have their own

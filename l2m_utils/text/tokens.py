@@ -8,7 +8,7 @@ calls map that file into memory.  Ids hold no special tokens: whoever scores a b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -18,11 +18,12 @@ from tqdm.auto import tqdm
 from l2m_utils.files import checksum, kept
 from l2m_utils.project import CACHE
 from l2m_utils.text.documents import Corpus, CorpusError
-from l2m_utils.text.sentences import sentence_starts
+from l2m_utils.text.openings import openings, openings_note
+from l2m_utils.text.sentences import line_starts, sentence_starts
 
 END_OF_TEXT = "<|endoftext|>"  # id 0 of every tokenizer trained here: the explicit prefix (BOS) of a block
 SMALLEST_VOCABULARY = 257  # 256 bytes and END_OF_TEXT
-_FORMAT = 1  # raise when the stored files change
+_FORMAT = 2  # raise when the stored files change
 _BATCH_BYTES = 4_000_000  # encodings are some hundred bytes a token: keep few of them
 
 
@@ -72,7 +73,7 @@ class TokenCorpus:
     """The token ids of a corpus.
 
     ``ids`` (n_tokens,) int32; ``offsets`` (n_documents + 1,) int64: document i is ``ids[offsets[i]:offsets[i + 1]]``;
-    ``starts`` int64: positions in ``ids`` at which a sentence starts, ascending; ``fingerprint`` names texts and tokenizer.
+    ``starts`` and ``lines`` int64: positions in ``ids`` at which a sentence or a line starts, ascending; ``fingerprint`` names texts and tokenizer.
     """
 
     name: str
@@ -81,6 +82,7 @@ class TokenCorpus:
     starts: np.ndarray
     vocabulary_size: int
     fingerprint: str
+    lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.offsets) - 1
@@ -103,8 +105,25 @@ class TokenCorpus:
 
     def sentence_starts(self, i: int) -> np.ndarray:
         """Positions within document i of the tokens that start a sentence, ascending, int64."""
-        first, last = np.searchsorted(self.starts, self.offsets[i : i + 2])
-        return np.asarray(self.starts[first:last]) - self.offsets[i]
+        return self._within(self.starts, i)
+
+    def line_starts(self, i: int) -> np.ndarray:
+        """Positions within document i of the tokens that start a line, ascending, int64."""
+        return self._within(self.lines, i)
+
+    def row_starts(self, i: int, length: int) -> np.ndarray:
+        """Where rows of up to ``length`` tokens begin in document i, int64: at sentences; if there are fewer than one in ``length`` tokens at lines, else anywhere."""
+        size = int(self.offsets[i + 1] - self.offsets[i])
+        return openings(self.sentence_starts(i), self.line_starts(i), size, max(size // length, 1))
+
+    def openings_note(self, document: np.ndarray, start: np.ndarray) -> str:
+        """What to say of blocks cut at ``start`` (n,) of documents ``document`` (n,) that do not begin at sentences; empty when all do."""
+        places = self.offsets[document] + start
+        return openings_note(np.isin(places, self.starts), np.isin(places, self.lines))
+
+    def _within(self, positions: np.ndarray, i: int) -> np.ndarray:
+        first, last = np.searchsorted(positions, self.offsets[i : i + 2])
+        return np.asarray(positions[first:last]) - self.offsets[i]
 
 
 def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | None = None) -> TokenCorpus:
@@ -127,12 +146,12 @@ def encode_corpus(tokenizer: Tokenizer, corpus: Corpus, *, cache: str | Path | N
     folder = home / "tokens" / fingerprint[:24]
     key = {"fingerprint": fingerprint}
     try:
-        ids, offsets, starts = kept(folder, key, lambda: _batches(tokenizer, corpus), _read, _write)
+        ids, offsets, starts, lines = kept(folder, key, lambda: _batches(tokenizer, corpus), _read, _write)
     except OSError as error:
         raise CorpusError(
             f"{folder}: tokens cannot be stored ({error}). Free some space, or give another folder with cache=…"
         ) from error
-    return TokenCorpus(corpus.name, ids, offsets, starts, tokenizer.get_vocab_size(), fingerprint)
+    return TokenCorpus(corpus.name, ids, offsets, starts, tokenizer.get_vocab_size(), fingerprint, lines)
 
 
 def _batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[str, Encoding]]:
@@ -158,13 +177,12 @@ def _batches(tokenizer: Tokenizer, corpus: Corpus) -> Iterator[tuple[str, Encodi
                 batch, size = [], 0
 
 
-def _token_starts(text: str, encoding: Encoding) -> np.ndarray:
-    """Numbers of the tokens that start a sentence; a token may carry the white space before it.
+def _token_starts(wanted: np.ndarray, text: str, encoding: Encoding) -> np.ndarray:
+    """Numbers of the tokens that start at the characters ``wanted``; a token may carry the white space before it.
 
-    A sentence that starts in the middle of a token is left out.
+    What starts in the middle of a token is left out.
     """
     spans = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)
-    wanted = sentence_starts(text)
     if not len(spans) or not len(wanted):
         return np.zeros(0, np.int64)
     token = np.searchsorted(spans[:, 0], wanted, side="right") - 1
@@ -177,21 +195,24 @@ def _token_starts(text: str, encoding: Encoding) -> np.ndarray:
 
 
 def _write(batches: Iterator[tuple[str, Encoding]], folder: Path) -> None:
-    """Write ids as they come, then offsets and sentence starts."""
-    offsets, starts = [0], [np.zeros(0, np.int64)]
+    """Write ids as they come, then offsets and the starts of sentences and lines."""
+    offsets, starts, lines = [0], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     with open(folder / "ids.bin", "wb") as stream:
         for text, encoding in batches:
             stream.write(np.array(encoding.ids, dtype="<i4").tobytes())
-            starts.append(offsets[-1] + _token_starts(text, encoding))
+            starts.append(offsets[-1] + _token_starts(sentence_starts(text), text, encoding))
+            lines.append(offsets[-1] + _token_starts(line_starts(text), text, encoding))
             offsets.append(offsets[-1] + len(encoding.ids))
-    for name, array in (("offsets", np.array(offsets, np.int64)), ("starts", np.concatenate(starts))):
+    arrays = {"offsets": np.array(offsets, np.int64), "starts": np.concatenate(starts), "lines": np.concatenate(lines)}
+    for name, array in arrays.items():
         (folder / f"{name}.bin").write_bytes(array.astype("<i8").tobytes())
 
 
-def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, mapped into memory, offsets and sentence starts."""
-    offsets = np.frombuffer((folder / "offsets.bin").read_bytes(), "<i8")
-    starts = np.frombuffer((folder / "starts.bin").read_bytes(), "<i8")
+def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Ids, mapped into memory, offsets, and the starts of sentences and lines."""
+    offsets, starts, lines = (
+        np.frombuffer((folder / f"{name}.bin").read_bytes(), "<i8") for name in ("offsets", "starts", "lines")
+    )
     # An empty file cannot be mapped.
     ids = np.memmap(folder / "ids.bin", "<i4", "r") if offsets[-1] else np.zeros(0, "<i4")
-    return ids, offsets, starts
+    return ids, offsets, starts, lines

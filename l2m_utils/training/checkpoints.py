@@ -1,4 +1,7 @@
-"""Checkpoints: everything that a run remembers, in one file that is written atomically, so that a killed run goes on to the same bits."""
+"""Checkpoints: everything that a run remembers, in one file that is written atomically, so that a killed run goes on to the same bits.
+
+The file holds a checksum of its content: a flipped bit would change the result without a word.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +12,15 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from l2m_utils.files import write_atomically
+from l2m_utils.files import checksum, write_atomically
 from l2m_utils.training.errors import TrainingError
 
 CHECKPOINT, LOG = "checkpoint.safetensors", "log.jsonl"
+_SUM = "sha256"
+
+
+class DamagedCheckpoint(TrainingError):
+    """A checkpoint is not what was saved; the run can only begin anew."""
 
 
 def save_checkpoint(
@@ -22,8 +30,9 @@ def save_checkpoint(
     step: int,
     configuration: dict,
     running: tuple[float, int] = (0.0, 0),
+    rows: Sequence[dict] = (),
 ) -> None:
-    """Weights, what the optimizers remember of each, the generators' state and the log row begun (sum and number of losses) in one safetensors file, atomically."""
+    """Weights, what the optimizers remember of each, the generators' state, the log's ``rows`` and the one begun (sum and number of losses) in one safetensors file, atomically."""
     from safetensors.torch import save
 
     names = {parameter: name for name, parameter in model.named_parameters()}
@@ -37,20 +46,36 @@ def save_checkpoint(
     metadata = {
         "step": str(step),
         "running": json.dumps(running),
+        "rows": json.dumps(list(rows)),
         "configuration": json.dumps(configuration, sort_keys=True),
     }
-    write_atomically(path, save(tensors, metadata=metadata))
+    write_atomically(path, save(tensors, metadata={**metadata, _SUM: _checksum(tensors, metadata)}))
+
+
+def _checksum(tensors: dict[str, Tensor], metadata: dict[str, str]) -> str:
+    parts = [json.dumps(metadata, sort_keys=True)]
+    for name, value in sorted(tensors.items()):
+        parts += [f"{name} {value.dtype} {tuple(value.shape)} ", value.reshape(-1).view(torch.uint8).numpy().tobytes()]
+    return checksum(*parts)
 
 
 def load_checkpoint(
     path: Path, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer], configuration: dict
-) -> tuple[int, tuple[float, int]]:
-    """Put a checkpoint back and return the number of steps done and the log row begun; :class:`TrainingError` if it is of another configuration."""
-    from safetensors import safe_open
+) -> tuple[int, tuple[float, int], list[dict]]:
+    """Put a checkpoint back and return the number of steps done, the log row begun and the rows before it.
 
-    with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    Raises :class:`DamagedCheckpoint`, before anything is put back, for a file that is not what was saved, and :class:`TrainingError` if it is of another configuration.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+    except (SafetensorError, ValueError) as error:
+        raise DamagedCheckpoint(f"{path} is damaged ({error})") from error
+    if metadata.pop(_SUM, "") != _checksum(tensors, metadata):
+        raise DamagedCheckpoint(f"{path} is damaged (its content is not that of its checksum)")
     theirs, ours = json.loads(metadata.get("configuration", "{}")), json.loads(json.dumps(configuration))
     different = [
         f"{key}: {theirs.get(key)!r} there, {ours.get(key)!r} here"
@@ -74,10 +99,4 @@ def load_checkpoint(
     torch.set_rng_state(tensors["rng.cpu"])
     if "rng.cuda" in tensors and torch.cuda.is_available():
         torch.cuda.set_rng_state(tensors["rng.cuda"])
-    return int(metadata["step"]), tuple(json.loads(metadata["running"]))
-
-
-def read_log(path: Path, steps: int) -> list[dict]:
-    """The log's rows up to step ``steps``; what a killed run logged after its checkpoint will be logged again."""
-    rows = [json.loads(line) for line in path.read_text().splitlines() if line.endswith("}")] if path.exists() else []
-    return [row for row in rows if row["step"] <= steps]
+    return int(metadata["step"]), tuple(json.loads(metadata["running"])), json.loads(metadata["rows"])

@@ -14,6 +14,7 @@ import json
 import math
 import os
 import time
+import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from l2m_utils.files import write_atomically
-from l2m_utils.training.checkpoints import CHECKPOINT, LOG, load_checkpoint, read_log, save_checkpoint
+from l2m_utils.training.checkpoints import CHECKPOINT, LOG, DamagedCheckpoint, load_checkpoint, save_checkpoint
 from l2m_utils.training.errors import TrainingError, memory_errors
 
 
@@ -243,8 +244,10 @@ def train(
         identity["processes"] = world
         done, rows, begun = 0, [], (0.0, 0)
         if folder is not None and (folder / CHECKPOINT).exists():
-            done, begun = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
-            rows = read_log(folder / LOG, done)
+            try:
+                done, begun, rows = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
+            except DamagedCheckpoint as error:
+                warnings.warn(f"{error}: training begins anew", RuntimeWarning, stacklevel=2)
             if rank > 0:  # the saved generator is that of the first process
                 torch.manual_seed(settings.seed + rank + world * done)
         forward = model
@@ -276,5 +279,7 @@ def train(
                     shown = {"loss": f"{row['loss']:.4g}", "tokens_s": f"{row['tokens_per_second']:,.0f}"}
                     bar.set_postfix(shown | {"utilisation": f"{row['utilisation']:.0%}"}, refresh=False)
                 if writes and (last or settings.save_every and (step + 1) % settings.save_every == 0):
-                    save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity, (log.total, log.steps))
+                    save_checkpoint(
+                        folder / CHECKPOINT, model, makers, step + 1, identity, (log.total, log.steps), log.rows
+                    )
     return log.rows

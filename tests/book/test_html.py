@@ -4,6 +4,7 @@ import re
 import shutil
 
 import pytest
+from tiny_project import HOSTILE
 
 from l2m_utils.book import html
 
@@ -110,3 +111,33 @@ def test_only_the_parts_of_mathjax_that_pages_load_are_copied(tmp_path):
             for name in ("tex-chtml.js", "output/chtml/fonts/a.woff", "input/tex/extensions/a.js")
         ),
     }
+
+
+def test_names_from_outside_are_text_in_a_browser(built):
+    """Values, models and printed lines that hold markup, scripts, formulas and templates: a page shows their characters."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    assert built.executed(built.run("build")) == set()
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as tool:
+        chrome = tool.chromium.launch(executable_path=browser, args=options)
+        tab, asked, said = chrome.new_page(), [], []
+        tab.on("request", lambda request: asked.append(request.url))
+        tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+        shown = {}
+        for name in ("index", "notebooks/part/text"):
+            tab.goto(f"file://{built.build}/html/{name}.html")
+            tab.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
+            shown[name] = " ".join(tab.inner_text("article").split()).replace("’", "'")  # typographer's quotes
+            assert "taken" not in tab.title() and tab.locator("article mjx-container").count() == 0
+            assert tab.locator("article img[src=x], article b, article h1 ~ h1").count() == 0
+            assert not any("taken" in script for script in tab.locator("script").all_text_contents())
+        chrome.close()
+    assert not said and all(url.startswith("file://") and not url.endswith("/x") for url in asked)
+    for word in HOSTILE:
+        plain = " ".join(word.split())
+        assert f"Word {plain} end" in shown["index"]
+        in_table = word.replace("\n", r"\n")
+        assert plain in shown["notebooks/part/text"] and in_table in shown["notebooks/part/text"]

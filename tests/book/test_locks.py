@@ -11,6 +11,7 @@ import pytest
 
 from l2m_utils.book import locks
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.processes import token_of
 from l2m_utils.project import PROJECT
 
 HOLD = (
@@ -91,7 +92,7 @@ def test_a_build_that_waits_for_clean_begins_when_the_folder_is_gone(tmp_path, m
     cleaner.start()
     assert inside.wait(30)
     with locks.build_lock(root / "one", "make book") as lock:
-        assert lock.exists()
+        assert lock.path.exists()
     cleaner.join()
 
 
@@ -104,6 +105,46 @@ def test_a_lock_is_not_handed_on_to_children(tmp_path):
     finally:
         child.kill()
         child.wait()
+
+
+LATE = (
+    "import sys, time; from l2m_utils.book.processes import end_with\n"
+    "end_with(sys.argv[1]); print('works', flush=True); time.sleep(600)"
+)
+
+
+def start_late(token):
+    """A process of a build that writes in its folder until the build is gone."""
+    return subprocess.Popen([sys.executable, "-c", LATE, token], stdout=subprocess.PIPE, text=True, cwd=PROJECT)
+
+
+def test_the_next_build_and_clean_wait_for_what_a_killed_build_left_writing(tmp_path, monkeypatch):
+    """The lock of a killed build is free at once, while its kernels still write: cleaning once raced with them."""
+    monkeypatch.setattr(locks, "PATIENCE", 0.2)
+    folder = tmp_path / "builds" / "one"
+    with locks.build_lock(folder, "make book") as lock:
+        pass
+    writer = os.open(locks.work_of(lock.path), os.O_RDONLY)
+    locks.fcntl.flock(writer, locks.fcntl.LOCK_SH)
+    for taken in (locks.build_lock(folder, "make book"), locks.clean_lock(folder.parent)):
+        with pytest.raises(BuildError, match="processes of a build that was killed still write there"), taken:
+            pass
+    os.close(writer)
+    with locks.clean_lock(folder.parent):
+        pass
+
+
+def test_a_process_that_comes_late_ends_though_another_build_holds_the_lock(tmp_path):
+    folder = tmp_path / "builds" / "one"
+    with locks.build_lock(folder, "make book") as lock:
+        old = token_of(lock)
+        early = start_late(old)
+        assert early.stdout.readline() == "works\n"
+    assert early.wait(20) == -signal.SIGKILL
+    with locks.build_lock(folder, "make book"):
+        late = start_late(old)
+        assert late.stdout.read() == "" and late.wait(20) == -signal.SIGKILL
+    early.stdout.close(), late.stdout.close()
 
 
 def test_builds_and_cleaning_at_once_through_the_front_door(tiny):
@@ -124,5 +165,6 @@ def test_builds_and_cleaning_at_once_through_the_front_door(tiny):
     finally:
         first.kill()
         first.communicate()
+    # At once: the runner and the kernel of the killed build have not ended yet.
     clean = subprocess.run(command, cwd=tiny.home, env=tiny.environment(), capture_output=True, text=True)
     assert clean.returncode == 0 and not (tiny.home / "_build").exists(), clean.stderr

@@ -1,6 +1,7 @@
 """The pages of this book: names of records, house rules of notebooks, exercises."""
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -70,3 +71,15 @@ def test_exercises_have_solutions_and_labels_of_one_form():
                 f"{path.name}: {label} has no solution"
             )
     assert len(labels) >= len(NOTEBOOKS) and len(labels) == len(set(labels)), "exercise labels are unique in the book"
+
+
+def test_what_we_got_wrong_names_commits_that_exist():
+    text = (PROJECT / "book" / "what-we-got-wrong.md").read_text()
+    commits = sorted(set(re.findall(r"`([0-9a-f]{7})`", text)))
+    assert len(commits) >= 8
+    asked = subprocess.run(
+        ["git", "cat-file", "--batch-check"], input="\n".join(commits), capture_output=True, text=True, cwd=PROJECT
+    )
+    if asked.returncode or commits[0] + " missing" in asked.stdout:
+        pytest.skip("no git history here, or a shallow one")
+    assert all(line.split()[1] == "commit" for line in asked.stdout.splitlines()), asked.stdout

@@ -27,9 +27,9 @@ def test_a_named_ruler_answers_whatever_the_tier(pools):
 
 
 def test_a_row_names_its_ruler(pools):
-    row = {"title": "x", "paper": "y", "record": "estimation/ruler:beta", "within": (0.1, 0.3)}
-    answers = join(
-        [Row(id="a", **row), Row(id="b", ruler="trained here", **row), Row(id="c", ruler="none", **row)], pools
-    )
-    assert [answer["state"] for answer in answers] == ["differs", "reproduced", "not-yet"]
+    row = {"title": "x", "paper": "y", "record": "estimation/ruler:beta", "criterion": "near", "because": "z"}
+    row |= {"target": 0.2, "margin": 0.1, "holds": "choices"}
+    named = {"a": "", "b": "trained here", "c": "none"}
+    answers = join([Row.model_validate({"id": name, "ruler": ruler, **row}) for name, ruler in named.items()], pools)
+    assert [answer["state"] for answer in answers] == ["differs", "reproduced", "undetermined"]
     assert answers[1]["model"] == "trained here"

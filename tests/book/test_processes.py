@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from l2m_utils.book.locks import build_lock
 from l2m_utils.book.processes import descendants, token_of
 from l2m_utils.project import PROJECT
 
@@ -45,11 +46,11 @@ def wait_until(done, seconds=90.0):
 @pytest.mark.parametrize(
     ("victim", "how"),
     [
-        ("l2m_utils book build", signal.SIGKILL),
-        ("l2m_utils book build", signal.SIGTERM),
-        ("l2m_utils book build", signal.SIGINT),
-        ("-m snakemake", signal.SIGKILL),
-        ("-m l2m_utils book notebook", signal.SIGKILL),
+        ("book build", signal.SIGKILL),
+        ("book build", signal.SIGTERM),
+        ("book build", signal.SIGINT),
+        ("snakemake.cli", signal.SIGKILL),
+        ("book notebook", signal.SIGKILL),
         ("everything but kernel and worker", signal.SIGKILL),
     ],
 )
@@ -79,7 +80,7 @@ def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
         assert build.returncode != 0
         if how == signal.SIGINT:
             assert build.returncode == 130 and "interrupted; finished notebooks are kept" in said
-        if victim == "-m snakemake":
+        if victim == "snakemake.cli":
             assert (
                 "error: " in said
                 and "Snakemake ended with signal 9" in said
@@ -91,26 +92,55 @@ def test_nothing_of_a_killed_build_runs_on(tiny, victim, how):
             os.kill(process, signal.SIGKILL)
 
 
-def test_a_kernel_that_is_killed_is_one_clear_error(tiny):
-    for name in ("second", "text"):
-        (tiny.home / f"notebooks/part/{name}.md").unlink()
+def test_notebooks_that_are_killed_or_out_of_memory_are_one_clear_error_each(tiny):
+    """The kernel of the first is killed, the runner of the second, and the third asks for more memory than there is."""
     tiny.notebook("first", "import os\nos.kill(os.getpid(), 9)", parameters="offset = 0")
+    tiny.notebook("second", "import os\nos.kill(os.getppid(), 9)")
+    tiny.notebook("text", "import numpy\nnumpy.empty(1 << 50)")
     done = tiny.run("build")
     assert done.returncode == 1 and "Traceback" not in done.stderr
-    assert "error: notebooks/part/first.md: its kernel was killed, most often for want of memory" in done.stderr
+    killed = "it was killed, most often for want of memory; give it more memory or fewer JOBS, and build again"
+    first, until, second, third, last = done.stderr.splitlines()
+    assert (
+        first == f"error: notebooks/part/first.md: {killed}"
+        and "the run up to there: _build/smoke-texts/failed" in until
+    )
+    assert second == f"notebooks/part/second.md: {killed}"
+    assert third.startswith("notebooks/part/text.md stopped in cell 3: MemoryError: Unable to allocate")
+    assert "give it more memory or fewer JOBS" in last
 
 
 def test_a_runner_ends_with_its_builder_on_one_machine_and_not_on_another(tmp_path):
     code = "import sys, time; from l2m_utils.book.processes import end_with; end_with(sys.argv[1]); time.sleep(1); print('on')"
-    lock = tmp_path / "lock"
-    lock.touch()  # and nobody holds it
-    for token, status in (
-        (token_of(lock), -signal.SIGKILL),
-        (f"elsewhere:{lock}", 0),
-        (token_of(tmp_path / "none"), 0),
-    ):
+    with build_lock(tmp_path / "builds" / "one", "make book") as lock:
+        gone = token_of(lock)
+    for token, status in ((gone, -signal.SIGKILL), ("elsewhere" + gone[gone.index(":") :], 0)):
         done = subprocess.run([sys.executable, "-c", code, token], cwd=PROJECT, capture_output=True, text=True)
         assert (done.returncode, done.stdout) == (status, "on\n" * (status == 0))
+
+
+def test_a_killed_make_ends_its_build(tiny):
+    """Make runs the build without a shell between, and tells it who it is."""
+    for name in ("second", "text"):
+        (tiny.home / f"notebooks/part/{name}.md").unlink()
+    tiny.notebook("first", SLEEPS, parameters="offset = 0")
+    tiny.write("Makefile", (PROJECT / "Makefile").read_text())
+    python = tiny.write(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    words = ["make", "book", "TIER=smoke", "CORPUS=texts", "--old-file=setup"]
+    make = subprocess.Popen(words, cwd=tiny.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    running = {}
+    try:
+        wait_until(lambda: (tiny.home / "started").exists() and (tiny.home / "started").read_text())
+        running = commands(descendants(make.pid))
+        assert any("l2m_utils.book.kernel" in words for words in running.values())
+        make.kill()
+        wait_until(lambda: not commands(running), seconds=20)
+    finally:
+        make.kill()
+        make.wait()
+        for process in commands(running):
+            os.kill(process, signal.SIGKILL)
 
 
 def test_descendants_are_children_and_their_children():
@@ -123,19 +153,3 @@ def test_descendants_are_children_and_their_children():
         for process in [*descendants(shell.pid), shell.pid]:
             os.kill(process, signal.SIGKILL)
         shell.communicate()
-
-
-def test_no_other_kernel_takes_the_place_of_the_builds_own(tmp_path):
-    """A foreign kernel named python3 before it on JUPYTER_PATH once did."""
-    code = (
-        "import os, sys; from pathlib import Path; from l2m_utils.book.kernel import kernel_environment\n"
-        "name = kernel_environment(Path(sys.argv[1]))\n"
-        "from jupyter_client.kernelspec import KernelSpecManager\n"
-        "print(KernelSpecManager().get_kernel_spec(name).argv[0] == sys.executable)"
-    )
-    foreign = tmp_path / "foreign" / "kernels" / "l2m-book"
-    foreign.mkdir(parents=True)
-    (foreign / "kernel.json").write_text('{"argv": ["false"], "display_name": "x", "language": "python"}')
-    environment = {**os.environ, "JUPYTER_PATH": str(tmp_path / "foreign"), "PYTHONPATH": str(PROJECT)}
-    command = [sys.executable, "-c", code, str(tmp_path / "build")]
-    assert subprocess.run(command, env=environment, capture_output=True, text=True).stdout == "True\n"

@@ -35,38 +35,51 @@ def test_the_best_tier_is_shown_and_the_own_record_before_an_equal_published_one
 
 
 def test_states_of_the_reproduction_table(published):
-    row = {"id": "x", "title": "t", "paper": "p", "record": "estimation/example:beta"}
+    row = {
+        "id": "x",
+        "title": "t",
+        "paper": "p",
+        "record": "estimation/example:beta",
+        "criterion": "near",
+        "because": "b",
+    }
 
-    def state(**more):
-        return reproduction.join([reproduction.Row(**row, **more)], published)[0]["state"]
+    def answer(**more):
+        return reproduction.join([reproduction.Row.model_validate({**row, **more})], published)[0]
 
-    assert state(number=0.755) == "reproduced"
-    assert state(number=0.79) == "differs"
-    assert state(number=0.79, tolerance=0.05) == "reproduced"
-    assert state(within=(0, 1)) == "reproduced" and state(within=(0.76, 1)) == "differs"
-    assert reproduction.state_of(reproduction.Row(**row), {"value": True, "interval": None}, False) == "reproduced"
-    assert reproduction.state_of(reproduction.Row(**row), {"value": False, "interval": None}, False) == "differs"
-    missing = reproduction.Row(**{**row, "record": "estimation/example:gamma"})
-    assert reproduction.join([missing], published)[0]["state"] == "not-yet"
-    with pytest.raises(BuildError, match="needs `number` or `within`"):
-        state()
+    assert answer(target=0.755, margin=0.05)["state"] == "undetermined"  # an interval of documents alone
+    whole = answer(target=0.755, margin=0.05, holds="choices")
+    assert (whole["state"], whole["margin"], whole["criterion"]) == ("reproduced", 0.05, "near")
+    assert answer(target=0.755, margin=0.012, holds="choices")["state"] == "consistent"
+    assert answer(target=0.79, margin=0.01)["state"] == "differs"
+    wider = answer(target=0.755, margin=0.05, evidence={"choices": "estimation/example:beta"})
+    assert wider["state"] == "reproduced" and wider["evidence"]["choices"]["interval"] == [0.75, 0.77]
+    missing = answer(record="estimation/example:gamma", margin=0)
+    assert missing["state"] == "undetermined" and missing["ours"] is None
+    for wrong in ({"criterion": "eval"}, {"evidence": {"luck": "a:b"}}, {"holds": "all"}, {"margin": -1}):
+        with pytest.raises(ValueError, match="expected one of|does not read|holds|margin"):
+            answer(**{"margin": 0, **wrong})
 
 
 def test_every_item_of_the_paper_has_a_row():
     rows = [row for row in reproduction.read_rows() if row.kind == "paper"]
     assert len(rows) == 31
     for row in rows:
-        assert not row.record or (plan.NOTEBOOKS / f"{row.record.split(':')[0]}.md").exists(), (
-            f"row {row.id}: no such notebook"
-        )
+        for record in (row.record, *row.evidence.values()):
+            made = record.split(":")[0]  # a notebook, or a stored computation of a name of its own
+            stored = list((PROJECT / "results").glob(f"*/{made}"))
+            assert (plan.NOTEBOOKS / f"{made}.md").exists() or stored, f"row {row.id}: no such notebook or computation"
         assert not row.page or (PROJECT / f"{row.page}.md").exists(), f"row {row.id}: no such page"
 
 
-def test_published_table_is_what_the_published_records_say(tmp_path):
-    answered = reproduction.ANSWERED
-    assert json.loads(answered.read_text()) == json.loads(
-        json.dumps(reproduction.join(reproduction.read_rows(), pools.read_pools()))
-    )
+def test_published_table_is_what_the_published_records_say():
+    answers = json.loads(reproduction.ANSWERED.read_text())
+    assert answers == json.loads(json.dumps(reproduction.join(reproduction.read_rows(), pools.read_pools())))
+    readme = reproduction.README.read_text()
+    assert reproduction.with_counts(readme, answers) == readme
+    assert reproduction.count_text(answers) in readme
+    with pytest.raises(BuildError, match="expected the marks"):
+        reproduction.with_counts("no marks", answers)
 
 
 def test_published_records_say_where_they_come_from():
@@ -88,16 +101,22 @@ def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
     run.value("seconds", 10.0, unit="s")
     run.table("curve", pd.DataFrame({"length": [1, 2]}))
     results = tmp_path / "results"
-    written = publish.publish_records(build, "laptop", [], results)
+    stored = Recorder(
+        "estimation/example", "gpu", "none", folder=build / "records", made={"commit": "abc", "hardware": "one card"}
+    )
+    stored.value("kl", 0.1, unit="nats")
+    written = publish.publish_records(build, [], results)
+    assert results / "gpu-none/estimation/example/values/kl.json" in written  # a GPU's value keeps its tier
     assert results / "laptop-books/estimation/example/tables/curve.parquet" in written
     run.value("beta", 0.95, unit="", interval=(0.9, 1.0))
     run.value("seconds", 99.0, unit="s")
     run.value("gamma", 1, unit="")
-    table = publish.compare(build, "laptop", results).set_index("record")["verdict"]
+    table = publish.compare(build, results).set_index("record")["verdict"]
     assert table.to_dict() == {
         "estimation/example:beta": "changed",
         "estimation/example:gamma": "new",
+        "estimation/example:kl": "same",
         "estimation/example:seconds": "within",
     }
     with pytest.raises(BuildError, match="no records of estimation/other"):
-        publish.publish_records(build, "laptop", ["estimation/other"], results)
+        publish.publish_records(build, ["estimation/other"], results)

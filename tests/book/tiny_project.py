@@ -46,12 +46,26 @@ first = load_values(run.folder)["part/first:answer"]["value"]
 run.value("sum", int(first + stored_table("part/old", "runs")[0]["n"].sum()), unit="")
 print((PROJECT / "book" / "data.json").read_text())"""
 
-TEXT = """from l2m_utils.records import Recorder
+# Names as they may come from outside: values of records, models, lines that a cell prints.
+HOSTILE = [
+    "<script>document.title='taken'</script>",
+    "<img src=x onerror=alert(1)>",
+    "**b** _i_ `c` [l](javascript:alert(1))",
+    "$x^2$ $$y$$ \\(z\\) \\[w\\]",
+    "{{ part_first__answer }} {math}`x`",
+    "a|b & <b>c</b>\n\n# d",
+]
+
+TEXT = f"""from l2m_utils.records import Recorder
 from l2m_utils.text import corpora
 
 text = corpora.load(corpus)
 run = Recorder("part/text", tier, text.name, seed, records)
-run.value("documents", len(text), unit="")"""
+run.value("documents", len(text), unit="")
+for number, word in enumerate({HOSTILE!r}):
+    run.value(f"word-{{number}}", word, unit="", model=word, note=word)
+    print(word)
+run.summary()"""
 
 
 NO_REFERENCE = """
@@ -68,6 +82,8 @@ def with_links(notebook):
 
 class TinyProject:
     """The project folder ``home``; ``build`` is its build of tier smoke and the text folder ``texts``."""
+
+    patience = 900.0  # seconds that one command may take
 
     def __init__(self, home: Path):
         self.home = home
@@ -101,7 +117,8 @@ class TinyProject:
         for name in ("a", "b", "c"):
             self.write(f"texts/{name}.txt", f"This is text {name}. It has two sentences.\n" * 30)
         self.write("book/data.json", "{}\n")
-        self.write("book/index.md", "# Start\n\nThe answer is {{ part_first__answer__value }}.\n")
+        words = "".join(f"- Word {{{{ part_text__word_{number} }}}} end\n" for number in range(len(HOSTILE)))
+        self.write("book/index.md", f"# Start\n\nThe answer is {{{{ part_first__answer__value }}}}.\n\n{words}")
         self.write("book/prose.md", "(prose)=\n# Prose\n\nOld words.\n")
         self.write(
             "book/_toc.yml",
@@ -146,7 +163,7 @@ class TinyProject:
         """One command of the front door, to its end."""
         command = self.command(*words, **which)
         return subprocess.run(
-            command, cwd=self.home, env=self.environment(), capture_output=True, text=True, timeout=300
+            command, cwd=self.home, env=self.environment(), capture_output=True, text=True, timeout=self.patience
         )
 
     def start(self, *words: str, **which: str) -> subprocess.Popen:

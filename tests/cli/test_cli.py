@@ -1,5 +1,6 @@
 """The command ``l2m``: quick to explain itself, right exit codes, and every command line that a page shows is one that it takes."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -9,6 +10,7 @@ import pytest
 
 from l2m_utils.cli.main import COMMANDS, main, parser_of
 from l2m_utils.project import PROJECT
+from l2m_utils.scoring.base import ScoringError
 
 PAGES = sorted(
     path
@@ -94,6 +96,40 @@ def test_an_interruption_is_one_line(monkeypatch, capsys):
     monkeypatch.setattr("l2m_utils.cli.sources.run", interrupted)
     assert main(["sources"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_any_error_is_one_line_that_names_the_step(monkeypatch, capsys):
+    """Whatever a library raises, an error in Rust included, at any subcommand; our own words stand as they are."""
+    panic = type("PanicException", (BaseException,), {"__module__": "pyo3_runtime"})
+    long = "expected one of:\n" + ", ".join(f"Config{number}" for number in range(500)) + "\nTraceback"
+
+    def table():
+        json.loads("{")
+
+    for error, message in (
+        (ScoringError("ours, as it stands"), "error: ours, as it stands$"),
+        (panic("out of\x1b[31m range"), r"error: .*PanicException: out of \[31m range .*shows where"),
+        (KeyError(long), "error: .*KeyError: .*Config0, .*…"),
+        (MemoryError(), "error: out of memory: close other programs"),
+        (UnicodeDecodeError("utf-8", b"\xff", 0, 1, "invalid start byte"), "error: .*UnicodeDecodeError"),
+        (PermissionError(13, "Permission denied", "/a/file"), "error: /a/file: Permission denied"),
+    ):
+        monkeypatch.setattr(
+            "l2m_utils.sources.exponents.exponent_table", lambda error=error: (_ for _ in ()).throw(error)
+        )
+        assert main(["sources"]) == 1
+        said = capsys.readouterr().err
+        assert said.count("\n") == 1 and len(said) < 500 and re.match(message, said), said
+    monkeypatch.setattr("l2m_utils.sources.exponents.exponent_table", table)
+    monkeypatch.setenv("L2M_API_KEY", "double quotes")  # a message may hold a key by accident
+    assert main(["sources"]) == 1
+    said = capsys.readouterr().err
+    assert re.match(
+        r"error: in the step run \(cli/sources\): JSONDecodeError: Expecting property name enclosed in …", said
+    ), said
+    monkeypatch.setenv("L2M_TRACEBACK", "1")
+    with pytest.raises(json.JSONDecodeError):
+        main(["sources"])
 
 
 def test_sources_prints_the_table(capsys):

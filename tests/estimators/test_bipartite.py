@@ -1,9 +1,12 @@
 """The bipartite estimators against sources whose mutual information is known, and against plain loops."""
 
+from math import log, sqrt
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.special import digamma
 
 from l2m_utils.estimators.bipartite import block_entropy, conditional_entropy, direct, predictive_information, vclub
 from l2m_utils.estimators.contributions import Contributions, check_splits, check_token_logprobs, derangements
@@ -13,7 +16,6 @@ from l2m_utils.estimators.first_tokens import (
     NgramTable,
     mixture_marginal,
     ngram_correction,
-    published_correction,
     starts,
 )
 from l2m_utils.information.entropy import grassberger
@@ -84,40 +86,72 @@ def test_vclub_is_an_upper_bound_and_exceeds_direct(news):
     assert (excess.mean(axis=0) > 4 * error).all()
 
 
-def published(facts, seed):
-    return direct(
-        facts.conditional,
-        facts.marginals,
-        facts.documents,
-        facts.plan.splits,
-        as_published=True,
-        tokens=facts.tokens,
-        rng=np.random.default_rng(seed),
+def oracle(conditional, marginals, splits, ratio, partners, documents):
+    """The published direct estimate in plain loops: mean and standard error in nats at every split that fits."""
+    counts = {}
+    for document in documents:
+        for pair in zip(document[:-1].tolist(), document[1:].tolist(), strict=True):
+            counts[pair] = counts.get(pair, 0) + 1
+    total = sum(counts.values())
+    entropy = second_moment = 0.0
+    for n in counts.values():
+        g = digamma(n) + (-1) ** n / 2 * (digamma((n + 1) / 2) - digamma(n / 2))
+        entropy += n / total * (log(total) - g)
+        second_moment += n / total * (g - log(total)) ** 2
+    entropy_error = sqrt(second_moment - entropy**2) / sqrt(total)
+    means, errors = [], []
+    for column, split in enumerate(splits):
+        if ratio * split > len(conditional[0]):
+            continue
+        values = []
+        for i in range(len(conditional)):
+            alone = marginals[column][partners[i]]
+            given_x = sum(float(conditional[i][t]) for t in range(split, ratio * split))
+            start = sum(float(each) for each in alone[:2]) / 5 - entropy * 4 / 5
+            values.append(given_x - start - sum(float(each) for each in alone[2 : (ratio - 1) * split]))
+        mean = sum(values) / len(values)
+        variance = sum((value - mean) ** 2 for value in values) / (len(values) - 1) / len(values)
+        means.append(mean)
+        errors.append(sqrt(variance + (entropy_error**2 if split == 2 else 0)))
+    return means, errors, entropy_error
+
+
+@pytest.mark.parametrize("ratio", [2, 3, 4])
+@given(st.integers(0, 2**32 - 1), st.integers(3, 9), st.integers(2, 30), st.sampled_from(["identity", "stride", "any"]))
+@settings(max_examples=12, deadline=None, derandomize=True)
+def test_published_direct_equals_a_plain_loop(ratio, seed, n, vocabulary, pairing):
+    rng = np.random.default_rng(seed)
+    splits = [2, 4, 8]
+    conditional = -rng.exponential(4.0, size=(n, 32))
+    marginals = [-rng.exponential(4.0, size=(n, 24)) for _ in splits]
+    corpus = [rng.integers(vocabulary, size=rng.integers(2, 200)) for _ in range(4)]
+    partners = {"identity": np.arange(n), "stride": np.roll(np.arange(n), 2), "any": rng.integers(n, size=n)}[pairing]
+    table = NgramTable(corpus, 2, vocabulary)
+    found = direct(
+        conditional, marginals, np.arange(n), splits, ratio=ratio, as_published=True, table=table, partners=partners
     )
+    means, errors, entropy_error = oracle(conditional, marginals, splits, ratio, partners, corpus)
+    np.testing.assert_allclose(found.estimates, means, rtol=0, atol=1e-9)
+    np.testing.assert_allclose(found.standard_errors, errors, rtol=0, atol=1e-9)
+    assert table.entropy_error == pytest.approx(entropy_error, abs=1e-9)
 
 
-def test_published_scheme_has_the_same_mean_and_far_more_noise(facts):
+def test_the_published_table_is_of_the_whole_corpus_and_pairing_other_blocks_is_noise(facts):
     paired = direct(facts.conditional, facts.marginals, facts.documents, facts.plan.splits)
-    old = published(facts, 1)
-    # Partners are a permutation of the same blocks, so the means differ only by the correction of the first two tokens.
+    table = NgramTable(list(facts.tokens), 2, FACTS.alphabet)
+    arguments = (facts.conditional, facts.marginals, facts.documents, facts.plan.splits)
+    partners = derangements(facts.documents, 1, np.random.default_rng(1))[0]
+    old = direct(*arguments, as_published=True, table=table, partners=partners)
+    # Partners are a permutation of the same blocks, so the means differ only by the correction of the first two tokens: with the
+    # identity as well, block by block.
     own = np.array([marginal[:, :2].sum(axis=1).mean() for marginal in facts.marginals])
-    correction = published_correction(facts.tokens, facts.plan.splits)
-    expected = paired.estimates - 0.8 * (correction.logprobs[0] - own)
+    expected = paired.estimates + 0.8 * (table.entropy + own)
+    same = direct(*arguments, as_published=True, table=table, partners=np.arange(len(partners)))
     np.testing.assert_allclose(old.estimates, expected, atol=1e-5)
-    # And block by block: the second term is that of a block of another document.
-    partner = derangements(facts.documents, 1, np.random.default_rng(1))[0]
-    for column, split in enumerate(facts.plan.splits[:3]):
-        length = 2 * split
-        second = facts.marginals[column][:, :split].sum(axis=1, dtype=float)
-        second += 0.8 * (correction.logprobs[:, column] - facts.marginals[column][:, :2].sum(axis=1, dtype=float))
-        np.testing.assert_allclose(
-            old.values[:, column],
-            facts.conditional[:, split:length].sum(axis=1, dtype=float) - second[partner],
-            rtol=1e-5,
-        )
-    pooled = np.concatenate([facts.tokens[:, split : split + 2] for split in facts.plan.splits])
-    counts = np.unique(pooled, axis=0, return_counts=True)[1]
-    np.testing.assert_allclose(correction.logprobs, -grassberger(counts))
+    np.testing.assert_allclose(same.estimates, expected, atol=1e-5)
+    # Every overlapping 2-gram counts, so the entropy is far nearer to that of the source than with the starts of Y alone.
+    few = NgramTable(list(facts.tokens[:, 8:10]), 2, FACTS.alphabet)
+    assert table.total == facts.tokens.shape[0] * (facts.tokens.shape[1] - 1) and table.entropy > few.entropy + 0.5
     ratio = old.values.var(axis=0) / paired.values.var(axis=0)
     assert ratio.min() > 10 and ratio[-1] > 20
 
@@ -294,6 +328,7 @@ GOOD = -np.ones((4, 8))
 HALVES = [-np.ones((4, 2)), -np.ones((4, 4))]
 NAMES = np.arange(4)
 SHIFTED = np.roll(np.arange(4), -1)
+PAIRS, SINGLE = (NgramTable([np.array([0, 1, 1])], order, 2) for order in (2, 1))
 
 
 @pytest.mark.parametrize(
@@ -320,7 +355,12 @@ SHIFTED = np.roll(np.arange(4), -1)
         (lambda: direct(GOOD, [h[:3] for h in HALVES], NAMES, [2, 4]), "3 blocks"),
         (lambda: direct(GOOD, HALVES, NAMES[:3], [2, 4]), "one document per block"),
         (lambda: direct(GOOD[0], HALVES, NAMES, [2, 4]), r"\(blocks, tokens\)"),
-        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], as_published=True), "tokens and rng"),
+        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], as_published=True), "table and partners"),
+        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], table=PAIRS), "belong to as_published"),
+        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], as_published=True, table=PAIRS, partners=[0, 1]), "shape"),
+        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], as_published=True, table=PAIRS, partners=[0, 1, 2, 4]), "0 to 3"),
+        (lambda: direct(GOOD, HALVES, NAMES, [2, 4], as_published=True, table=SINGLE, partners=range(4)), "1-grams"),
+        (lambda: direct(GOOD[:1], [HALVES[0][:1]], NAMES[:1], [2]).standard_errors, "at least 2"),
         (lambda: direct(GOOD, HALVES, NAMES, [2, 4], first=FirstTokens(1, np.zeros((4, 1)), 1.0)), "first.logprobs"),
         (lambda: vclub(GOOD, [h[None] for h in HALVES], NAMES, [2, 4], NAMES), "own document"),
         (lambda: vclub(GOOD, [h[None] for h in HALVES], NAMES, [2, 4], [0, 0, 1, 2]), "permutations"),

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from l2m_utils.estimators import two_point
 from l2m_utils.information import entropy, leave_one_out, token_pairs
-from l2m_utils.stats import decay, jackknife
+from l2m_utils.stats import decay, decay_profile, jackknife
 
 DOCUMENTS = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=2, max_size=5)
 
@@ -298,6 +298,70 @@ def test_published_rule_is_degenerate_without_a_bound():
     sums = [decay._line(d, mi - constant)[2] for constant in (-1e2, -1e4, -1e6)]
     best = decay.fit_decay(d, mi)
     assert sums[0] > sums[1] > sums[2] and sums[2] < 1e-9 < decay._line(d, mi - best.plateau)[2]
+
+
+def test_where_the_search_begins_decides_between_two_minima():
+    # Steep first, then flat: a minimum just below the smallest estimate, and one at C = 0, with a hill between them.
+    d = 2.0 ** np.arange(13)
+    mi = 1.2 * d**-1.5 + 0.12 * d**-0.05 * (1 + 0.02 * np.cos(3 * np.log(d)))
+    interior, released = (decay.fit_decay(d, mi, start=start) for start in (1.0, decay.RELEASED_START))
+    grid = np.linspace(0, mi.min(), 4000, endpoint=False)
+    sums = np.array([decay._line(d, mi - constant)[2] for constant in grid])
+    half = len(grid) // 2
+    way = np.diff(sums[: half + 1])
+    assert released.plateau == 0 and (way > 0).all()  # the sum only falls on the way from C = min/2 to C = 0
+    assert interior.plateau > 0.5 * mi.min() and interior.alpha > 2 * released.alpha
+    near = int(np.abs(grid - interior.plateau).argmin())
+    assert sums[near] <= min(sums[near - 1], sums[near + 1]) + 1e-6
+    assert decay.fit_decay(d, mi, start=0.999).plateau == pytest.approx(interior.plateau, rel=1e-3)
+    assert decay.fitted_plateaus(d, np.stack([mi, 2 * mi])) == pytest.approx([interior.plateau, 2 * interior.plateau])
+    with pytest.raises(ValueError, match="above 0 and at most 1"):
+        decay.fit_decay(d, mi, start=0.0)
+
+
+def test_curvature_and_straightness_of_a_bent_law():
+    d, rng = 2.0 ** np.arange(9), np.random.default_rng(4)
+    bent = np.exp(0.05 * np.log(d) ** 2 - np.log(d))  # local exponent 1 − 0.1 log d
+    without = bent * np.exp(1e-3 * rng.normal(size=(40, 9)))
+    value, (low, high) = decay.curvature(d, bent, without)
+    assert value == pytest.approx(-0.1 * np.log(256)) and low < value < high and high < 0
+    assert decay.curvature(d, 3 * d**-0.7, without)[0] == pytest.approx(0, abs=1e-9)
+    assert decay.straightness(d, bent) < decay.straightness(d, 3 * d**-0.7) == pytest.approx(1)
+    with pytest.raises(ValueError, match="must be positive"):
+        decay.curvature(d, bent - 0.1, without)
+
+
+def test_weighted_decay_agrees_with_a_general_optimiser_and_its_interval_covers():
+    from scipy.optimize import minimize
+
+    rng = np.random.default_rng(11)
+    d = 2.0 ** np.arange(3, 13)
+    mixing = np.tril(np.full((10, 10), 4e-4)) / np.arange(1, 11)[:, None]  # correlated errors
+    mean = 0.5 * d**-0.6 + 0.003
+    held = 0
+    for trial in range(16):
+        documents = mean + rng.normal(size=(60, 10)) @ mixing.T * np.sqrt(60)
+        without = (documents.sum(axis=0) - documents) / 59
+        values = documents.mean(axis=0)
+        found = decay_profile.weighted_decay(d, values, without)
+        held += found.interval[0] <= 0.6 <= found.interval[1]
+        if trial == 0:
+            weights = np.linalg.inv(jackknife.jackknife_covariance(without))
+
+            def chi2(theta, values=values, weights=weights):
+                rest = values - theta[0] * d ** -theta[1] - theta[2]
+                return rest @ weights @ rest
+
+            best = minimize(chi2, [0.5, 0.6, 0.003], method="Nelder-Mead", options={"xatol": 1e-8, "fatol": 1e-10})
+            assert found.chi2 == pytest.approx(best.fun, abs=0.05) and found.alpha == pytest.approx(best.x[1], abs=0.01)
+            assert found.profile.chi2.min() == pytest.approx(found.chi2) and found.bounded
+            zero = decay_profile.weighted_decay(d, values, without, plateau=0.0)
+            assert zero.chi2 > found.chi2 and zero.p_value < 0.01 < found.p_value
+    assert held >= 13  # 95 % of 16 is 15.2
+    with pytest.raises(ValueError, match="expected at least 13"):
+        decay_profile.weighted_decay(d, mean, np.tile(mean, (12, 1)))
+    with pytest.raises(ValueError, match="at least 4 distances"):
+        decay_profile.weighted_decay(d[:3], mean[:3], without[:, :3])
 
 
 def test_above_plateau_stops_at_the_first_distance_in_the_noise():

@@ -145,7 +145,19 @@ def test_stages_get_their_shares_and_what_earlier_ones_leave(tmp_path):
 )
 def test_a_wrong_command_line_is_refused(words):
     with pytest.raises(SystemExit):
-        command_line.main(words)
+        main(["gpu", *words])
+
+
+def test_the_luggage_is_cut_and_joined_by_the_command(tmp_path, capsys):
+    (tmp_path / "big").write_bytes(bytes(range(256)))
+    load = tmp_path / "load"
+    assert main(["gpu", "--cut", str(tmp_path / "big"), "--data", str(load)]) == 0
+    assert capsys.readouterr().out.split() == [str(load / "big.part-00")]
+    assert main(["gpu", "--join", "--data", str(load)]) == 0
+    assert (load / "big").read_bytes() == bytes(range(256))
+    for words in (["--cut", str(tmp_path / "none")], ["--join"], ["--prepare"]):
+        assert main(["gpu", *words, "--data", str(tmp_path / "nothing")]) == 1
+        assert capsys.readouterr().err.startswith("error: ")
 
 
 def test_without_a_gpu_a_stage_says_so(tmp_path):
@@ -338,10 +350,10 @@ def without_what_the_gpu_machine_lacks(name, seconds, given):
     """The command of a stage, in a Python that has none of ``ABSENT`` and has imported every module of the run."""
     modules = sorted(path.stem for path in Path(layers.__file__).parent.glob("*.py") if path.stem not in ("__init__",))
     python, flag, module, *words = command_line.command(name, seconds, given)
-    assert (flag, module) == ("-m", "l2m_utils.experiments.gpu")
+    assert (flag, module, words[0]) == ("-m", "l2m_utils", "gpu")
     code = "import sys\n" + "".join(f"sys.modules[{absent!r}] = None\n" for absent in ABSENT)
     code += "".join(f"import l2m_utils.experiments.gpu.{module}\n" for module in modules)
-    return [python, "-c", code + f"sys.exit(l2m_utils.experiments.gpu.command.main({words}))"]
+    return [python, "-c", code + f"from l2m_utils.cli.main import main\nsys.exit(main({words}))"]
 
 
 def test_figure3_rehearsed_by_the_command_line_without_what_the_gpu_machine_lacks(tmp_path):

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from l2m_utils.experiments.gaussian_runs import thinned
 from l2m_utils.experiments.gpu import figure3_results as results
+from l2m_utils.experiments.gpu import figure3_rows as rows_of
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.state.linear_predictor import closed_form
 
@@ -91,3 +93,41 @@ def test_losses_that_depend_on_information_a_number_collapse():
         parts += [curve("mamba2", 4 * d, length, 0, [np.log1p(information / d)] * 6) for d in (1, 2, 4, 8, 16)]
     table = results.collapsed(results.runs(pd.concat(parts)))
     assert table.loc["I/d", "left out"] > 0.97 and table.loc["d alone", "left out"] < 0.6
+
+
+def test_rows_of_the_table_hold_both_planned_readings():
+    ends = pd.concat(
+        [
+            pd.DataFrame({"series": name, "seed": seed, "length": [64, 256, 1024, 4096], "mean_kl": np.array([0, 2, 4, 4 + bend]) * (slope + 0.001 * seed)})
+            for name, slope, bend in (("transformer", 0.01, 2), ("small", 0.02, -4))
+            for seed in range(5)
+        ]
+    )  # fmt: skip
+    value, (low, high) = rows_of.slope(ends, "transformer")
+    spread = 2.776 * np.std(0.001 * np.arange(5), ddof=1) / np.sqrt(5)
+    assert value == pytest.approx(0.012) and (low, high) == pytest.approx((0.012 - spread, 0.012 + spread), rel=1e-3)
+    excess, (least, most) = rows_of.slope_excess(ends, "small", "transformer")
+    assert excess < 0 and least < excess and most > 0.01  # to 4,096 the order is reversed, to 1,024 it is 0.01 and more
+
+
+def test_rises_are_taken_seed_by_seed_and_the_entropy_falls():
+    parts = []
+    for length in rows_of.LONGEST:
+        position, octave = thinned(np.log2(np.arange(length) + 1))
+        for seed in (0, 1):
+            for name, height in (("transformer", 0.1), ("small", 0.2 + 0.2 * seed)):
+                kl = height * octave
+                parts.append(
+                    pd.DataFrame({"series": name, "length": length, "seed": seed, "position": position, "kl": kl})
+                )
+    places = pd.concat(parts)
+    ratio, (low, high) = rows_of.rise_ratio(places, "transformer", "small")
+    assert ratio == pytest.approx((0.5 + 0.25) / 2) and (low, high) == pytest.approx(
+        (0.375 - 12.706 * 0.125, 0.375 + 12.706 * 0.125), rel=1e-3
+    )
+    changes = rows_of.rises(places, "small", 1024)
+    assert changes.kl[1] == pytest.approx(2 * changes.kl[0])
+    assert (changes.kl - changes.nll).to_numpy() == pytest.approx([changes.kl[0] - changes.nll[0]] * 2) and changes.kl[
+        0
+    ] > changes.nll[0]
+    assert rows_of.hull([(1.0, None), (2.0, (1.0, 3.0))]) == (2.0, None)

@@ -123,6 +123,8 @@ def test_records_of_the_curves(chain_scores, tmp_path):
     assert {identifier.split(":")[1] for identifier in values} == {record_name(key) for key in curves} | {
         "prefactor-direct",
         "prefactor-vclub",
+        "law-direct",
+        "law-vclub",
     }
     record = values["estimation/your-model:beta-vclub-ratio-4"]
     assert (
@@ -319,7 +321,10 @@ def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp
     [
         (["--model", "nowhere"], "pin a hub model to a commit"),
         (["--corpus", "nowhere.jsonl"], "no such file or folder"),
-        (["--max-length", "4096"], "no block of length=4096"),
+        (
+            ["--max-length", "4096"],
+            "got 0 texts to measure of 4,096 tokens, expected at least 2; .* smaller max_length",
+        ),
         (["--max-length", "128"], "blocks of 128 tokens are asked for, .* reads 64"),
         (["--fit-from", "32"], "a law needs at least 3"),
         (["--ratios", "1"], "at least 2"),
@@ -336,4 +341,4 @@ def test_bad_input_ends_in_one_line(command, capsys, change, message):
 def test_one_document_is_refused(command, tmp_path, capsys):
     (tmp_path / "one.txt").write_text("The cat sat on a mat. And then the dog ran. " * 40)
     assert main([*command, "--corpus", str(tmp_path / "one.txt")]) == 1
-    assert "only one document" in capsys.readouterr().err
+    assert "got 1 texts to measure of" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
+from l2m_utils.cli.main import main
 from l2m_utils.experiments import state_control
 from l2m_utils.experiments.gaussian_runs import run_cell
 from l2m_utils.experiments.state_control import (
@@ -63,3 +64,16 @@ def test_finished_runs_are_collected(tmp_path, monkeypatch):
     stored, provenance = read_table(tmp_path / "results/models/kl-collapse/tables/control.parquet")
     assert len(runs) == len(stored) == 1 and stored.state_per_copy[0] == 64 and provenance["tier"] == "laptop"
     assert len(read_table(tmp_path / "results/models/kl-collapse/tables/control-positions.parquet")[0]) == LENGTH
+
+
+def test_the_control_is_trained_and_collected_by_the_command(tmp_path, monkeypatch, capsys):
+    short = [replace(control_cells()[3], steps=2, learning_rate=0.01, held_out=128)]
+    monkeypatch.setattr(state_control, "control_cells", lambda: short)
+    words = ["gaussian", "--control", "--folder", str(tmp_path / "runs"), "--results", str(tmp_path / "results")]
+    monkeypatch.setattr("l2m_utils.cli.gaussian.commit", lambda: "0123456789ab+changes")
+    assert main(words) == 1 and "uncommitted changes" in capsys.readouterr().err
+    monkeypatch.setattr("l2m_utils.cli.gaussian.commit", lambda: "0123456789ab")
+    assert main([*words, "--list"]) == 0 and capsys.readouterr().out.split() == [short[0].name]
+    assert main(words) == 0 and main([*words, "--collect"]) == 0
+    assert capsys.readouterr().out.strip().endswith("1 of 1 cells collected")
+    assert len(read_table(tmp_path / "results/models/kl-collapse/tables/control.parquet")[0]) == 1

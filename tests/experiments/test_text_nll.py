@@ -346,7 +346,7 @@ def test_models_of_table_f2_are_built_with_their_weights(name):
 
 def test_wrong_orders_end_in_one_line(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    pd.DataFrame({"text": ["One two three. " * 40] * 5}).to_parquet(tmp_path / "toy.parquet")
+    pd.DataFrame({"text": [f"One two three {i}. " * 40 for i in range(5)]}).to_parquet(tmp_path / "toy.parquet")
     monkeypatch.setattr("l2m_utils.text.tokens.CACHE", tmp_path / "cache")
     common = [
         "--work",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import threading
 import types
@@ -18,7 +19,8 @@ from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from l2m_utils.scoring.base import ScoringError
 from l2m_utils.scoring.checks import before_you_trust, largest_difference, past_and_future, total_probability
 from l2m_utils.scoring.connect import API_KEY, connect, read_tokenizer
-from l2m_utils.scoring.server import ServerError, ServerScorer
+from l2m_utils.scoring.request import ServerError
+from l2m_utils.scoring.server import ServerScorer
 from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.scoring.vllm import VllmScorer, folder_fingerprint
 
@@ -236,6 +238,7 @@ COMMIT = 40 * "a"
         ("vllm", "EMPTY", {"max_length": 8}, "holds no config.json"),
         ("transformers", "FOLDER", {"tokenizer": "EMPTY"}, "no tokenizer can be read"),
         ("transformers", "FOLDER", {"prefix_id": 40}, "prefix id 40 is outside the vocabulary of 40"),
+        ("vllm", "FOLDER", {"prefix_id": -1, "max_length": 8}, "prefix id -1 is outside the vocabulary of 40"),
     ],
 )
 def test_bad_input_has_one_clear_error(folder, tmp_path, backend, model, options, message):
@@ -247,10 +250,18 @@ def test_bad_input_has_one_clear_error(folder, tmp_path, backend, model, options
 
 def test_the_tokenizer_of_another_model_is_refused(folder, tmp_path, monkeypatch):
     fake_vllm(monkeypatch)
-    (tmp_path / "config.json").write_bytes((folder / "config.json").read_bytes())
+    settings = json.loads((folder / "config.json").read_text())
+    (tmp_path / "config.json").write_text(json.dumps(settings | {"vocab_size": 10_000}))
     word_tokenizer([*WORDS, "one", "more"], bos_token="<s>").save_pretrained(tmp_path)
     with pytest.raises(ScoringError, match="tokenizer of another model"):
         connect("vllm", str(folder), tokenizer=str(tmp_path), max_length=8)
+    longer = read_tokenizer(str(tmp_path))  # two ids without a row: right for a text in which they do not occur
+    scorer = connect("transformers", str(folder), tokenizer=str(tmp_path))
+    assert failed(before_you_trust(scorer, longer, TEXT, max_length=64)) == []
+    with pytest.raises(
+        ScoringError, match="token id 41 .* outside the vocabulary of 40 .* tokenised for another model"
+    ):
+        before_you_trust(scorer, longer, TEXT + " more", max_length=64)
 
 
 class Spoiled:
@@ -290,7 +301,8 @@ def test_checks_pass_on_a_sound_scorer_and_name_what_is_wrong(folder):
     assert check(Spoiled(scorer, spoil=reads_ahead)) == ["past changes with the future"]
     assert check(Spoiled(scorer, prefix_id=7)) == ["prefix"]
     assert check(scorer, length=65) == ["context after the prefix"]
-    assert check(scorer, words=word_tokenizer([*WORDS, "more"], bos_token="<s>", eos_token="</s>")) == [
+    wide = Spoiled(scorer, vocabulary=10_000)
+    assert failed(before_you_trust(wide, tokenizer, TEXT, max_length=64, every_token=False)) == [
         "vocabulary of tokenizer and model"
     ]
     spelled = word_tokenizer(WORDS, bos_token="<s>", eos_token="</s>", unk_token="w0")

@@ -132,12 +132,12 @@ ODD = {
     "another architecture": ({"architecture": "nosuchnet"}, "architecture 'nosuchnet' cannot be read"),
     "no embedding": ({"drop": "token_embd.weight"}, "no embedding"),
     "a matrix missing": ({"drop": "blk.1.ffn_up.weight"}, "describe a network of"),
-    "a norm missing": ({"drop": "blk.1.attn_norm.weight"}, "missing or have another shape"),
+    "a norm missing": ({"drop": "blk.1.attn_norm.weight"}, "missing in its files|of another shape"),
     "another tokenizer": ({"tokens": 280}, "280 tokens and its embedding 290"),
     "2^31 layers": ({"block_count": 2**31}, "block_count is 2147483648, expected a number from 1"),
     "a width of 2^30": ({"embedding_length": 2**30}, "embedding_length is 1073741824"),
     "an inner width of 2^30": ({"feed_forward_length": 2**30}, "describe a network of"),
-    "another inner width": ({"feed_forward_length": 63}, "missing or have another shape"),
+    "another inner width": ({"feed_forward_length": 63}, "missing in its files|of another shape"),
     "no heads": ({"attention.head_count": 0}, "cannot be read by transformers"),
 }
 

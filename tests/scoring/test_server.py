@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
+import traceback
+import urllib.request
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
 import pytest
 
+from l2m_utils.scoring.answers import ContractError, check_floor
 from l2m_utils.scoring.base import Scorer, ScoringError
-from l2m_utils.scoring.server import ContractError, ServerError, ServerScorer, retry_after
+from l2m_utils.scoring.request import ServerError, retry_after
+from l2m_utils.scoring.server import ServerScorer
 
 VOCABULARY = 40
 
@@ -236,7 +241,7 @@ def test_retry_after_is_honoured(serve):
 
 def test_retry_after_that_is_too_long(serve):
     begin = time.monotonic()
-    with pytest.raises(ServerError, match="asks to wait 3600 s"):
+    with pytest.raises(ServerError, match="asks to wait longer than 600 s"):
         connect(serve(lambda body: (429, {"Retry-After": "3600"}, b"")))
     assert time.monotonic() - begin < 30
 
@@ -306,7 +311,13 @@ def looks_ahead(body):
 
 
 def zeros(body):
-    return 200, {}, completion(body["prompt"], np.zeros((len(body["prompt"]), VOCABULARY)))
+    content = completion(body["prompt"], np.zeros((len(body["prompt"]), VOCABULARY)))
+    content["choices"][0]["logprobs"]["top_logprobs"] = [{"one": 0.0} for _ in range(len(body["prompt"]) + 1)]
+    return 200, {}, content
+
+
+def too_likely(body):
+    return 200, {}, completion(body["prompt"], rows_of(body["prompt"]) / 4)
 
 
 def no_alternatives(body):
@@ -331,6 +342,7 @@ BROKEN_CONTRACTS = {
     ),
     "later tokens count": (looks_ahead, "changes the scores of earlier tokens"),
     "zeros": (zeros, "log-probability 0 for every token"),
+    "more than one": (too_likely, "and its alternatives a probability of .* together: expected at most 1"),
     "no alternatives": (no_alternatives, "no top_logprobs"),
 }
 
@@ -397,3 +409,193 @@ def test_first_failure_ends_the_others(serve):
     with pytest.raises(ServerError, match="HTTP 400"):
         scorer.score([[3, 4, 5], [3, 4], [3, 4, 5, 6], [7]])
     assert time.monotonic() - begin < 30
+
+
+def later(serve, spoil):
+    """A scorer whose server behaves at connection and hands its answers to ``spoil`` afterwards."""
+    started = []
+
+    def answer(body):
+        status, headers, content = well(body)
+        return (status, headers, spoil(content, body) or content) if started else (status, headers, content)
+
+    scorer = connect(serve(answer), retries=0)
+    started.append(True)
+    return scorer
+
+
+@pytest.mark.parametrize(
+    "value", [-9999.0, -103.5, -1e30, -100.0, -50.0, -1000, True, False, "-1.0", [-1.0], {}, 10**400]
+)
+def test_no_stand_in_is_taken_for_a_score(serve, value):
+    def spoil(content, body):
+        content["choices"][0]["logprobs"]["token_logprobs"][3] = value
+
+    with pytest.raises(ScoringError, match="no softmax gives this|expected a number|expected finite numbers"):
+        later(serve, spoil).score(some_sequences())
+
+
+@pytest.mark.parametrize("floor", [-9999.0, -100.0, float("-inf"), np.log(1e-10), np.log(2.0**-24), -30.0, -20.7])
+@pytest.mark.parametrize("kept", [4, 19])
+def test_cut_off_tokens_are_seen_at_connection(serve, floor, kept):
+    """Whatever a server writes for the tokens that a default top_k of its own has cut off."""
+
+    def answer(body):
+        rows = rows_of(body["prompt"])
+        cut = rows < np.sort(rows, axis=1)[:, [-kept]]
+        rows = np.where(cut, floor, rows - np.log(np.where(cut, 0, np.exp(rows)).sum(1, keepdims=True)))
+        content = completion(body["prompt"], rows)
+        for entry, row in zip(content["choices"][0]["logprobs"]["top_logprobs"][1:], rows, strict=True):
+            entry.update({f"t{token}": float(row[token]) for token in np.argsort(-row)[: min(kept, body["logprobs"])]})
+        return 200, {}, content
+
+    with pytest.raises(ScoringError, match="Switch|switch|expected finite numbers"):
+        connect(serve(answer))
+
+
+def test_a_clamp_is_seen_in_the_first_batch(serve):
+    """Several different tokens with exactly one least score; a model whose tokens are all alike, or few-valued, has no floor."""
+    rows = [np.float32([-11.5, -1.0, -2.0, -11.5, -11.5]), np.float32([-11.5, -3.0])]
+    with pytest.raises(ContractError, match="4 different tokens exactly the same least log-probability, -11.5"):
+        check_floor(rows, [np.arange(5), np.array([9, 10])], 40, "server")
+    check_floor(rows, [np.array([7, 1, 2, 7, 7]), np.array([7, 10])], 40, "server")  # one rare token, four times
+    check_floor([np.full(50, -np.log(50_000), np.float32)], [np.arange(50)], 50_000, "server")  # all tokens alike
+    check_floor(
+        [np.float32([-8.3] * 9 + [-0.1] * 3)], [np.arange(12)], 4000, "server"
+    )  # one likely token, the others alike
+
+    def clamp(content, body):
+        scores = content["choices"][0]["logprobs"]["token_logprobs"]
+        scores[1:] = [max(number * 3, -11.5) for number in scores[1:]]
+        content["choices"][0]["logprobs"]["top_logprobs"] = None
+
+    with pytest.raises(ContractError, match="different tokens exactly the same least log-probability, -11.5"):
+        later(serve, clamp).score(some_sequences(40))
+
+
+def test_sampling_defaults_are_switched_off_as_far_as_a_server_takes_it(serve):
+    bodies = []
+
+    def answer(body, most=20, known=("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p")):
+        bodies.append(body)
+        extra = set(body) - {"model", "prompt", "max_tokens", "echo", "logprobs", "temperature", *known}
+        return (422, {}, {"error": "extra"}) if extra or body["logprobs"] > most else well(body)
+
+    everything = ("top_p", "presence_penalty", "frequency_penalty", "logit_bias", "top_k", "min_p", "typical_p")
+    connect(serve(lambda body: answer(body, known=(*everything, "repetition_penalty")))).score([[3, 4]])
+    sent = {name: bodies[-1][name] for name in (*everything, "repetition_penalty", "temperature", "logprobs")}
+    assert sent == dict(
+        top_p=1, presence_penalty=0, frequency_penalty=0, logit_bias={}, top_k=-1, min_p=0, typical_p=1
+    ) | dict(repetition_penalty=1, temperature=1, logprobs=1)
+    scorer = connect(serve(lambda body: answer(body, most=5)))
+    assert scorer._settings == dict(top_p=1.0, presence_penalty=0.0, frequency_penalty=0.0, logit_bias={})
+    with pytest.warns(RuntimeWarning, match="does not take top_p and penalties"):
+        scorer = connect(serve(lambda body: answer(body, most=1, known=())))
+    np.testing.assert_allclose(scorer.score([[3, 4, 5]])[0], expected_scores(np.array([3, 4, 5])), rtol=1e-6)
+
+
+def test_one_deadline_and_one_bound_for_a_whole_answer(serve, monkeypatch):
+    class Drip(BaseHTTPRequestHandler):
+        def do_POST(self):
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(200)
+            self.send_header("Content-Length", "100000")
+            self.end_headers()
+            with contextlib.suppress(OSError):
+                while not done:
+                    self.wfile.write(b" " * piece)
+                    time.sleep(pause)
+
+        def log_message(self, *arguments):
+            pass
+
+    done: list[bool] = []
+    server = serve(well)
+    server.RequestHandlerClass = Drip
+    piece, pause = 1, 0.1
+    begin = time.monotonic()
+    with pytest.raises(ServerError, match=r"timed out: no whole answer within 0\.4 s"):
+        connect(server, timeout=0.4, retries=1)
+    assert time.monotonic() - begin < 2
+    monkeypatch.setattr("l2m_utils.scoring.server._ANSWER_BYTES", 10_000)
+    monkeypatch.setattr("l2m_utils.scoring.server._TOKEN_BYTES", 10)
+    piece, pause = 5000, 0
+    with pytest.raises(ServerError, match=r"an answer of more than 10,2\d0 bytes, which is not read further"):
+        connect(server, timeout=5, retries=3)
+    done.append(True)
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_no_redirect_is_followed(serve, code):
+    asked = []
+
+    def elsewhere(body):
+        asked.append(body)
+        return well(body)
+
+    other = serve(elsewhere)
+    with pytest.raises(ServerError, match=f"HTTP {code}.*redirects are not followed"):
+        connect(serve(lambda body: (code, {"Location": other.url + "/completions"}, b"")), api_key="sk-secret")
+    assert not asked
+
+
+@pytest.mark.parametrize("key", ["sk-1\r", "sk-1\n", "\nsk-1", "sk\r\nX: 1", "schlüssel", "a\0b", "sk 1", "\u200bsk-1"])
+def test_a_key_that_no_header_carries_is_refused_unseen(serve, key):
+    with pytest.raises(ServerError, match="a character that no header can carry") as caught:
+        connect(serve(well), api_key=key)
+    assert key.strip() not in repr(traceback.format_exception(caught.value))
+
+
+SECRET = "hunter2-hunter2"
+ADDRESSES = [
+    f"http://me:{SECRET}@127.0.0.1:9/v1",
+    f"http://{SECRET}@127.0.0.1/v1",
+    f"http://127.0.0.1:9/v1?key={SECRET}",
+    f"http://127.0.0.1:9/v1#{SECRET}",
+    f"http://me:{SECRET}/x@127.0.0.1/v1",
+    f"ftp://{SECRET}/v1",
+    f"http://[{SECRET}/v1",
+    f"http://127.0.0.1:{SECRET}/v1",
+    f"http://127.0.0.1:9/v1\n{SECRET}",
+    "http://127.0.0.1:99999/v1",
+]
+
+
+@pytest.mark.parametrize("address", ADDRESSES)
+def test_an_address_with_a_password_is_refused_unseen(address):
+    with pytest.raises(ServerError, match="without user name, password, query") as caught:
+        ServerScorer(address, "m", prefix_id=1, vocabulary=9, max_length=9)
+    assert SECRET not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("key", ["a", "null", "EMPTY", "token-abc123", "it's\"so\\", "%41%2F", "&lt;", "~!@#$%^&*()"])
+def test_any_key_works_with_an_honest_server(serve, key):
+    scorer = connect(serve(well), api_key=key)
+    np.testing.assert_allclose(scorer.score([[3, 4, 5]])[0], expected_scores(np.array([3, 4, 5])), rtol=1e-6)
+
+
+def test_no_behaviour_of_a_server_gets_through():
+    """The part of ``make attack`` that every run of the tests has: one try of each behaviour, and nothing lost."""
+    import server_answers
+
+    rows = server_answers.attack(48, seed=7)
+    assert sum(row["tried"] for row in rows) == 48
+    assert [(row["kind"], row["note"]) for row in rows if row["lost"]] == []
+
+
+def test_the_attack_can_lose(monkeypatch):
+    """A scorer that takes every number, and one that follows redirects, are found out."""
+    import server_answers
+
+    import l2m_utils.scoring.request as request
+    import l2m_utils.scoring.server as library
+
+    monkeypatch.setattr(library, "check_untruncated", lambda *arguments: None)
+    monkeypatch.setattr(library, "check_floor", lambda *arguments: None)
+    monkeypatch.setattr("l2m_utils.scoring.answers.check_each", lambda *arguments: None)
+    monkeypatch.setattr(request._NoRedirect, "redirect_request", urllib.request.HTTPRedirectHandler.redirect_request)
+    monkeypatch.setattr(request, "_refusal", lambda status, raw, key: raw.decode(errors="replace"))
+    rows = {row["kind"]: row["note"] for row in server_answers.attack(40, seed=1)}
+    assert "wrong scores were taken" in rows["server: forged numbers"]
+    assert "the key went to another place" in rows["server: connection and key"]
+    assert "the key was shown" in rows["server: connection and key"]

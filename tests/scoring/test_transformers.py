@@ -28,6 +28,9 @@ SMALL = dict(
     max_position_embeddings=64,
     **IDS,
 )
+TOWER = dict(
+    hidden_size=16, intermediate_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=8, patch_size=4
+)
 FAMILIES = {
     "gpt2": lambda: hf.GPT2Config(n_embd=32, n_layer=2, n_head=4, n_positions=64, **IDS),
     "llama": lambda: hf.LlamaConfig(**SMALL),
@@ -78,6 +81,16 @@ FAMILIES = {
     ),
     "cohere": lambda: hf.CohereConfig(logit_scale=0.25, **SMALL),  # logits multiplied
     "granite": lambda: hf.GraniteConfig(logits_scaling=4.0, **SMALL),  # logits divided
+    "llama4": lambda: hf.Llama4Config(  # its backbone goes by no name that its class gives
+        text_config=SMALL | dict(head_dim=8, intermediate_size_mlp=48, num_local_experts=2, num_experts_per_tok=1),
+        vision_config=TOWER,
+    ),
+    "gemma3-vision": lambda: hf.Gemma3Config(  # a language model beside a vision tower
+        text_config=SMALL | dict(head_dim=8, sliding_window=4),
+        vision_config=TOWER,
+        mm_tokens_per_image=4,
+        image_token_index=95,
+    ),
 }
 
 
@@ -389,8 +402,10 @@ def test_tokenizer_of_another_model():
     tokenizer = words(False)
     check_tokenizer(tokenizer, 6)
     check_tokenizer(tokenizer, 64)  # a vocabulary padded to a round number
-    with pytest.raises(ScoringError, match="6 token ids, the model 5"):
-        check_tokenizer(tokenizer, 5)
+    check_tokenizer(tokenizer, 2048)
+    check_tokenizer(tokenizer, 5, ids=[3, 4, 0])  # a padding token that the model never saw
+    with pytest.raises(ScoringError, match="holds token id 5, the model has 5"):
+        check_tokenizer(tokenizer, 5, ids=[3, 5, 0])
     with pytest.raises(ScoringError, match="tokenizer of another model"):
         check_tokenizer(tokenizer, 50_257)
 
@@ -421,7 +436,7 @@ def test_from_pretrained_refuses_what_cannot_be_repeated_or_trusted(tmp_path):
     model = tiny("gpt2")
     model.config.save_pretrained(tmp_path)
     torch.save(model.state_dict(), tmp_path / "pytorch_model.bin")
-    with pytest.raises(OSError, match="safetensors"):
+    with pytest.raises(ScoringError, match=r"pytorch_model\.bin, a format that can run code.*save_pretrained"):
         TransformersScorer.from_pretrained(str(tmp_path))
 
 

@@ -153,6 +153,21 @@ def test_dyck_and_tree_samples_at_length():
         assert binary_information(2 * agree - 1) == pytest.approx(tree.two_point_mi(distance, 64), abs=0.01)
 
 
+def test_random_places_of_a_tree_are_a_mixture_of_all_pairs():
+    tree = TreeSource(np.array([[0.7, 0.2, 0.1], [0.1, 0.8, 0.1], [0.3, 0.1, 0.6]]))
+    law = joint_distribution(tree, 4)
+    for reach in (1, 3):
+        pooled = np.zeros((3, 3))
+        for i in range(4 - reach):
+            for j in range(reach, 4):
+                others = tuple(axis for axis in range(4) if axis not in (i, j))
+                pair = law.sum(axis=others)
+                pooled += np.diag(pair) if i == j else pair if i < j else pair.T
+        assert tree.random_places_mi(4, reach) == pytest.approx(mutual_information(pooled / pooled.sum()), abs=1e-12)
+    with pytest.raises(ValueError, match="distance: got 4"):
+        tree.random_places_mi(4, 4)
+
+
 @settings(max_examples=10, deadline=None)
 @given(seed=seeds)
 def test_santa_fe_is_a_hidden_markov_model(seed):

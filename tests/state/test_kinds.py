@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l2m_utils.state import published as formulas
@@ -357,7 +358,7 @@ def test_missing_values_are_named(tmp_path):
 def test_terms_refuse_nonsense():
     with pytest.raises(StateError, match="kind 'magic'"):
         Term("magic", 1, 1, Growth("state"))
-    with pytest.raises(StateError, match="expected both positive"):
+    with pytest.raises(StateError, match="expected positive whole numbers"):
         Term("memory", 0, 1, Growth("state"))
     with pytest.raises(StateError, match="growth law 'cubic'"):
         Growth("cubic")
@@ -466,3 +467,31 @@ def test_reach_is_a_float_however_far_it_lies(tmp_path):
     table = atlas(TextLaw(0.3, 1.8, "weak model"), bits_per_entry=16)
     assert table.reach.dtype == float and (table.reach[np.isfinite(table.reach)] > 2**63).any()
     table.to_parquet(tmp_path / "atlas.parquet")
+
+
+@settings(max_examples=60, deadline=None, derandomize=True)
+@given(
+    kind=st.sampled_from(["llama", "mistral", "gpt2", "mamba", "mamba2", "jamba", "falcon", "qwen3_next"]),
+    draw=st.randoms(use_true_random=False),
+    value=st.sampled_from([None, True, -1, 0, 1, 0.5, 10**12, 10**40, "", "eight", [], {}, ["x"] * 9, "\ud800"]),
+)
+def test_a_damaged_config_is_counted_or_refused(tmp_path_factory, kind, draw, value):
+    """Any one value of a config.json replaced by anything: a count of whole numbers, or one line."""
+    folder = tmp_path_factory.mktemp("config")
+    known = transformers.AutoConfig.for_model(kind).to_dict() | {"model_type": kind}
+    key = draw.choice(sorted(known))
+    (folder / "config.json").write_text(json.dumps(known | {key: value}))
+    try:
+        assert isinstance(history_state(folder, 100).elements, int)
+    except StateError as error:
+        assert "\n" not in str(error) and len(str(error)) < 600
+
+
+def test_a_config_that_is_no_file(tmp_path):
+    os.mkfifo(tmp_path / "config.json")
+    with pytest.raises(StateError, match="is no regular file"):
+        history_state(tmp_path, 10)
+    (tmp_path / "config.json").unlink()
+    (tmp_path / "config.json").write_text("[" * 100_000)
+    with pytest.raises(StateError, match="no config could be read .*; give a hub name"):
+        history_state(tmp_path, 10)

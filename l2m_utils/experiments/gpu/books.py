@@ -18,6 +18,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 
+from l2m_utils.children import end_with_parent
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
 
@@ -115,7 +116,7 @@ def tokenised(
         else:
             order = sorted(learn, key=lambda i: -len(books.text[i]))
             jobs = [sorted(order[k::processes]) for k in range(processes)] + [list(held)]
-            with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            with ProcessPoolExecutor(processes, mp_context=get_context("spawn"), initializer=end_with_parent) as pool:
                 parts = [
                     job.result()
                     for job in [

@@ -49,7 +49,8 @@ def command(name: str, seconds: float, arguments: argparse.Namespace) -> list[st
     words = [
         sys.executable,
         "-m",
-        "l2m_utils.experiments.gpu",
+        "l2m_utils",
+        "gpu",
         "--only",
         name,
         "--seconds",
@@ -147,6 +148,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "--publish", type=Path, metavar="FOLDER", help="make records of the archives that a run left in this folder"
     )
+    what.add_argument(
+        "--cut", type=Path, metavar="FILE", help="cut a large file into pieces for the journey, in the folder of --data"
+    )
+    what.add_argument("--join", action="store_true", help="join the pieces in the folder of --data")
+    what.add_argument(
+        "--prepare", action="store_true", help="join and convert the packaged model, as stage b does first"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of the records (default: results)")
     parser.add_argument("--minutes", type=float, default=11.2, help="for all chosen stages together (default: 11.2)")
     parser.add_argument(
@@ -175,6 +183,8 @@ def run(arguments: argparse.Namespace) -> int:
             print(f"error: {error}", file=sys.stderr)
             return 1
         return 0
+    if arguments.cut or arguments.join or arguments.prepare:
+        return _luggage(arguments)
     arguments.out, arguments.data = arguments.out.resolve(), arguments.data.resolve()
     arguments.commit = arguments.commit or commit()
     if arguments.only:
@@ -184,12 +194,21 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if all(row["status"] == 0 for row in run_all(arguments)) else 1
 
 
-def main(words: list[str] | None = None) -> int:
-    """The command line of ``python -m l2m_utils.experiments.gpu``, which is that of ``l2m gpu``."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu",
-        description=__doc__,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add_arguments(parser)
-    return run(parser.parse_args(words))
+def _luggage(arguments: argparse.Namespace) -> int:
+    """Cut, join or prepare what travels; prints what was made, 1 for a file that is not there or not whole."""
+    from l2m_utils.experiments.gpu import pieces
+
+    try:
+        if arguments.cut:
+            made = pieces.cut(arguments.cut, arguments.data)
+        elif arguments.join:
+            made = [pieces.join(arguments.data)]
+        else:
+            from l2m_utils.experiments.gpu.ruler import prepare
+
+            made = [prepare(arguments.data).folder]
+    except (OSError, ValueError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print("\n".join(map(str, made)))
+    return 0

@@ -1,16 +1,14 @@
 """A file that is larger than one load travels in pieces; at the other end they are joined and checked.
 
-python -m l2m_utils.experiments.gpu.pieces cut BIG.whl FOLDER     # FOLDER/BIG.whl.part-00, …, BIG.whl.pieces.json
-python -m l2m_utils.experiments.gpu.pieces join FOLDER            # FOLDER/BIG.whl
+l2m gpu --cut BIG.whl --data FOLDER     # FOLDER/BIG.whl.part-00, …, BIG.whl.pieces.json
+l2m gpu --join --data FOLDER            # FOLDER/BIG.whl
 """
 
 from __future__ import annotations
 
-import argparse
 import hashlib
 import json
 import os
-import sys
 from pathlib import Path
 
 from l2m_utils.files import write_atomically, write_json
@@ -96,32 +94,3 @@ def join(folder: str | Path, name: str | None = None, home: str | Path | None = 
 def _sha256(path: Path) -> str:
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def main(words: list[str] | None = None) -> None:
-    """Cut or join from the command line; exits with one line for a file that is not there or not whole."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu.pieces", description="Cut a file for the journey, or join it."
-    )
-    commands = parser.add_subparsers(dest="command", required=True)
-    one = commands.add_parser("cut")
-    one.add_argument("file", type=Path)
-    one.add_argument("folder", type=Path)
-    one.add_argument("--size", type=int, default=PIECE)
-    two = commands.add_parser("join")
-    two.add_argument("folder", type=Path)
-    two.add_argument("--name")
-    arguments = parser.parse_args(words)
-    try:
-        made = (
-            cut(arguments.file, arguments.folder, arguments.size)
-            if arguments.command == "cut"
-            else [join(arguments.folder, arguments.name)]
-        )
-    except (OSError, ValueError) as error:
-        sys.exit(f"error: {error}")
-    print("\n".join(map(str, made)))
-
-
-if __name__ == "__main__":
-    main()

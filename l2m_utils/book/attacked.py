@@ -1,0 +1,64 @@
+"""The table of the attacks on this project, from the records that `make attack` leaves in ``results/attack``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from l2m_utils.records import RecordError
+
+
+def read_attacks(folder: Path) -> list[dict[str, Any]]:
+    """The records of the attacks by module, each with its ``pieces``; raises :class:`RecordError` for a damaged one."""
+    records = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+            sums_by_kind(record)
+        except (ValueError, KeyError, TypeError) as error:
+            raise RecordError(
+                f"{path} is not a readable record of an attack ({error}); delete it and run `make attack`"
+            ) from error
+        records.append(record)
+    return records
+
+
+def sums_by_kind(record: dict[str, Any]) -> dict[str, list[int]]:
+    """Tried, survived and lost, by kind.
+
+    >>> rows = [{"kind": "kill", "tried": 3, "survived": 3, "lost": 0, "note": ""}]
+    >>> sums_by_kind({"pieces": [{"rows": rows}, {"rows": rows}]})
+    {'kill': [6, 6, 0]}
+    """
+    found: dict[str, list[int]] = {}
+    for row in (row for piece in record["pieces"] for row in piece["rows"]):
+        sums = found.setdefault(row["kind"], [0, 0, 0])
+        for place, name in enumerate(("tried", "survived", "lost")):
+            sums[place] += row[name]
+    return found
+
+
+def attack_table(records: list[dict[str, Any]]) -> str:
+    """Kind, tried, survived, lost as MyST, and below it what was asked for, at which commits and on which machines."""
+    if not records:
+        return "No attack has been recorded yet; `make attack` makes the records."
+    lines = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
+    for record in records:
+        lines += [
+            f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())
+        ]
+    lines += ["", "| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
+    for record in records:
+        pieces = record["pieces"]
+        commits, machines = (", ".join(sorted({piece[key] for piece in pieces})) for key in ("commit", "hardware"))
+        done = sum(piece["number"] for piece in pieces)
+        lines.append(
+            f"| {record['module'].replace('_', ' ')} | {record['asked']:,} | {done:,} | `{commits}` | {machines} |"
+        )
+    notes = sorted(
+        {row["note"] for record in records for piece in record["pieces"] for row in piece["rows"] if row["lost"]}
+    )
+    return "\n".join(
+        [*lines, *(["", "Lost:", ""] if notes else []), *(f"- `{note.replace('`', chr(39))}`" for note in notes)]
+    )

@@ -1,0 +1,72 @@
+"""The labs: one related paper each, with a number of ours and the bound that it has to keep.
+
+l2m labs                          one line a lab, from the published records
+l2m labs --records FOLDER         the same from the records of a build
+l2m labs --recompute              train anew what the pages read as stored tables, all labs, then publish it under results/
+l2m labs --recompute probing …    only these
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+from l2m_utils.project import RESULTS, commit
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What to print, or what to train anew."""
+    parser.add_argument("--records", type=Path, help="records folder of a build (default: those under results/)")
+    parser.add_argument("--recompute", nargs="*", metavar="LAB", help="train stored parts anew: these labs, or all")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="folder of published records (default: results)")
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table, or recompute; 1 for what a reader can mend and where a lab does not keep its bound."""
+    from l2m_utils.labs.bench import LABS, bench_rows
+    from l2m_utils.records import RecordError, format_number, load_values
+
+    try:
+        if options.recompute is not None:
+            return _recompute(options, list(options.recompute or LABS))
+        folders = [options.records] if options.records else sorted(options.results.glob("*-*"))
+        values = {}
+        for folder in folders:
+            values |= {key: record for key, record in load_values(folder).items() if key not in values}
+    except (RecordError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    rows = bench_rows(values)
+    for row in rows:
+        shown = "-" if row["value"] is None else format_number(row["value"])
+        if row["interval"]:
+            shown += " [" + ", ".join(map(format_number, row["interval"])) + "]"
+        took = "-" if row["seconds"] is None else f"{row['seconds']:.0f} s"
+        print(
+            f"{row['number']:>2}  {row['title']:<42} {shown:<28} {row['bound']:<22} {row['verdict']:<8} {took:>6}  {row['gate']}"
+        )
+    return int(any(row["verdict"] == "fails" for row in rows))
+
+
+def _recompute(options: argparse.Namespace, names: list[str]) -> int:
+    from l2m_utils.labs.bench import LABS
+    from l2m_utils.labs.stored import STORED
+    from l2m_utils.records import Recorder
+
+    unknown = set(names) - set(LABS)
+    if unknown:
+        raise ValueError(f"no lab {', '.join(sorted(unknown))}: expected some of {', '.join(LABS)}")
+    if commit().endswith("+changes"):
+        raise ValueError("this checkout has uncommitted changes, so its records could not be traced; commit them first")
+    for name in names:
+        if name not in STORED:
+            print(f"{name}: nothing is stored, its page computes all of it")
+            continue
+        began = time.perf_counter()
+        recorder = Recorder(f"labs/{name}", "laptop", seed=options.seed, folder=options.results / "laptop-none")
+        STORED[name]()(recorder, options.seed)
+        print(f"{name}: {time.perf_counter() - began:.0f} s", flush=True)
+    return 0
