@@ -23,7 +23,7 @@ from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments.ladder_results import loss_of, usable_length
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
-from l2m_utils.experiments.ladder_text import ByteTokens, MeasuredBlock, drawn_tokens, measured_blocks, without_shared
+from l2m_utils.experiments.ladder_text import ByteTokens, MeasuredBlock, drawn_tokens, ladder_blocks, without_shared
 from l2m_utils.experiments.ladder_trend import ladder_exponents, ladder_words, measure_ladder, trend_table
 from l2m_utils.experiments.ruler import MODEL
 from l2m_utils.experiments.ruler_cells import Draw, parquet
@@ -38,7 +38,7 @@ from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import Corpus
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus, train_bpe
-from l2m_utils.training.checkpoints import LOG, read_log
+from l2m_utils.training.checkpoints import LOG
 from l2m_utils.training.small_model import Trained, train_small
 
 _NOTEBOOK = "estimation/ladder"
@@ -147,7 +147,7 @@ def ladder_command(
     lesson = schoolbook(openings, books, folder)
     print(f"{len(lesson.tokens):,} documents, {lesson.tokens.lengths.sum():,} tokens", flush=True)
     ours = ByteTokens(lesson.tokenizer)
-    blocks, drawn = measured_blocks(draw, theirs, ours, rules.BOOKS), drawn_tokens(draw, theirs, ours)
+    blocks, drawn = ladder_blocks(draw, theirs, ours, rules.BOOKS), drawn_tokens(draw, theirs, ours)
     for rung in rungs:
         home = folder / rung.name
         if read_rung(home) is not None:
@@ -207,7 +207,7 @@ def pretrained_tables(draw: Draw, rows: pa.Table, folder: Path, model: str) -> R
     """The tables of the pretrained ruler on the blocks of the ladder, whose tokenizer lies in ``folder``."""
     ours, theirs = ByteTokens(read_ours(folder)), ByteTokens(read_tokenizer(model).backend_tokenizer)
     table = ngrams(draw, "books", theirs.tokenizer.get_vocab_size())[2]
-    return pretrained_rung(Scores(draw, rows), measured_blocks(draw, theirs, ours, rules.BOOKS), table)
+    return pretrained_rung(Scores(draw, rows), ladder_blocks(draw, theirs, ours, rules.BOOKS), table)
 
 
 def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N_BOOT) -> pd.DataFrame:
@@ -240,8 +240,7 @@ def rung_table(measured: Mapping[str, RungTables], folder: Path, n_boot: int = N
 
 def pace_table(folder: Path) -> pd.DataFrame:
     """Every rung of the rules: steps it asks for, steps done, and what the rest costs in seconds at the pace of its size, as this machine trained it."""
-    logs = {rung.name: read_log(folder / rung.name / LOG, rung.recipe.steps) for rung in rules.CELLS}
-    done = {name: (log[-1]["step"], log[-1]["seconds"]) if log else (0, 0.0) for name, log in logs.items()}
+    done = {rung.name: _done(folder / rung.name / LOG) for rung in rules.CELLS}
     totals: dict[str, tuple[int, float]] = {}
     for rung in rules.CELLS:
         steps, seconds = totals.get(rung.size, (0, 0.0))
@@ -253,3 +252,10 @@ def pace_table(folder: Path) -> pd.DataFrame:
         wanted, (reached, spent) = rung.recipe.steps, done[rung.name]
         rows.append((rung.name, rung.size, wanted, reached, spent, (wanted - reached) * pace))
     return pd.DataFrame(rows, columns=["rung", "size", "steps", "done", "seconds", "left"])
+
+
+def _done(log: Path) -> tuple[int, float]:
+    """Steps and seconds in the last whole row of a log of a training; nothing for one that has not begun."""
+    rows = [line for line in log.read_text().splitlines() if line.endswith("}")] if log.exists() else []
+    row = json.loads(rows[-1]) if rows else {"step": 0, "seconds": 0.0}
+    return row["step"], row["seconds"]

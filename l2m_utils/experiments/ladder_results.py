@@ -17,7 +17,7 @@ from l2m_utils.experiments.ruler_context import context_table, reach
 from l2m_utils.experiments.ruler_rules import LEAST_LENGTHS, N_BOOT, SEED
 from l2m_utils.stats.bootstrap import interval, pooled, replicates
 
-Choice = tuple[str, str, str, str]  # unit, estimator, repair, window
+SlopeChoice = tuple[str, str, str, str]  # unit, estimator, repair, window
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def curve_of(tables: RungTables, unit: str, estimator: str, repair: str, n_boot:
     return 2 * splits, lengths, estimates, drawn
 
 
-def slope_of(tables: RungTables, choice: Choice, n_boot: int = N_BOOT) -> Estimate | None:
+def slope_of(tables: RungTables, choice: SlopeChoice, n_boot: int = N_BOOT) -> Estimate | None:
     """β of a choice: the slope of log I on the log of the length, by ordinary least squares; ``None`` when too few lengths are positive."""
     unit, estimator, repair, name = choice
     window = next(window for window in rules.LADDER_WINDOWS if window.name == name)
@@ -91,16 +91,16 @@ def usable_length(tables: RungTables, n_boot: int = N_BOOT) -> tuple[int, pd.Dat
     return reach(table), table
 
 
-def choices() -> list[Choice]:
+def choices() -> list[SlopeChoice]:
     """The main choice of each estimator in bytes and tokens, then what stands beside it.
 
     >>> choices()[0], len(choices())
     (('bytes', 'direct', '2-gram', 'main'), 14)
     """
-    main = [(unit, *pair, rules.LADDER_WINDOWS[0].name) for pair in rules.MAIN.items() for unit in UNITS]
+    main = [(unit, *pair, rules.LADDER_WINDOWS[0].name) for pair in rules.MAIN_REPAIRS.items() for unit in UNITS]
     windows = [
         (unit, *pair, window.name)
-        for pair in rules.MAIN.items()
+        for pair in rules.MAIN_REPAIRS.items()
         for window in rules.LADDER_WINDOWS[1:]
         for unit in UNITS
     ]

@@ -110,7 +110,7 @@ LADDER_WINDOWS = (
     Window("short", 8, 64, "none"),
     Window("long", 64, 512, "none"),
 )  # L = 2ℓ in tokens
-MAIN = {"direct": "2-gram", "vCLUB": "none"}  # estimator → repair
+MAIN_REPAIRS = {"direct": "2-gram", "vCLUB": "none"}  # estimator → repair
 BESIDE = ("honest",)  # of the direct estimator: a prefix that was trained for it, or a mixture over contexts
 LADDER_TARGETS = 64  # tokens at the end of a block that every context predicts
 LADDER_CONTEXTS = (

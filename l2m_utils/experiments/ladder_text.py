@@ -146,7 +146,7 @@ class MeasuredBlock:
     partner: np.ndarray
 
 
-def measured_blocks(
+def ladder_blocks(
     draw: Draw, theirs: ByteTokens, ours: ByteTokens, books: int, splits: Sequence[int] = rules.SPLITS
 ) -> list[MeasuredBlock]:
     """The first blocks of kind ``long`` of the books of a draw in both tokenizers."""

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from l2m_utils.experiments import ladder_rules as rules
-from l2m_utils.experiments.ladder_results import Choice, Estimate, choices, loss_of, slope_of
+from l2m_utils.experiments.ladder_results import Estimate, SlopeChoice, choices, loss_of, slope_of
 from l2m_utils.experiments.ladder_scores import RungTables
 from l2m_utils.experiments.ruler_rules import N_BOOT, SEED
 from l2m_utils.stats.bootstrap import interval
@@ -23,7 +23,7 @@ class MeasuredLadder:
     """What the trend asks of every rung: its ``losses`` and, by choice, its ``slopes``, on so many ``documents``."""
 
     losses: dict[str, Estimate]
-    slopes: dict[str, dict[Choice, Estimate | None]]
+    slopes: dict[str, dict[SlopeChoice, Estimate | None]]
     documents: int
 
     @property
@@ -42,7 +42,7 @@ class MeasuredLadder:
 
 
 def measure_ladder(
-    rungs: Mapping[str, RungTables], wanted: list[Choice] | None = None, n_boot: int = N_BOOT
+    rungs: Mapping[str, RungTables], wanted: list[SlopeChoice] | None = None, n_boot: int = N_BOOT
 ) -> MeasuredLadder:
     """Losses and slopes of all rungs, of all :func:`choices` or the ``wanted`` ones; raises ``ValueError`` when the rungs were not measured on the same documents."""
     documents = {frozenset(tables.losses["document"]) for tables in rungs.values()}
@@ -138,7 +138,7 @@ def seed_deviation(betas: Mapping[str, list[float]]) -> tuple[float, int]:
 
 
 def loss_trend(
-    measured: MeasuredLadder, choice: Choice, law: str, *, only: tuple[str, ...] | None = None
+    measured: MeasuredLadder, choice: SlopeChoice, law: str, *, only: tuple[str, ...] | None = None
 ) -> LossTrend | None:
     """The line of a choice through all cells, or ``only`` some; ``None`` for fewer than two cells, or when no cell has two seeds."""
     betas = {name: beta for name, found in measured.slopes.items() if (beta := found[choice]) is not None}
@@ -176,7 +176,7 @@ def straight_line(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     return np.stack([y.mean(axis=1) - slope * x.mean(axis=1), slope], axis=1)
 
 
-def foretold(measured: MeasuredLadder, choice: Choice, law: str) -> tuple[float, float, float] | None:
+def foretold(measured: MeasuredLadder, choice: SlopeChoice, law: str) -> tuple[float, float, float] | None:
     """β of the pretrained ruler less what the line through our own cells says, with its 95 % interval; ``None`` without such a line."""
     line = loss_trend(measured, choice, law, only=measured.own_cells)
     beta = measured.slopes.get(rules.PRETRAINED, {}).get(choice)
@@ -211,10 +211,10 @@ def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) 
     unknown, enough = "undetermined", own_cells >= rules.LEAST_CELLS
     main = {(row["estimator"], row["law"]): row for row in trends.to_dict("records") if _is_main(row)}
     words = {"underestimated": unknown}
-    if enough and len(main) == len(rules.MAIN) * len(rules.TREND_LAWS):
+    if enough and len(main) == len(rules.MAIN_REPAIRS) * len(rules.TREND_LAWS):
         falling, rising = [row["b_high"] < 0 for row in main.values()], [row["b_low"] > 0 for row in main.values()]
         words["underestimated"] = "yes" if all(falling) else "no" if any(rising) else unknown
-    for estimator in rules.MAIN:
+    for estimator in rules.MAIN_REPAIRS:
         own = [main[estimator, law] for law in rules.TREND_LAWS if (estimator, law) in main]
         known = enough and len(own) == len(rules.TREND_LAWS) and all(np.isfinite(row["miss_low"]) for row in own)
         stands = known and all(row["miss_low"] <= 0 <= row["miss_high"] for row in own)
@@ -231,4 +231,4 @@ def ladder_words(trends: pd.DataFrame, exponents: pd.DataFrame, own_cells: int) 
 def _is_main(row: dict) -> bool:
     """Whether a row of the exponents or the trends is the main choice in bytes."""
     place = row["unit"], row["window"], row["repair"]
-    return place == ("bytes", rules.LADDER_WINDOWS[0].name, rules.MAIN[row["estimator"]])
+    return place == ("bytes", rules.LADDER_WINDOWS[0].name, rules.MAIN_REPAIRS[row["estimator"]])

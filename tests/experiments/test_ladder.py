@@ -12,7 +12,7 @@ from l2m_utils.experiments import ladder, ladder_results, ladder_trend
 from l2m_utils.experiments import ladder_rules as rules
 from l2m_utils.experiments import ruler_cells as rc
 from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained_rung
-from l2m_utils.experiments.ladder_text import ByteTokens, measured_blocks, spans
+from l2m_utils.experiments.ladder_text import ByteTokens, ladder_blocks, spans
 from l2m_utils.experiments.ruler_scores import Scores
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.markov import MarkovChain
@@ -58,7 +58,7 @@ def chain():
 
 def test_a_span_is_the_same_text_in_both_tokenizers(draw, tokenizers):
     theirs, ours = map(ByteTokens, tokenizers)
-    blocks = measured_blocks(draw, theirs, ours, books=9, splits=SPLITS)
+    blocks = ladder_blocks(draw, theirs, ours, books=9, splits=SPLITS)
     found = 0
     for block in blocks:
         tokens = draw.tokens[block.number]
@@ -91,7 +91,7 @@ def test_tokens_of_another_tokenizer_are_refused(tokenizers):
 
 def test_estimates_are_those_of_a_markov_chain(draw, tokenizers, chain):
     """X tells of Y by its last token only, so every estimate is a difference of two logarithms."""
-    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
+    blocks = ladder_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
     scorer = ExactScorer(chain)
     scorer.context = 64
     table = NgramTable(draw.tokens, 2, V)
@@ -123,7 +123,7 @@ def test_estimates_are_those_of_a_markov_chain(draw, tokenizers, chain):
 
 def test_stored_scores_of_the_pretrained_ruler_give_the_same_tables(draw, tokenizers, chain):
     """One tokenizer for both, so that both ways measure the same thing: from the model, and from the cells of the GPU stage."""
-    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
+    blocks = ladder_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=9, splits=SPLITS)
     table, scorer = NgramTable(draw.tokens, 2, V), ExactScorer(chain)
     scorer.context = 128
     steps = (*rc.short_steps(32), ("conditional", 128, 128), *(("repair", split, 0) for split in SPLITS))
@@ -153,7 +153,7 @@ def synthetic(beta: float, loss: float, seed: int, documents: int = 24, noise: f
     names = [f"book {number:02d}" for number in range(documents)]
     rows = []
     for unit, size in (("bytes", 4), ("tokens", 1)):
-        for estimator, repair in (*rules.MAIN.items(), ("direct", "honest")):
+        for estimator, repair in (*rules.MAIN_REPAIRS.items(), ("direct", "honest")):
             factors = np.exp(noise * rng.normal(size=documents))
             for split in rules.SPLITS:
                 values = 3 * (2.0 * split) ** beta * factors / factors.mean()
@@ -281,7 +281,7 @@ def test_rungs_on_other_blocks_are_refused():
 def test_a_block_shorter_than_the_context_is_refused(draw, tokenizers, chain):
     scorer = ExactScorer(chain)
     scorer.context = 200
-    blocks = measured_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=2, splits=SPLITS)
+    blocks = ladder_blocks(draw, *2 * [ByteTokens(tokenizers[0])], books=2, splits=SPLITS)
     with pytest.raises(ValueError, match="a block of 128 tokens and a context of 200"):
         own_rung(
             scorer, scorer, blocks, NgramTable(draw.tokens, 2, V), splits=SPLITS, contexts=CONTEXTS, targets=TARGETS
