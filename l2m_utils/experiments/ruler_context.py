@@ -51,6 +51,29 @@ def first_entropy(scores: Scores, values: Contributions, corpus: str, table: Ngr
     return table.surprisal(rows[..., None]).mean(axis=1)
 
 
+def in_bytes(scores: Scores, values: Contributions, corpus: str, sizes: np.ndarray) -> Contributions:
+    """h_c in nats a byte (``values`` of :func:`losses`), with the mean bytes of the contexts as ``lengths``, from :data:`l2m_utils.experiments.ruler_rules.CONTEXT_FROM` tokens on; ``sizes`` are the bytes of every token id.
+
+    All contexts share their targets, so all of h_c is divided by one number, the mean bytes of a target: an exponent can only move because
+    the bytes of a context are not in proportion to its tokens.
+    """
+    blocks = scores.blocks(corpus, [], ("long",))
+    owner = dict(zip(scores.draw.document[blocks].tolist(), blocks.tolist(), strict=True))
+    tokens = np.stack([scores.draw.tokens[owner[name]] for name in values.documents.tolist()])
+    ends = np.pad(np.cumsum(sizes[tokens], axis=1), ((0, 0), (1, 0)))  # bytes before and behind every token
+    length = tokens.shape[1]
+    targets = np.arange(length - TARGETS, length)
+    kept = values.lengths >= rules.CONTEXT_FROM
+    reached = []
+    for c in values.lengths[kept]:
+        whole = c > length - TARGETS  # the last context, of the whole block
+        first = np.zeros_like(targets) if whole else np.full_like(targets, targets[0] + TARGETS // 2 - c)
+        first = targets - c if c <= EXACT_CONTEXT else first
+        reached.append((ends[:, targets] - ends[:, first]).mean())
+    a_target = sizes[tokens[:, targets]].mean()
+    return Contributions(values.estimator, np.array(reached), values.values[:, kept] / a_target, values.documents)
+
+
 def octaves(values: Contributions) -> Contributions:
     """h_c − h_c′ between neighbouring contexts (``lengths`` holds the longer one): what looking so much further back is worth, nats a token."""
     worth = values.values[:, :-1] - values.values[:, 1:]

@@ -23,6 +23,7 @@ from l2m_utils.experiments import ruler_context as context
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.gpu import archive
+from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
 from l2m_utils.records import Recorder, load_values
@@ -85,6 +86,8 @@ def publish_ruler(
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)
         _context(run, scores, corpus, tables[1], found, label, n_boot, least)
+        if tokenizer is not None:
+            _context_in_bytes(run, scores, corpus, ByteTokens(tokenizer), label, n_boot, least)
         _formats(run, scores, corpus, found, ruler_curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
         _pages(run, scores, corpus, label, n_boot)
         if cells is not None:
@@ -314,6 +317,29 @@ def _context(run: Recorder, scores: Scores, corpus: str, table, found, model: st
             run.value(
                 name, made.parameters["exponent"], unit="", interval=made.intervals["exponent"], model=model, note=note
             )
+
+
+def _context_in_bytes(
+    run: Recorder, scores: Scores, corpus: str, tokenizer: ByteTokens, model: str, n_boot: int, least: int
+) -> None:
+    """The law of h_c again in bytes, and whether its exponent depends on the unit."""
+    values = context.losses(scores, corpus, "float32", least)
+    if values is None:
+        return
+    made = context.in_bytes(scores, values, corpus, tokenizer.sizes)
+    documents = len(made.counts)
+    low, high = interval(results.seeded_replicates(made, n_boot), n_documents=documents)
+    tokens = values.lengths[values.lengths >= rules.CONTEXT_FROM]
+    columns = {"context": tokens, "bytes": made.lengths, "loss": made.estimates, "low": low, "high": high}
+    run.table("context-bytes", pd.DataFrame(columns).assign(documents=documents))
+    fits = [context.fit_context(each, n_boot)[0] for each in (made, values)]
+    exponents = [fit.parameters["exponent"] for fit in fits]
+    note = f"1 − γ of h_c in nats a byte; c = {made.lengths[0]:.0f} to {made.lengths[-1]:,.0f} bytes, {documents} documents"
+    low, high = fits[0].intervals["exponent"]
+    run.value("beta-context-bytes", 1 + exponents[0], unit="", interval=(1 + low, 1 + high), model=model, note=note)
+    low, high = interval(fits[0].samples[:, 1] - fits[1].samples[:, 1], n_documents=documents)
+    name = "beta-context-bytes-less-tokens"
+    run.value(name, exponents[0] - exponents[1], unit="", interval=(low, high), model=model, note=note)
 
 
 def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: str, n_boot: int) -> None:

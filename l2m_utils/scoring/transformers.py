@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from l2m_utils.scoring.base import (
 )
 from l2m_utils.scoring.chunked import split_model
 from l2m_utils.scoring.loading import load_causal_model, load_tokenizer
+from l2m_utils.scoring.shared_prefix import score_batch
 
 
 class TransformersScorer:
@@ -129,6 +130,51 @@ class TransformersScorer:
                     scores[index] = check_logprobs(row, length, self.identity["model"])
                 bar.update(len(batch) * length)
         return scores
+
+    def score_crossed(
+        self, tokens: np.ndarray, partners: np.ndarray, splits: Sequence[int], lengths: Sequence[int]
+    ) -> tuple[np.ndarray, list[np.ndarray]] | None:
+        """Scores (n, L) of the blocks ``tokens``, and for each split ℓ those (J, n, m) of the m tokens behind it when the first ℓ are the partner's.
+
+        ``partners`` (J, n) are permutations of the blocks, ``lengths`` the m.  The partner's ℓ tokens are not read again (:mod:`.shared_prefix`); ``None``
+        for a model whose cache cannot be cut, or a block that does not fit into memory with its cache: score the sequences one by one then.
+        Raises what :meth:`score` raises.
+        """
+        checked = np.stack(check_sequences(tokens, self.vocabulary, self.context))
+        conditional = np.empty(checked.shape, np.float32)
+        crossed = [np.empty((*partners.shape, length), np.float32) for length in lengths]
+        users = np.argsort(partners, axis=1)  # whose Y stands behind the X′ of each block
+        device = self.model.get_input_embeddings().weight.device
+        step = max(1, self.batch_tokens // checked.shape[1])
+        for first in tqdm(range(0, len(checked), step), desc="scoring", unit="batch", delay=5, leave=False):
+            rows = slice(first, first + step)
+            behind = [
+                [torch.from_numpy(checked[user, s : s + m]).to(device) for user in users[:, rows]]
+                for s, m in zip(splits, lengths, strict=True)
+            ]
+            try:
+                made = score_batch(
+                    self._backbone,
+                    lambda hidden, targets: self._head.token_logprobs(hidden, targets, **self._chunks),
+                    self.prefix_id,
+                    torch.from_numpy(checked[rows]).to(device),
+                    behind,
+                    splits,
+                )
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                made = None
+            if made is None:
+                return None
+            conditional[rows] = made[0]
+            for found, part in zip(crossed, made[1], strict=True):
+                for j, user in enumerate(users[:, rows]):
+                    found[j, user] = part[j]
+        for array in (conditional, *crossed):
+            flat = array.reshape(-1)
+            flat[:] = check_logprobs(flat, flat.size, self.identity["model"])
+        return conditional, crossed
 
     @torch.inference_mode()
     def _forward(self, tokens: np.ndarray) -> np.ndarray | None:

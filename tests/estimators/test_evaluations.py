@@ -52,6 +52,36 @@ def test_the_scorer_is_fed_what_was_planned(ratios, shuffles):
     )
 
 
+def test_a_scorer_that_reads_no_prefix_twice_is_asked_for_all_at_once():
+    """The same scores for fewer tokens, and the plain way where its model refuses."""
+
+    class Shares(Tally):
+        refuses = False
+
+        def score_crossed(self, tokens, partners, splits, lengths):
+            if self.refuses:
+                return None
+            plain = Tally()
+            self.fed += tokens.size + partners.size * sum(lengths)
+            rows = [
+                [np.stack(plain.score(np.hstack([tokens[row, :s], tokens[:, s : s + m]])))[:, -m:] for row in partners]
+                for s, m in zip(splits, lengths)
+            ]
+            return np.stack(plain.score(tokens)), [np.stack(row) for row in rows]
+
+    tokens, wanted = np.random.default_rng(0).integers(0, 9, (6, 40)), plan(32, derangements=2)
+    assert wanted.evaluations - wanted.shared == 2 * sum(wanted.splits)
+    made = []
+    for scorer, each in ((Tally(), wanted.evaluations), (Shares(), wanted.shared), (Shares(), wanted.evaluations)):
+        scorer.refuses = len(made) == 2
+        made.append(evaluate(scorer, wanted, tokens, np.arange(6), np.random.default_rng(1), progress=False))
+        assert scorer.fed == 6 * each
+    for other in made[1:]:
+        np.testing.assert_allclose(other.conditional, made[0].conditional, rtol=1e-6)
+        for ours, theirs in zip(other.crossed, made[0].crossed, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-6)
+
+
 @settings(max_examples=60, deadline=None)
 @given(st.integers(4, 300), st.sets(st.integers(2, 6), min_size=1), st.sets(st.integers(1, 299), min_size=1))
 def test_plan_serves_what_fits_and_no_more(length, ratios, splits):

@@ -146,6 +146,29 @@ def test_losses_by_context_are_the_conditional_entropies_and_give_the_informatio
     np.testing.assert_allclose(context.first_entropy(scores, values, "books", table), expected)
 
 
+def test_contexts_and_losses_in_bytes_are_those_of_the_tokens_that_were_read(drawn, scores):
+    values = context.losses(scores, "books", "float32")
+    sizes = np.array([2, 5])
+    made = context.in_bytes(scores, values, "books", sizes)
+    assert len(made.lengths) == (values.lengths >= rules.CONTEXT_FROM).sum()
+    blocks = [int(b) for name in values.documents for b in drawn.blocks("books", "long") if drawn.document[b] == name]
+    read = {4: [], 128: [], int(values.lengths[-1]): []}
+    for c, found in read.items():
+        for block in blocks:
+            tokens = drawn.tokens[block]
+            for at in range(len(tokens) - rc.TARGETS, len(tokens)):
+                first = {4: at - 4, 128: len(tokens) - rc.TARGETS - 128 + 32}.get(c, 0)  # as the windows begin
+                found.append(sizes[tokens[first:at]].sum())
+        place = values.lengths[values.lengths >= rules.CONTEXT_FROM].tolist().index(c)
+        assert made.lengths[place] == pytest.approx(np.mean(found))
+    targets = np.mean([sizes[drawn.tokens[block][-rc.TARGETS :]].mean() for block in blocks])
+    np.testing.assert_allclose(made.values, values.values[:, values.lengths >= rules.CONTEXT_FROM] / targets)
+    same = context.in_bytes(scores, values, "books", np.array([3, 3]))
+    np.testing.assert_allclose(
+        same.lengths[:-1], 3.0 * values.lengths[2:-1] - np.where(values.lengths[2:-1] > 64, 1.5, 0)
+    )
+
+
 def law(contexts, floor, gain, exponent, documents=120, seed=0) -> Contributions:
     """h + a·c^(β−1), with every document's own level and gain and a little noise."""
     rng = np.random.default_rng(seed)

@@ -142,6 +142,43 @@ def test_parity_with_full_logits(family, order, batch_tokens, chunk_tokens, chun
         np.testing.assert_allclose(row, expected[index], rtol=0, atol=1e-5)
 
 
+SHARES = {
+    "gpt2",
+    "llama",
+    "qwen3",
+    "deepseek-v3",
+    "gpt-neox",
+    "phi",
+    "opt",
+    "cohere",
+    "granite",
+}  # caches that can be cut
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("batch_tokens", [1, 50])
+def test_reading_a_prefix_once_changes_no_score(family, batch_tokens):
+    """q(y | x′) from the pass over the partner's own block against one pass a sequence, and what the model says before and after."""
+    scorer = TransformersScorer(tiny(family), batch_tokens=batch_tokens)
+    rng = np.random.default_rng(5)
+    tokens, partners = rng.integers(0, VOCABULARY, (5, 12)), np.array([[1, 2, 3, 4, 0], [3, 4, 0, 1, 2]])
+    splits, lengths = [1, 2, 4, 6], [1, 4, 8, 6]
+    before = scorer.score(list(tokens))
+    fed = []
+    hook = scorer.model.get_input_embeddings().register_forward_hook(lambda _, ids, __: fed.append(ids[0].numel()))
+    made = scorer.score_crossed(tokens, partners, splits, lengths)
+    hook.remove()
+    assert (made is not None) == (family in SHARES)
+    if made is not None:
+        np.testing.assert_allclose(made[0], np.stack(before), rtol=0, atol=1e-5)
+        for split, length, found in zip(splits, lengths, made[1], strict=True):
+            for row, partner in zip(found, partners, strict=True):
+                joined = np.concatenate([tokens[partner, :split], tokens[:, split : split + length]], axis=1)
+                np.testing.assert_allclose(row, np.stack(scorer.score(list(joined)))[:, -length:], rtol=0, atol=1e-5)
+        assert sum(fed) == tokens.size + partners.size * sum(length - 1 for length in lengths)
+    np.testing.assert_array_equal(np.stack(scorer.score(list(tokens))), np.stack(before))
+
+
 def test_scores_are_of_a_model_that_prefers_some_tokens():
     """The parity test means something only if scores vary by nats."""
     for family in FAMILIES:
