@@ -36,11 +36,11 @@ from l2m_utils.text import corpora, cuts
 from l2m_utils.text.tokens import encode_corpus, train_bpe
 
 DOCUMENTS, REPLICATES = 32, 300
-SPLITS = (2, 4, 8, 16, 32, 64, 128, 256)
-PROCEDURE_LENGTHS = 2 * np.array(SPLITS)
-ZIPF = (1.25, 1.4, 1.6, 1.8, 2.0)  # one of them a document: documents of a corpus differ
+PROCEDURE_SPLITS = (2, 4, 8, 16, 32, 64, 128, 256)
+PROCEDURE_LENGTHS = 2 * np.array(PROCEDURE_SPLITS)
+PROCEDURE_ZIPF = (1.25, 1.4, 1.6, 1.8, 2.0)  # one of them a document: documents of a corpus differ
 BEND = 128  # the curve "bend" is flat from here on, as that of a weak ruler is
-VOCABULARY, TOPICS, CLASSES, SEGMENT = 1024, 32, 16, 64  # of the text-like source: 512 states
+PROCEDURE_VOCABULARY, TOPICS, CLASSES, SEGMENT = 1024, 32, 16, 64  # of the text-like source: 512 states
 CHARACTERS = 20_000  # of each document that it is fitted to
 BLOCKS = {"text-like": 4}  # averaged in a document; three elsewhere
 TRAINED_SEEDS, TRAINED_STEPS, TRAINED_DOCUMENTS = (0, 1, 2), 300, 200  # small rulers that learn the text-like source
@@ -58,27 +58,29 @@ SIZE_CORPORA = 1000  # of each kind of errors, for the size of the test alone
 def exact_contributions(source, documents: int, rng: np.random.Generator) -> np.ndarray:
     """What the direct estimator with exact probabilities says of one block of each document, nats, (documents, k)."""
     tokens = source.sample(documents, int(PROCEDURE_LENGTHS[-1]), rng)
-    marginals = [source.logprobs(tokens[:, split : 2 * split]) for split in SPLITS]
-    return direct(source.logprobs(tokens), marginals, np.arange(documents), SPLITS).values
+    marginals = [source.logprobs(tokens[:, split : 2 * split]) for split in PROCEDURE_SPLITS]
+    return direct(source.logprobs(tokens), marginals, np.arange(documents), PROCEDURE_SPLITS).values
 
 
 def santa_fe_documents(documents: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Documents with a Zipf exponent each, three blocks averaged: values (documents, k) and the exact curve (k,) of the mixture."""
-    kinds = rng.choice(len(ZIPF), size=documents)
-    values = np.empty((documents, len(SPLITS)))
-    for kind, a in enumerate(ZIPF):
+    kinds = rng.choice(len(PROCEDURE_ZIPF), size=documents)
+    values = np.empty((documents, len(PROCEDURE_SPLITS)))
+    for kind, a in enumerate(PROCEDURE_ZIPF):
         own = kinds == kind
         if own.any():
             blocks = exact_contributions(SantaFe(a), 3 * int(own.sum()), rng)
-            values[own] = blocks.reshape(-1, 3, len(SPLITS)).mean(axis=1)
-    exact = np.mean([[SantaFe(a).bipartite_mi(2 * split, split) for split in SPLITS] for a in ZIPF], axis=0)
+            values[own] = blocks.reshape(-1, 3, len(PROCEDURE_SPLITS)).mean(axis=1)
+    exact = np.mean(
+        [[SantaFe(a).bipartite_mi(2 * split, split) for split in PROCEDURE_SPLITS] for a in PROCEDURE_ZIPF], axis=0
+    )
     return values, exact
 
 
 def text_like_source(corpus: str = "python-docs", seed: int = 0) -> HiddenMarkov:
     """The hidden Markov source of 512 states that is fitted to a text of the book."""
     text = cuts.shortened(corpora.load(corpus), CHARACTERS)
-    tokenizer = train_bpe([document.text for document in text], VOCABULARY)
+    tokenizer = train_bpe([document.text for document in text], PROCEDURE_VOCABULARY)
     tokens = encode_corpus(tokenizer, text).documents
     rng = np.random.default_rng(seed)
     return fitted_to(tokens, tokenizer.get_vocab_size(), topics=TOPICS, classes=CLASSES, segment=SEGMENT, rng=rng)
@@ -97,7 +99,7 @@ def simulated(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray,
         parts = []
         for _ in tqdm(range(-(-number // each)), desc=name):
             blocks = exact_contributions(source, each * BLOCKS[name], rng)
-            parts.append(blocks.reshape(each, -1, len(SPLITS)).mean(axis=1))
+            parts.append(blocks.reshape(each, -1, len(PROCEDURE_SPLITS)).mean(axis=1))
         values = np.concatenate(parts)[:number]
         truth, error = values.mean(axis=0), values.std(axis=0, ddof=1) / np.sqrt(number)
     else:
@@ -105,8 +107,8 @@ def simulated(name: str, count: int, seed: int) -> tuple[np.ndarray, np.ndarray,
         if name in CURVES:
             wanted = CURVES[name](PROCEDURE_LENGTHS.astype(float))
             values, truth = values / truth * wanted, wanted
-        error = np.zeros(len(SPLITS))
-    return values.reshape(count, DOCUMENTS, len(SPLITS)), truth, error
+        error = np.zeros(len(PROCEDURE_SPLITS))
+    return values.reshape(count, DOCUMENTS, len(PROCEDURE_SPLITS)), truth, error
 
 
 def judge_corpus(documents: np.ndarray, rng: np.random.Generator) -> dict[str, float | str]:
@@ -145,7 +147,7 @@ def judge_corpus(documents: np.ndarray, rng: np.random.Generator) -> dict[str, f
 
 def targets(documents: np.ndarray, truth: np.ndarray) -> dict[str, float]:
     """The exponents of the exact curve with each window and its weights: what the fits would give with endless text."""
-    pool = documents.reshape(-1, len(SPLITS))[: 40 * DOCUMENTS]
+    pool = documents.reshape(-1, len(PROCEDURE_SPLITS))[: 40 * DOCUMENTS]
     drawn = bootstrap.replicates(pool, np.ones(len(pool)), REPLICATES, np.random.default_rng(0))
     found = {}
     for label, window in (("gls", WEIGHTED), ("ols", ORDINARY)):
@@ -214,7 +216,7 @@ def run_trained(folder: Path) -> pd.DataFrame:
         path = folder / f"trained-{seed}.parquet"
         if not path.exists():
             scores = score_trained(
-                text_like_source(), TRAINED_STEPS, SPLITS, documents=TRAINED_DOCUMENTS, seed=seed, held_seed=0
+                text_like_source(), TRAINED_STEPS, PROCEDURE_SPLITS, documents=TRAINED_DOCUMENTS, seed=seed, held_seed=0
             )
             direct_of = {
                 name: scores[f"{head}conditional"] - scores[f"{head}marginal"]
