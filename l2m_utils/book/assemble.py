@@ -86,6 +86,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
     tables = {
         "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
         "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
+        "RELATED": reproduction.reproduction_table([row for row in answers if row["kind"] == "related"]),
         "CRITERIA": reproduction.criteria_table(answers),
         "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),

@@ -42,7 +42,7 @@ def plan_jobs(
         if recompute and "recompute" in parameters:
             parameters["recompute"] = True
         inputs = {named(path): hashes(path) for path in notebook.inputs()}
-        text = [corpus["name"], corpus["fingerprint"]] if notebook.reads_text else []
+        text = [corpus["name"], corpus["fingerprint"], corpus.get("note", "")] if notebook.reads_text else []
         needed = [jobs[need].digest for need in notebook.needs]
         python = list(sys.version_info[:3])
         digest = digest_of([python, {k: v for k, v in parameters.items() if k != "corpus"}, inputs, text, needed])

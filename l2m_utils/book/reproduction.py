@@ -49,7 +49,7 @@ class Row(BaseModel):
     corpora: list[str] = []
     ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
     page: str = ""
-    kind: Literal["paper", "addition"] = "paper"
+    kind: Literal["paper", "addition", "related"] = "paper"
 
     @model_validator(mode="after")
     def _known_rule(self) -> Row:
@@ -245,5 +245,5 @@ def print_reproduction(path: Path = ANSWERED) -> None:
         print(
             f"{row['state']:<12} {row['tier'] or '-':<8} {row['id']:<24} {row['shown'] or '-':<26} asked: {asked_text(row):<36} paper: {row['paper']}"
         )
-    for kind in ("paper", "addition"):
+    for kind in ("paper", "addition", "related"):
         print(f"{kind}: " + ", ".join(f"{number} {state}" for state, number in counts(answers, kind).items()))

@@ -61,6 +61,12 @@ def _sources() -> ModuleType:
     return sources
 
 
+def _evidence() -> ModuleType:
+    from l2m_utils.cli import evidence
+
+    return evidence
+
+
 def _gpu() -> ModuleType:
     from l2m_utils.cli import gpu
 
@@ -123,6 +129,11 @@ COMMANDS = {
         _sources,
         "print the exponents of the known sources, measured and by theory",
         "l2m sources",
+    ),
+    "evidence": Command(
+        _evidence,
+        "compute anew what is stored behind the intervals: rulers of other seeds, the whole procedure on known sources",
+        "l2m evidence procedure",
     ),
     "gpu": Command(
         _gpu,

@@ -10,8 +10,8 @@ import pandas as pd
 
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.stats import bootstrap
-from l2m_utils.stats.fit import Fit, power_law
-from l2m_utils.stats.verdict import STANDS, fall, p_value, verdict
+from l2m_utils.stats.fit import Fit, fit_law, power_law
+from l2m_utils.stats.verdict import STANDS, fall, verdict
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,21 @@ class Curve:
         positive = bool((self.estimates[there] > 0).all() and (self.low[there] > 0).all())
         return positive and self.fit.scale == "log" and len(self.fit.samples) > 0
 
-    @property
+    @cached_property
     def p_value(self) -> float | None:
-        """The probability of a misfit as large as that of the power law; ``None`` without error bars."""
-        return p_value(self.fit.chi2, len(self.fit.lengths)) if len(self.fit.samples) else None
+        """The probability of a misfit as large as that of the power law (:func:`l2m_utils.stats.fit.fit_law`); ``None`` without error bars.
+
+        Raises ``ValueError`` for a fit with other weights than the full covariance.
+        """
+        if not len(self.fit.samples):
+            return None
+        fitted = np.isin(self.lengths, self.fit.lengths)
+        return fit_law(self.fit, self.replicates[:, fitted], self.documents).p_value(self.fit.chi2)
+
+    @property
+    def fall(self) -> tuple[float, tuple[float, float]]:
+        """How far the curve falls over its last octave, in nats, with the 95 % interval (:func:`l2m_utils.stats.verdict.fall`)."""
+        return fall(self.lengths, self.estimates, self.replicates, self.documents)
 
     @property
     def formula(self) -> str:
@@ -63,19 +74,13 @@ class Curve:
         Lengths that the fit left out in front of its first are no objection: the range of the fit is part of the answer.
         """
         there = self.lengths >= self.fit.lengths[0]
-        drop = fall(self.estimates[there], self.replicates[:, there], self.documents)
-        return verdict(
-            self.lengths[there],
-            self.estimates[there],
-            self.low[there],
-            p=self.p_value,
-            fall_low=drop[1][0],
-        )
+        p, fall_low = self.p_value, self.fall[1][0]
+        return verdict(self.lengths[there], self.estimates[there], self.low[there], p=p, fall_low=fall_low)
 
     @property
     def note(self) -> str:
         """How the fit was made and what speaks against its exponent, for the note of a record."""
-        text = f"fit over L = {int(self.fit.lengths[0])} to {int(self.fit.lengths[-1])}, {self.documents} documents"
+        text = f"{self.fit.estimand}, {self.documents} documents"
         if self.fit.scale == "linear":
             text += ", linear scale because too few lengths have a positive interval"
         elif self.left_out:

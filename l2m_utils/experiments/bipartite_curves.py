@@ -11,6 +11,9 @@ key                curve                                              record
 ``vclub``          vCLUB                                               ``beta-vclub``
 ``direct-3`` …     the 2-gram one and vCLUB at L/ℓ = 3 …               ``beta-direct-ratio-3`` …
 =================  =================================================  ==============================
+
+These are exponents by generalised least squares from ``fit_from`` on; the same names with the ending ``-ols`` hold those by ordinary least squares over
+the paper's lengths.
 """
 
 from __future__ import annotations
@@ -26,9 +29,9 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.curves import Curve, curve, table
 from l2m_utils.estimators.evaluations import Evaluations, Plan
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction
+from l2m_utils.experiments.exponent_records import NO_EXPONENT, both_exponents, ordinary_fit
 from l2m_utils.records import Recorder
 
-NO_EXPONENT = "none"  # the value of an exponent that the estimates do not support
 PAPER_LAWS = {"2-gram": paper.DIRECT, "vclub": paper.VCLUB}  # what the paper fits to a curve, by key
 ORDERS = (1, 2)
 FIRST_TOKENS = (
@@ -115,51 +118,67 @@ def record_name(key: str) -> str:
 
 
 def save_curves(run: Recorder, curves: Mapping[str, Curve], model: str) -> pd.DataFrame:
-    """Record the table ``curve``, the exponent of every curve, and prefactor and verdict of the two published kinds; returns the table.
+    """Record the table ``curve``, the exponent of every curve by both estimands, and prefactor and verdict of the two published kinds; returns the table.
 
     An exponent that estimates or intervals do not support is the word ``none``; what speaks against the others as exponents of a law
     is in their note, and in ``law-direct`` and ``law-vclub``.
     """
     for key, made in curves.items():
-        note = made.note
-        for parameter, unit in (("exponent", ""), ("prefactor", "nats"))[: 2 if key in PAPER_LAWS else 1]:
-            name = record_name(key) if parameter == "exponent" else record_name(key).replace("beta", "prefactor")
-            if made.has_exponent:
-                value, interval = made.parameter(parameter)
-                run.value(name, value, unit=unit, interval=interval, model=model, note=note)
-            else:
-                run.value(name, NO_EXPONENT, unit=unit, model=model, note=note)
+        name, note = record_name(key), made.note
+        wanted = [(name, made.fit, "exponent", "", note)]
+        if (plain := ordinary_fit(made)) is not None:
+            wanted.append((f"{name}-ols", plain, "exponent", "", f"{plain.estimand}, {made.documents} documents"))
         if key in PAPER_LAWS:
-            run.value(record_name(key).replace("beta", "law"), made.verdict, unit="", model=model, note=note)
+            wanted.append((name.replace("beta", "prefactor"), made.fit, "prefactor", "nats", note))
+            run.value(name.replace("beta", "law"), made.verdict, unit="", model=model, note=note)
+        for record, fit, parameter, unit, how in wanted:
+            if made.has_exponent:
+                value, interval = fit.parameters[parameter], fit.intervals[parameter]
+                run.value(record, value, unit=unit, interval=interval, model=model, note=how)
+            else:
+                run.value(record, NO_EXPONENT, unit=unit, model=model, note=note)
     return run.table("curve", table(list(curves.values())))
 
 
 def exponents_table(curves: Mapping[str, Curve]) -> pd.DataFrame:
-    """The exponent of every curve with its interval, the verdict on it as that of a law, and how it was fitted; NaN where there is none."""
-    rows = []
-    for made in curves.values():
-        beta, (low, high) = made.parameter("exponent") if made.has_exponent else (np.nan, (np.nan, np.nan))
-        row = {"estimator": made.name, "ℓ/L": f"1/{made.ratio}", "β": beta, "low": low, "high": high}
-        rows.append(row | {"law": made.verdict, "fitted": made.note.split("; law: ")[0]})
-    return pd.DataFrame(rows)
+    """The exponents of every curve with their intervals, a row for each estimand, and the verdict on the curve as a law; NaN where there is none."""
+    both = both_exponents(curves)
+    made = [curves[key] for key in both["key"]]
+    return pd.DataFrame(
+        {
+            "estimator": [each.name for each in made],
+            "ℓ/L": [f"1/{each.ratio}" for each in made],
+            "estimand": both["estimand"],
+            "β": both["exponent"],
+            "low": both["low"],
+            "high": both["high"],
+            "law": both["law"],
+        }
+    )
 
 
 def beside_published(curves: Mapping[str, Curve]) -> pd.DataFrame:
-    """Our exponents and prefactors with their intervals beside the published ones, one row a curve that has a published fit.
+    """Our exponents and prefactors with their intervals beside the published ones: a row for each estimand of each curve that has a published fit.
 
-    The column ``law`` says whether the exponent is one of a law; NaN stands where the estimates support none.
+    The column ``law`` says whether the curve is one of a law; NaN stands where the estimates support no exponent.
     """
     rows = []
-    for key, printed in PAPER_LAWS.items():
-        if key in curves:
-            made = curves[key]
-            row = {
-                "estimator": made.name,
-                "fitted over L": f"{made.fit.lengths[0]:g} to {made.fit.lengths[-1]:g}",
-                "documents": made.documents,
+    for row in both_exponents({key: curves[key] for key in PAPER_LAWS if key in curves}).to_dict("records"):
+        printed = PAPER_LAWS[row["key"]]
+        rows.append(
+            {
+                "estimator": curves[row["key"]].name,
+                "estimand": row["estimand"],
+                "documents": row["documents"],
+                "exponent": row["exponent"],
+                "exponent low": row["low"],
+                "exponent high": row["high"],
+                "exponent, published": printed.exponent,
+                "prefactor": row["prefactor"],
+                "prefactor low": row["prefactor_low"],
+                "prefactor high": row["prefactor_high"],
+                "prefactor, published": printed.prefactor,
+                "law": row["law"],
             }
-            for name, theirs in (("exponent", printed.exponent), ("prefactor", printed.prefactor)):
-                value, (low, high) = made.parameter(name) if made.has_exponent else (np.nan, (np.nan, np.nan))
-                row |= {name: value, f"{name} low": low, f"{name} high": high, f"{name}, published": theirs}
-            rows.append(row | {"law": made.verdict})
+        )
     return pd.DataFrame(rows)

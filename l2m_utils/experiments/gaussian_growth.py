@@ -13,6 +13,7 @@ from scipy import stats
 from l2m_utils.models.configurations import GAUSSIAN
 from l2m_utils.models.continuous import architecture
 from l2m_utils.sources.gaussian import HierarchicalGaussian
+from l2m_utils.stats.permutation import permutation_p
 
 FIXED = ("mamba", "mamba2")  # kinds whose state does not depend on the length
 
@@ -148,6 +149,17 @@ def slope_difference(
     if min(len(a), len(b)) > 1:
         found = stats.ttest_ind(a, b, equal_var=False).confidence_interval(level)
     return float(a.mean() - b.mean()), None if found is None else (float(found.low), float(found.high))
+
+
+def slope_permutation(runs: pd.DataFrame, one: str, other: str) -> float:
+    """One-sided p-value that series ``one`` grows faster than ``other`` by chance: the exact permutation test over the seeds' slopes.
+
+    >>> runs = pd.DataFrame({"series": ["a"] * 4 + ["b"] * 4, "seed": [0, 0, 1, 1] * 2, "length": [16, 64] * 4, "mean_kl": [0, 0.4, 0, 0.6, 0, 0.1, 0, 0.12]})
+    >>> round(slope_permutation(runs, "a", "b"), 4)      # two seeds against two: six ways
+    0.1667
+    """
+    table = seed_slopes(runs)
+    return permutation_p(*(table[table.series == name].slope for name in (one, other)))
 
 
 def by_octave(positions: pd.DataFrame) -> pd.DataFrame:

@@ -23,12 +23,11 @@ def measured_law(records: str | Path = "") -> TextLaw:
     True
     """
     values = load_values(records) if records and Path(records).exists() else {}
-    found = {name: values.get(f"estimation/bipartite:{name}") for name in EVIDENCE}
-    if None in found.values():
+    found = {name: record for name in EVIDENCE if (record := values.get(f"estimation/bipartite:{name}"))}
+    if len(found) < len(EVIDENCE):
         return PUBLISHED_LAW
     beta, fall = found["beta-direct"], found["direct-fall"]
-    numbers = (values[f"estimation/bipartite:{name}"]["value"] for name in EVIDENCE if name != "best-law-direct")
-    if any(isinstance(number, str) for number in numbers):
+    if any(isinstance(record["value"], str) for name, record in found.items() if name != "best-law-direct"):
         return PUBLISHED_LAW  # a word in place of a number: the curve supports none
     least_fall = fall["interval"][0] if fall["interval"] else fall["value"]
     stands = (

@@ -29,13 +29,20 @@ SUM_COLUMNS = ("context", "conditional", "marginal", "crossed", "exact_condition
 
 
 def score_trained(
-    source, steps: int, splits: Sequence[int], *, documents: int, shares: Sequence[float] = (0.0,), seed: int = 0
+    source,
+    steps: int,
+    splits: Sequence[int],
+    *,
+    documents: int,
+    shares: Sequence[float] = (0.0,),
+    seed: int = 0,
+    held_seed: int | None = None,
 ) -> pd.DataFrame:
     """Train a transformer of two layers for ``steps`` steps on fresh texts of ``source``, and score ``documents`` held-out texts.
 
     Every text has its own facts: with the same ones everywhere the model would learn them by heart, and X would have nothing left to tell about Y.
     Returns a row a share, document and length 2ℓ (columns ``steps``, ``share``, ``document``, ``length`` and :data:`SUM_COLUMNS`).  The
-    held-out texts and the pairs depend on ``seed`` alone, so that models of different budgets are scored on the same ones.
+    held-out texts and the pairs depend on ``seed`` alone, or on ``held_seed``, so that models of different budgets or seeds are scored on the same ones.
     """
     length = 2 * max(splits)
     recipe = small_model.Recipe(
@@ -56,9 +63,10 @@ def score_trained(
     def score(tokens: np.ndarray) -> np.ndarray:
         return np.stack(scorer.score(list(tokens + 1))).astype(float)
 
-    held = source.sample(documents, length, np.random.default_rng([seed, 0]))
+    drawn = seed if held_seed is None else held_seed
+    held = source.sample(documents, length, np.random.default_rng([drawn, 0]))
     names = np.arange(documents)
-    partners = derangements(names, 1, np.random.default_rng(seed))[0]
+    partners = derangements(names, 1, np.random.default_rng(drawn))[0]
     conditional, exact_conditional = score(held), source.logprobs(held)
     frames = []
     for split in splits:

@@ -182,7 +182,7 @@ def _bipartite(text: Corpus, p: Mapping[str, Any]) -> None:
             return
     names = ("held_out", "seed", "vocabulary", "max_length", "most_blocks")
     options = {name: p[name] for name in names} | {"per_document": p["blocks_per_document"]}
-    learned, held, _ = bipartite(text, None, np.random.default_rng(p["seed"]), **options)
+    learned, held, _ = bipartite(text, None, np.random.default_rng([p["seed"], 0]), **options)
     enough(int((learned.lengths >= row).sum()), 1, f"texts to learn from of {row:,} tokens")
     enough(int((held.lengths >= excerpt).sum()), 2, f"held-out texts of {excerpt:,} tokens")
 

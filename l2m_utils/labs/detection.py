@@ -29,12 +29,11 @@ def stein_exact(p: float, q: float, tosses: int, false_alarm: float) -> float:
         p, q = 1 - p, 1 - q
     heads = np.arange(tosses + 1)
     under_p = np.logaddexp.accumulate(binom.logpmf(heads, tosses, p))
-    allowed = int(
-        np.searchsorted(under_p, np.log(false_alarm))
-    )  # reject at fewer heads than this; at this many, by a lot
-    below = under_p[allowed - 1] if allowed else -np.inf
-    share = np.exp(np.log(false_alarm - np.exp(below)) - binom.logpmf(allowed, tosses, p))
-    above = logsumexp(binom.logpmf(heads[allowed + 1 :], tosses, q))
+    # Reject at fewer heads than this; at this many, by a lot.
+    allowed = int(np.searchsorted(under_p, np.log(false_alarm)))
+    below = float(under_p[allowed - 1]) if allowed else -np.inf
+    share = float(np.exp(np.log(false_alarm - np.exp(below)) - binom.logpmf(allowed, tosses, p)))
+    above = float(np.asarray(logsumexp(binom.logpmf(heads[allowed + 1 :], tosses, q))))
     return -float(np.logaddexp(above, np.log1p(-min(share, 1.0)) + binom.logpmf(allowed, tosses, q))) / tosses
 
 

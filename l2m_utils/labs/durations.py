@@ -59,15 +59,15 @@ class Counter(nn.Module):
         self.heads = heads
         self.embedding = nn.Embedding(SYMBOLS, width)
         self.layers = nn.ModuleList(
-            nn.ModuleDict(
-                {
-                    "norm": nn.LayerNorm(width),
-                    "attend": nn.Linear(width, 3 * width),
-                    "mix": nn.Linear(width, width),
-                    "think": nn.Sequential(
+            nn.ModuleList(
+                [
+                    nn.LayerNorm(width),
+                    nn.Linear(width, 3 * width),
+                    nn.Linear(width, width),
+                    nn.Sequential(
                         nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
                     ),
-                }
+                ]
             )
             for _ in range(layers)
         )
@@ -80,13 +80,14 @@ class Counter(nn.Module):
         if durations is not None:
             mask = mask + check_durations(durations).log()[:, None, None, :]
         for layer in self.layers:
+            assert isinstance(layer, nn.ModuleList)
+            norm, attend, mix, think = layer
             q, k, v = (
-                part.reshape(rows, length, self.heads, -1).transpose(1, 2)
-                for part in layer["attend"](layer["norm"](x)).chunk(3, dim=-1)
+                part.reshape(rows, length, self.heads, -1).transpose(1, 2) for part in attend(norm(x)).chunk(3, dim=-1)
             )
             seen = torch.softmax(q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5 + mask, dim=-1) @ v
-            x = x + layer["mix"](seen.transpose(1, 2).reshape(rows, length, -1))
-            x = x + layer["think"](x)
+            x = x + mix(seen.transpose(1, 2).reshape(rows, length, -1))
+            x = x + think(x)
         return self.readout(x[:, -1])
 
 
@@ -149,7 +150,7 @@ def counting_summary(model: Counter, seed: int) -> dict:
         )
     table = shrinking_table(model, rng)
     time = table["count"] * table["scale"]
-    near = float(((table["likeliest"] - time).abs() <= 0.5 + 1e-9).mean())
+    near = float(np.mean(np.abs(table["likeliest"] - time) <= 0.5 + 1e-9))
     return {
         "seed": seed,
         "accuracy": right,
@@ -163,4 +164,4 @@ def store_counters(run: Recorder, seed: int) -> None:
     models = {seed + i: train_counter(seed + i, 1500) for i in tqdm(range(5), unit="counter")}
     run.table("counters", pd.DataFrame([counting_summary(model, number) for number, model in models.items()]))
     table = shrinking_table(models[seed], np.random.default_rng([seed, 3]))
-    run.table("shrinking", table.groupby(["count", "scale"], as_index=False)[["expected"]].mean())
+    run.table("shrinking", pd.DataFrame(table.groupby(["count", "scale"], as_index=False)[["expected"]].mean()))

@@ -67,21 +67,24 @@ def trips(world: World, count: int, stops: int, reach: float, rng: np.random.Gen
     return np.minimum(walk, len(world.popularity) - 1)
 
 
-def positive_pmi(walks: np.ndarray, places: int, window: int = 2) -> sparse.csr_matrix:
+def positive_pmi(walks: np.ndarray, places: int, window: int = 2) -> sparse.csr_array:
     """max(0, ln p(a, b) / p(a) p(b)) of places within ``window`` stops, in either order; sparse (places, places)."""
-    counts = sparse.csr_matrix((places, places))
+    counts = sparse.csr_array((places, places))
     for gap in range(1, window + 1):
         first, second = walks[:, :-gap].ravel(), walks[:, gap:].ravel()
-        counts = counts + sparse.coo_matrix((np.ones(len(first)), (first, second)), shape=(places, places)).tocsr()
+        counts = counts + sparse.csr_array((np.ones(len(first)), (first, second)), shape=(places, places))
     pairs = (counts + counts.T).tocoo()
     total, margin = pairs.sum(), np.asarray(counts.sum(axis=1)).ravel() + np.asarray(counts.sum(axis=0)).ravel()
     values = np.log(pairs.data * total / (margin[pairs.row] * margin[pairs.col]))
-    return sparse.coo_matrix((np.maximum(values, 0), (pairs.row, pairs.col)), shape=(places, places)).tocsr()
+    return sparse.csr_array((np.maximum(values, 0), (pairs.row, pairs.col)), shape=(places, places))
 
 
-def embeddings(pmi: sparse.csr_matrix, dimensions: int) -> np.ndarray:
+def embeddings(pmi: sparse.csr_array, dimensions: int) -> np.ndarray:
     """Leading singular vectors times the roots of their values, (places, ``dimensions``): the size of the "model"."""
-    left, values, _ = svds(pmi, k=dimensions, v0=np.ones(pmi.shape[0]))
+    shape = pmi.shape
+    assert shape is not None
+    left, values, _ = svds(pmi, k=dimensions, v0=np.ones(shape[0]))
+    assert left is not None  # both sides are computed by default
     order = np.argsort(-values)
     return left[:, order] * np.sqrt(values[order])
 

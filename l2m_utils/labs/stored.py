@@ -25,6 +25,18 @@ def _durations() -> Maker:
     return store_counters
 
 
+def _knowledge() -> Maker:
+    from l2m_utils.labs.knowledge import store_susceptibilities
+
+    return store_susceptibilities
+
+
+def _working_memory() -> Maker:
+    from l2m_utils.labs.working_memory import store_memories
+
+    return store_memories
+
+
 def _life_stories() -> Maker:
     from l2m_utils.labs.life_stories import store_readers
 
@@ -35,5 +47,7 @@ def _life_stories() -> Maker:
 STORED: dict[str, Callable[[], Maker]] = {
     "timescales": _timescales,
     "durations": _durations,
+    "knowledge": _knowledge,
+    "working-memory": _working_memory,
     "life-stories": _life_stories,
 }

@@ -79,7 +79,7 @@ def simulated_accuracy(
 @cache
 def needed_snr(right: float = RIGHT, values: int = VALUES) -> float:
     """The signal-to-noise ratio at which an item is read with accuracy ``right``."""
-    return float(brentq(lambda snr: recall_accuracy(snr, values) - right, 0.0, 20.0, xtol=1e-12))
+    return float(np.asarray(brentq(lambda snr: recall_accuracy(snr, values) - right, 0.0, 20.0, xtol=1e-12)))
 
 
 def critical_length(numbers: int, right: float = RIGHT, values: int = VALUES) -> float:
@@ -103,7 +103,7 @@ def kept_for_ever(numbers: int, right: float = RIGHT, values: int = VALUES) -> t
         decay = np.sqrt(lag / (lag + 1))
         return float(signal_to_noise(numbers, np.inf, decay, lag, values)) - needed_snr(right, values)
 
-    lag = float(brentq(margin, 1e-3, critical_length(numbers, right, values), xtol=1e-9))
+    lag = float(np.asarray(brentq(margin, 1e-3, critical_length(numbers, right, values), xtol=1e-9)))
     return lag, float(np.sqrt(lag / (lag + 1)))
 
 
@@ -154,7 +154,7 @@ def full_after(facts: int, beta: float) -> float:
         low, high = source.distinct_facts(max(below, 1)), source.distinct_facts(below + 1)
         return low + (high - low) * (length - below) - facts
 
-    return float(np.exp(brentq(surplus, 0.0, 60.0, xtol=1e-10)))
+    return float(np.exp(np.asarray(brentq(surplus, 0.0, 60.0, xtol=1e-10))))
 
 
 def failure_exponents(betas: tuple[float, ...], facts: np.ndarray) -> np.ndarray:

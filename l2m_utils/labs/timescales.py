@@ -83,7 +83,7 @@ def horizon(units: int, a: float, scale: float = 1.0, off: float = 0.1) -> float
         raise ValueError(
             f"{units} units with shape {a}: too few to follow the law at all, or the law is left nowhere: take more units"
         )
-    return float(np.exp(brentq(far, grid[first - 1], grid[first])))
+    return float(np.exp(np.asarray(brentq(far, grid[first - 1], grid[first]))))
 
 
 # --- brackets with power-law distances -------------------------------------------------------------
@@ -146,11 +146,13 @@ class BracketLSTM(nn.Module):
             if len(timescales) != units:
                 raise ValueError(f"{len(timescales)} timescales for {units} units: expected one for each")
             forget = torch.tensor(timescale_to_bias(timescales), dtype=torch.float32)
-            with torch.no_grad():
-                self.lstm.bias_ih_l0.zero_()
-                self.lstm.bias_hh_l0.copy_(torch.cat([-forget, forget, torch.zeros(2 * units)]))
-            self.lstm.bias_ih_l0.requires_grad_(False)
-            self.lstm.bias_hh_l0.requires_grad_(False)
+            values = (torch.zeros(4 * units), torch.cat([-forget, forget, torch.zeros(2 * units)]))
+            for bias, value in zip(self._biases(), values, strict=True):
+                bias.data.copy_(value)
+                bias.requires_grad_(False)
+
+    def _biases(self) -> list[nn.Parameter]:
+        return [dict(self.lstm.named_parameters())[name] for name in ("bias_ih_l0", "bias_hh_l0")]
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Logits (b, L, symbols) of every symbol given those before it; a row starts from an extra symbol."""
@@ -160,7 +162,8 @@ class BracketLSTM(nn.Module):
     def timescales(self) -> np.ndarray:
         """The time over which each unit keeps what it holds when nothing comes in, from its forget biases."""
         units = self.lstm.hidden_size
-        bias = (self.lstm.bias_ih_l0 + self.lstm.bias_hh_l0)[units : 2 * units].detach().numpy()
+        inputs, hidden = self._biases()
+        bias = (inputs + hidden)[units : 2 * units].detach().numpy()
         return bias_to_timescale(bias)
 
 

@@ -95,8 +95,12 @@ class HiddenMarkov(Source):
             alive = p > 0
             logp[alive, t] = np.log(p[alive])
             belief[alive] /= p[alive, None]
-            belief = belief @ self.transition
+            belief = self._moved(belief)
         return logp
+
+    def _moved(self, belief: np.ndarray) -> np.ndarray:
+        """Beliefs (n, S) one step later."""
+        return belief @ self.transition
 
     def block_entropy(self, length: int) -> float:
         """H(X_1 … X_n) in nats, summed over all M^n strings; ``ValueError`` when there are too many."""

@@ -164,27 +164,48 @@ def covariance(replicates: ArrayLike, n_documents: int | None = None) -> np.ndar
     replicates = np.asarray(replicates, dtype=float)
     if replicates.ndim != 2 or len(replicates) < 2:
         raise ValueError(f"replicates must have shape (n_boot ≥ 2, k), got {replicates.shape}")
-    n_lengths = replicates.shape[1]
-    deviation = replicates.std(axis=0, ddof=1)
     still = np.flatnonzero(~varies(replicates))
     if still.size:
         raise ValueError(
             f"the replicates of columns {still.tolist()} do not vary: the estimate is exact there; fit without replicates"
         )
-    if n_lengths == 1:
-        return deviation[:, None] ** 2
-    weight = 1.0 if n_documents is None else min(1.0, n_lengths * (n_lengths + 1) / n_documents)
-    correlation = np.corrcoef(replicates, rowvar=False)
+    plain = np.atleast_2d(np.cov(replicates, rowvar=False))
+    return shrunk(plain, shrink_weight(len(plain), n_documents))
+
+
+def shrink_weight(n_lengths: int, n_documents: int | None) -> float:
+    """λ of :func:`covariance`: min(1, k(k+1)/n), and 1 without a number of documents.
+
+    >>> shrink_weight(7, 32), shrink_weight(7, 560), shrink_weight(7, None)
+    (1.0, 0.1, 1.0)
+    """
+    return 1.0 if n_documents is None else min(1.0, n_lengths * (n_lengths + 1) / n_documents)
+
+
+def shrunk(covariances: np.ndarray, weight: float) -> np.ndarray:
+    """Covariances (…, k, k) with the share ``weight`` of the target of :func:`covariance`; each is shrunk by itself.
+
+    >>> shrunk(np.array([[1.0, 0.5, 0.9], [0.5, 1.0, 0.5], [0.9, 0.5, 1.0]]), 1.0).round(3).tolist()
+    [[1.0, 0.5, 0.25], [0.5, 1.0, 0.5], [0.25, 0.5, 1.0]]
+    """
+    k = covariances.shape[-1]
+    if k == 1:
+        return np.array(covariances)
+    deviation = np.sqrt(np.diagonal(covariances, axis1=-2, axis2=-1))
+    correlation = covariances / (deviation[..., :, None] * deviation[..., None, :])
     # A neighbour correlation of one would make the target singular; 1e-6 is far below any sampling error.
-    neighbour = np.tanh(_smooth(np.arctanh(np.clip(np.diag(correlation, 1), -1 + 1e-6, 1 - 1e-6)), 1))
-    target = np.eye(n_lengths)
-    for row in range(n_lengths - 1):
-        target[row, row + 1 :] = target[row + 1 :, row] = np.cumprod(neighbour[row:])
+    neighbour = np.clip(np.diagonal(correlation, 1, -2, -1), -1 + 1e-6, 1 - 1e-6)
+    neighbour = np.tanh(_smooth(np.arctanh(neighbour), 1))
+    target = np.zeros_like(correlation)
+    for row in range(k - 1):
+        target[..., row, row + 1 :] = np.cumprod(neighbour[..., row:], axis=-1)
+    target = target + np.swapaxes(target, -1, -2) + np.eye(k)
     deviation = np.exp((1 - weight) * np.log(deviation) + weight * _smooth(np.log(deviation), 2))
-    return ((1 - weight) * correlation + weight * target) * np.outer(deviation, deviation)
+    mixed = (1 - weight) * correlation + weight * target
+    return mixed * (deviation[..., :, None] * deviation[..., None, :])
 
 
 def _smooth(values: np.ndarray, degree: int) -> np.ndarray:
-    """Least-squares polynomial through ``values`` at 0, 1, 2, …; exact where there are no more values than coefficients."""
-    index = np.arange(len(values))
-    return np.polyval(np.polyfit(index, values, min(degree, len(values) - 1)), index)
+    """Least-squares polynomials along the last axis through ``values`` at 0, 1, 2, …; exact where there are no more values than coefficients."""
+    powers = np.vander(np.arange(values.shape[-1], dtype=float), min(degree, values.shape[-1] - 1) + 1)
+    return values @ (powers @ np.linalg.pinv(powers)).T

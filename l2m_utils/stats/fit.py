@@ -23,6 +23,7 @@ from scipy import linalg, stats
 
 from l2m_utils.stats import bootstrap
 from l2m_utils.stats.bootstrap import LEVEL
+from l2m_utils.stats.goodness import ChiSquareLaw, chi2_law
 from l2m_utils.stats.laws import LAWS, Law
 
 SCALES = ("log", "linear")
@@ -56,6 +57,23 @@ class Fit:
         """The fitted mutual information (nats) at ``lengths``."""
         x = np.log(np.asarray(lengths, dtype=float) / self.centre)
         return LAWS[self.law].mean(self.theta[None], np.atleast_1d(x))[0]
+
+    @property
+    def estimand(self) -> str:
+        """What the fit is of, in a few words: its weights and its lengths.
+
+        >>> power_law([4, 8, 16], [1.0, 2.0, 4.0]).estimand
+        'OLS over L = 4 to 16'
+        """
+        weights = {"full": "GLS", "diagonal": "weighted by variance", "none": "OLS"}[self.weighting]
+        return f"{weights} over L = {int(self.lengths[0])} to {int(self.lengths[-1])}"
+
+    @property
+    def slope(self) -> np.ndarray:
+        """Derivatives (k, p) of the fitted values, on the scale of the fit, in the internal parameters."""
+        x, rule = np.log(self.lengths / self.centre), LAWS[self.law]
+        slope = rule.jacobian(self.theta[None], x)[0]
+        return slope / rule.mean(self.theta[None], x)[0][:, None] if self.scale == "log" else slope
 
     @property
     def standard_errors(self) -> dict[str, float]:
@@ -220,6 +238,29 @@ def power_law(
     )
 
 
+def fit_law(fit: Fit, replicates: ArrayLike, n_documents: int | None, seed: int = 0) -> ChiSquareLaw:
+    """The law of ``fit.chi2`` if the fitted law is right: ``fit_law(…).p_value(fit.chi2)`` judges a fit with weighting ``"full"``.
+
+    ``replicates`` (n_boot, k) are those that were fitted, ``n_documents`` how many documents they come from (:mod:`l2m_utils.stats.goodness`).
+    Raises ``ValueError`` for a fit with other weights, or other replicates.
+
+    >>> lengths, rng = 2.0 ** np.arange(2, 9), np.random.default_rng(0)
+    >>> documents = lengths**0.5 * np.exp(rng.normal(0, 0.3, (32, 7)))
+    >>> drawn = bootstrap.replicates(documents, np.ones(32), 300, rng)
+    >>> fit = power_law(lengths, documents.mean(axis=0), drawn, n_documents=32)
+    >>> law = fit_law(fit, drawn, 32)
+    >>> bool(fit.chi2 < np.quantile(law.draws, 0.95)), law.p_value(fit.chi2) > 0.05
+    (True, True)
+    """
+    if fit.weighting != "full":
+        raise ValueError(f"a fit with weighting {fit.weighting!r} has no χ² to judge: fit with the full covariance")
+    drawn = np.asarray(replicates, dtype=float)
+    if drawn.ndim != 2 or drawn.shape[1] != len(fit.lengths):
+        raise ValueError(f"replicates must have shape (n_boot, {len(fit.lengths)}), got {drawn.shape}")
+    values = np.log(drawn) if fit.scale == "log" else drawn
+    return chi2_law(values, fit.slope, n_documents, np.random.default_rng(seed))
+
+
 def _weights(drawn, weighting, n_documents, count):
     """Covariance of the fitted values (``None`` if unweighted) and the matrix that makes their errors independent, both (k, k)."""
     if weighting == "none":
@@ -285,11 +326,13 @@ def compare_laws(
     held_out: int = 2,
     laws: tuple[str, ...] = tuple(LAWS),
     n_documents: int | None = None,
+    seed: int = 0,
 ) -> pd.DataFrame:
     """Rival laws side by side, best AIC first: one row a law.
 
-    Columns: ``chi2``, ``p_value`` (of χ², with replicates only), ``aic`` differences to the best, their ``weight`` e^{−ΔAIC/2}
-    normalised, and ``held_out_error``: the law is fitted without the ``held_out`` greatest lengths and asked to predict them;
+    Columns: ``chi2``, ``p_value`` (with replicates only: by the law that χ² has when its covariance comes from ``n_documents``, drawn with
+    ``seed``, :func:`fit_law`), ``aic`` differences to the best, in which χ² is divided by how much such a covariance inflates it on average, their
+    ``weight`` e^{−ΔAIC/2} normalised, and ``held_out_error``: the law is fitted without the ``held_out`` greatest lengths and asked to predict them;
     root mean square error in the unit of the scale (relative error on scale ``"log"``).
 
     Raises ``ValueError`` when fewer than 3 lengths remain after holding out, or like :func:`power_law`.
@@ -305,15 +348,16 @@ def compare_laws(
         raise ValueError(
             f"held_out={held_out} leaves {kept} of {len(lengths)} lengths: hold out at least 1 and keep at least 3"
         )
-    rows = []
-    for law in laws:
+    rows, inflation = [], 1.0
+    for law in sorted(laws, key=lambda law: len(LAWS[law].parameters)):
         size = len(LAWS[law].parameters)
         whole = power_law(lengths, estimates, replicates, law=law, scale=scale, n_documents=n_documents)
         row = {"law": law, "parameters": size, "chi2": whole.chi2}
         if replicates is not None:
-            freedom = len(lengths) - size
-            row["p_value"] = float(stats.chi2.sf(whole.chi2, freedom)) if freedom else np.nan
-        row["aic"] = whole.aic
+            judged = fit_law(whole, replicates, n_documents, seed) if len(lengths) > size else None
+            row["p_value"] = np.nan if judged is None else judged.p_value(whole.chi2)
+            inflation = inflation if judged is None else judged.inflation
+        row["aic"] = whole.aic + whole.chi2 * (1 / inflation - 1)
         row["held_out_error"] = np.nan
         if kept >= max(3, size):
             part = power_law(

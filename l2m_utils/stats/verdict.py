@@ -1,7 +1,8 @@
 """Whether a curve of mutual information supports an exponent: the one place that decides it, in a word that tables and notes carry.
 
 A number comes out of every fit.  It is the exponent of a law only where estimates and intervals are positive, where the power
-law fits within the error bars, and where the curve does not fall, which no mutual information of a stationary text does.
+law fits within the error bars (:func:`l2m_utils.stats.fit.fit_law`), and where the curve does not fall, which no mutual
+information of a stationary text does.  Between which two lengths it may not fall is named beforehand, by their place alone.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
 
 from l2m_utils.stats.bootstrap import interval
 
@@ -18,28 +18,31 @@ LEAST_P = 0.05  # below it the error bars reject the power law
 STANDS = "stands"
 
 
-def p_value(chi2: float, points: int, parameters: int = 2) -> float:
-    """The probability of a χ² at least as large if the law holds; 1 where the law has as many parameters as there are points.
+def fall_lengths(lengths: ArrayLike) -> tuple[int, int]:
+    """The two of ascending ``lengths`` (k ≥ 2,) between which a curve may not fall: half of the greatest, or the next shorter one, and the greatest.
 
-    >>> round(p_value(5.991, 4), 3), p_value(0.0, 2)
-    (0.05, 1.0)
+    >>> fall_lengths([256, 512, 1024]), fall_lengths([4, 6, 9])
+    ((512, 1024), (4, 9))
     """
-    freedom = points - parameters
-    return float(stats.chi2.sf(chi2, freedom)) if freedom > 0 else 1.0
+    lengths = np.asarray(lengths)
+    before = max(int(np.searchsorted(lengths, lengths[-1] / 2, side="right")) - 1, 0)
+    return int(lengths[before]), int(lengths[-1])
 
 
-def fall(estimates: ArrayLike, replicates: ArrayLike, n_documents: int) -> tuple[float, tuple[float, float]]:
-    """The greatest of ``estimates`` (k,) less the last one, in nats, with its 95 % interval over ``replicates`` (n_boot, k).
+def fall(
+    lengths: ArrayLike, estimates: ArrayLike, replicates: ArrayLike, n_documents: int
+) -> tuple[float, tuple[float, float]]:
+    """The estimate at the first of :func:`fall_lengths` less that at the second, in nats, with its 95 % interval over ``replicates`` (n_boot, k).
 
-    An interval above zero says that the fall is not chance.
+    An interval above zero says that the fall is not chance.  The greatest of ``estimates`` (k,) is not asked: where it lies is chance too.
 
-    >>> fall([1.0, 3.0, 2.0], np.tile([1.0, 3.0, 2.0], (9, 1)), 5)
+    >>> fall([4, 8, 16], [5.0, 3.0, 2.0], np.tile([5.0, 3.0, 2.0], (9, 1)), 5)
     (1.0, (1.0, 1.0))
     """
     estimates, replicates = np.asarray(estimates, dtype=float), np.asarray(replicates, dtype=float)
-    peak = int(np.argmax(estimates))
-    low, high = interval(replicates[:, peak] - replicates[:, -1], n_documents=n_documents)
-    return float(estimates[peak] - estimates[-1]), (low, high)
+    before, last = np.searchsorted(np.asarray(lengths), fall_lengths(lengths))
+    low, high = interval(replicates[:, before] - replicates[:, last], n_documents=n_documents)
+    return float(estimates[before] - estimates[last]), (low, high)
 
 
 def verdict(
@@ -62,7 +65,7 @@ def verdict(
     >>> verdict([4, 8], [1.0, 2.0], [0.9, 1.9], p=0.001, fall_low=-1.0)
     'none: the error bars reject a power law (p = 0.001)'
     >>> verdict([4, 8], [1.0, 2.0], [0.9, 1.9], p=0.3, fall_low=0.2)
-    'none: the curve falls from its peak on, which no mutual information does'
+    'none: the curve falls over its last octave, which no mutual information does'
     """
     estimates, low = np.asarray(estimates, dtype=float), np.asarray(low, dtype=float)
     bad = (estimates <= 0) | (low <= 0)
@@ -74,5 +77,5 @@ def verdict(
     if p < LEAST_P:
         return f"none: the error bars reject a power law (p = {p:.2g})"
     if fall_low > 0:
-        return "none: the curve falls from its peak on, which no mutual information does"
+        return "none: the curve falls over its last octave, which no mutual information does"
     return STANDS

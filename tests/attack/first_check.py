@@ -6,6 +6,7 @@ import contextlib
 import io
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +17,9 @@ from l2m_utils.book.plan import NOTEBOOKS, load_tier
 from l2m_utils.book.source import default_parameters
 from l2m_utils.estimators import codes
 from l2m_utils.estimators.contributions import derangements
-from l2m_utils.experiments import text_draws
+from l2m_utils.experiments import small_rulers, text_draws
 from l2m_utils.experiments.measure import draw_blocks
+from l2m_utils.experiments.small_rulers import Setup
 from l2m_utils.experiments.text_recipe import TextRecipe
 from l2m_utils.experiments.text_runs import prepare, rows_from_sentences
 from l2m_utils.information import token_pairs
@@ -63,10 +65,9 @@ def _universal_codes(text: Corpus, p: dict[str, Any]) -> None:
 
 def _bipartite(text: Corpus, p: dict[str, Any]) -> None:
     text, rng = cuts.shortened(corpora.limited(text, p["limit_bytes"]), p["document_chars"]), np.random.default_rng(0)
-    names = ("held_out", "seed", "vocabulary", "max_length", "most_blocks")
-    options = {name: p[name] for name in names} | {"per_document": p["blocks_per_document"]}
-    learned, held, blocks = text_draws.bipartite(text, None, rng, **options)
-    derangements(blocks.document, p["derangement_count"], rng)
+    prepared = small_rulers.prepare_text(text, Setup(**{each.name: p[each.name] for each in fields(Setup)}), p["seed"])
+    learned, held = prepared.train, prepared.held
+    derangements(prepared.blocks.document, p["derangement_count"], rng)
     for length in (p["short_row"], p["max_length"]):
         Rows(learned.documents, 0, 300).draw(4, length, rng)
     contexts = cuts.blocks(learned.documents, 8, rng, per_document=max(2, 512 // len(learned)))

@@ -19,8 +19,9 @@ def look() -> dict:
         cached.cache_clear()
     place, hashes = locate("texts"), fingerprints.Hashes()
     quick = fingerprints.changes(FOLDER, place.source, files_of(place.path))
-    text = corpus.ensure(FOLDER, place, hashes)
-    jobs = engine.plan_jobs(plan.load_plan("smoke"), "texts", text, FOLDER, hashes, recompute=False)
+    planned = plan.load_plan("smoke")
+    text = corpus.ensure(FOLDER, place, hashes, plan.of_text(planned))
+    jobs = engine.plan_jobs(planned, "texts", text, FOLDER, hashes, recompute=False)
     return {
         "stale": sorted(name.split("/")[1] for name in engine.stale(FOLDER, jobs, hashes)),
         "changed": None if quick is None else sorted(quick),

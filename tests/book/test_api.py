@@ -69,6 +69,7 @@ def strict_build(home: Path, docstring: str) -> subprocess.CompletedProcess:
     """Build the page of a module whose docstring is replaced, and which names an error that it imports; ``dummy`` resolves and writes nothing."""
     (home / "conf.py").write_text(f"{SPHINX}\nimport l2m_utils.text.cuts as module\nmodule.__doc__ = {docstring!r}\n")
     error = "# The error\n\n```{py:class} l2m_utils.text.documents.CorpusError\n```\n\n"
+    error += "```{py:function} l2m_utils.text.openings.openings\n```\n\n```{py:module} l2m_utils.text.copies\n```\n\n"
     (home / "index.md").write_text(error + api.package_page("text", ["l2m_utils.text.cuts"]))
     command = [sys.executable, "-m", "sphinx", "-n", "-W", "-b", "dummy", str(home), str(home / "out")]
     return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)

@@ -120,12 +120,17 @@ def test_records_of_the_curves(chain_scores, tmp_path):
     run = Recorder("estimation/your-model", "smoke", "chain", folder=tmp_path)
     save_curves(run, curves, "the chain")
     values = load_values(tmp_path)
-    assert {identifier.split(":")[1] for identifier in values} == {record_name(key) for key in curves} | {
+    names = {record_name(key) for key in curves}
+    assert {identifier.split(":")[1] for identifier in values} == names | {f"{name}-ols" for name in names} | {
         "prefactor-direct",
         "prefactor-vclub",
         "law-direct",
         "law-vclub",
     }
+    plain = values["estimation/your-model:beta-direct-ols"]
+    assert plain["note"].startswith("OLS over L = 4 to") and values["estimation/your-model:beta-direct"][
+        "note"
+    ].startswith("GLS over L = ")
     record = values["estimation/your-model:beta-vclub-ratio-4"]
     assert (
         record["value"] == curves["vclub-4"].parameter("exponent")[0]
@@ -136,9 +141,11 @@ def test_records_of_the_curves(chain_scores, tmp_path):
     assert len(load_table("estimation/your-model", "curve", tmp_path)) == sum(
         len(made.lengths) for made in curves.values()
     )
-    beside = beside_published(curves).set_index("estimator")
-    assert beside.loc["vCLUB", "exponent, published"] == PAPER_LAWS["vclub"].exponent == 0.71
-    assert beside.loc["direct", "exponent"] == curves["2-gram"].parameter("exponent")[0]
+    beside = beside_published(curves)
+    assert beside["estimator"].tolist() == ["direct", "direct", "vCLUB", "vCLUB"]
+    assert beside["estimand"].str[:3].tolist() == ["GLS", "OLS"] * 2
+    assert beside["exponent, published"].tolist() == [0.76, 0.76, 0.71, 0.71] and PAPER_LAWS["vclub"].exponent == 0.71
+    assert beside["exponent"][0] == curves["2-gram"].parameter("exponent")[0]
 
 
 def test_a_fit_that_will_lack_lengths_is_refused_early():

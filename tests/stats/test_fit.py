@@ -163,7 +163,9 @@ def test_comparison_picks_the_law_that_made_the_data(law):
     )  # it contains the power law and the logarithm
     table = compare_laws(LENGTHS, documents.mean(axis=0), made, laws=rivals, n_documents=400)
     assert table.index[0] == law and table.held_out_error.idxmin() == law
-    assert table.p_value[law] > 1e-3 and (table.p_value.drop(law) < 1e-6).all()
+    assert (
+        table.p_value[law] > 1e-3 and (table.p_value.drop(law) < 1e-3).all()
+    )  # the least that 2,000 draws can say is 1/2,001
     np.testing.assert_allclose(table.weight.sum(), 1)
 
 
