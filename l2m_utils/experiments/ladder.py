@@ -65,7 +65,7 @@ def schoolbook(openings: str, books: str, folder: Path) -> Schoolbook:
         write_json(known, sorted({document.id for document in everything} - {document.id for document in text}))
     path = folder / _TOKENIZER
     if not path.exists():
-        write_atomically(path, learned_tokenizer(text, rules.VOCABULARY).to_str().encode())
+        write_atomically(path, learned_tokenizer(text, rules.LADDER_VOCABULARY).to_str().encode())
     tokenizer = read_ours(folder)
     return Schoolbook(tokenizer, encode_corpus(tokenizer, text))
 

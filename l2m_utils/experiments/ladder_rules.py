@@ -45,7 +45,7 @@ from l2m_utils.experiments.ruler_rules import Window
 from l2m_utils.training.small_model import Recipe
 
 BOOKS = 64  # the first of the draw, whose order is random
-VOCABULARY = 2048
+LADDER_VOCABULARY = 2048
 TOKENIZER_BYTES = 10_000_000  # of the training text, from its beginning
 RUN_WORDS, MOST_SHARED = 8, 0.01
 
@@ -104,7 +104,7 @@ CELLS = (
 )
 PRETRAINED = "smollm2-135m"
 
-SPLITS = (4, 8, 16, 32, 64, 128, 256)  # ℓ; Y ends at 2ℓ
+LADDER_SPLITS = (4, 8, 16, 32, 64, 128, 256)  # ℓ; Y ends at 2ℓ
 LADDER_WINDOWS = (
     Window("main", 8, 512, "none"),
     Window("short", 8, 64, "none"),

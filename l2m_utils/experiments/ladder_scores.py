@@ -97,7 +97,7 @@ def own_rung(
     blocks: Sequence[MeasuredBlock],
     table: NgramTable,
     *,
-    splits: Sequence[int] = rules.SPLITS,
+    splits: Sequence[int] = rules.LADDER_SPLITS,
     contexts: Sequence[int] = rules.LADDER_CONTEXTS,
     targets: int = rules.LADDER_TARGETS,
 ) -> RungTables:
@@ -137,7 +137,7 @@ def pretrained_rung(
     blocks: Sequence[MeasuredBlock],
     table: NgramTable,
     dtype: str = "float32",
-    splits: Sequence[int] = rules.SPLITS,
+    splits: Sequence[int] = rules.LADDER_SPLITS,
 ) -> RungTables:
     """The tables of the pretrained ruler on the same blocks, from its stored scores; ``table`` holds 2-grams of its tokens.
 

@@ -95,7 +95,7 @@ class Span(NamedTuple):
     bytes: tuple[int, int]
 
 
-def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.SPLITS) -> dict[int, Span]:
+def spans(theirs: np.ndarray, ours: np.ndarray, splits: Sequence[int] = rules.LADDER_SPLITS) -> dict[int, Span]:
     """The spans ℓ that both tokenizers can cut; ``theirs`` and ``ours`` are the :meth:`ByteTokens.ends` of one text.
 
     The cut lies behind ℓ of their tokens, Y ends at the last end of a token in both within 2ℓ.  A Y needs two tokens in both, what
@@ -147,7 +147,7 @@ class MeasuredBlock:
 
 
 def ladder_blocks(
-    draw: Draw, theirs: ByteTokens, ours: ByteTokens, books: int, splits: Sequence[int] = rules.SPLITS
+    draw: Draw, theirs: ByteTokens, ours: ByteTokens, books: int, splits: Sequence[int] = rules.LADDER_SPLITS
 ) -> list[MeasuredBlock]:
     """The first blocks of kind ``long`` of the books of a draw in both tokenizers."""
     made = []

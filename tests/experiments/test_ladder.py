@@ -155,7 +155,7 @@ def synthetic(beta: float, loss: float, seed: int, documents: int = 24, noise: f
     for unit, size in (("bytes", 4), ("tokens", 1)):
         for estimator, repair in (*rules.MAIN_REPAIRS.items(), ("direct", "honest")):
             factors = np.exp(noise * rng.normal(size=documents))
-            for split in rules.SPLITS:
+            for split in rules.LADDER_SPLITS:
                 values = 3 * (2.0 * split) ** beta * factors / factors.mean()
                 rows += [
                     (unit, estimator, repair, split, name, value, 2 * split * size)
@@ -209,7 +209,7 @@ def test_the_slope_is_that_of_the_fit_and_a_document_without_a_span_still_counts
     made = ladder_results.slope_of(tables, MAIN, n_boot=100)
     assert made.value == pytest.approx(expected.parameters["exponent"], abs=1e-8) and abs(made.value - 0.4) < 0.01
     np.testing.assert_allclose(made.samples, expected.samples[:, 1], atol=1e-7)
-    assert lengths.tolist() == [8.0 * split for split in rules.SPLITS]
+    assert lengths.tolist() == [8.0 * split for split in rules.LADDER_SPLITS]
     rows.loc[(rows["split"] < 128), "value"] *= -1  # two lengths are left
     assert ladder_results.slope_of(tables._replace(contributions=rows), MAIN, n_boot=20) is None
 
@@ -306,7 +306,7 @@ def test_the_whole_way_at_a_tiny_size(tokenizers, tmp_path, monkeypatch):
 
     tiny = Recipe(width=32, layers=1, heads=1, context=768, steps=8, batch_tokens=768, stages=((1.0, 32),))
     rungs = (rules.Rung("small", 1, 0), rules.Rung("small", 1, 1))
-    for name, value in {"SMALL": tiny, "CELLS": rungs, "BOOKS": 2, "VOCABULARY": 270}.items():
+    for name, value in {"SMALL": tiny, "CELLS": rungs, "BOOKS": 2, "LADDER_VOCABULARY": 270}.items():
         monkeypatch.setattr(rules, name, value)
     PreTrainedTokenizerFast(tokenizer_object=tokenizers[0], bos_token="<|endoftext|>").save_pretrained(
         tmp_path / "model"
