@@ -99,8 +99,8 @@ def as_table(found: dict[str, Along]) -> pd.DataFrame:
 
 def from_table(table: pd.DataFrame, kind: str) -> Along:
     """The readings of one kind, from :func:`as_table`."""
-    part = table[table["kind"] == kind].sort_values(["text", "token"])
-    shape = (part["text"].nunique(), part["token"].nunique())
+    part = pd.DataFrame(table[table["kind"] == kind]).sort_values(by=["text", "token"])
+    shape = (len(np.unique(part["text"])), len(np.unique(part["token"])))
     return Along(*(part[name].to_numpy().reshape(shape) for name in ("logprob", "entropy", "ending")))
 
 

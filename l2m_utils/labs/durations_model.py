@@ -108,7 +108,7 @@ def duration_equivalents(table: pd.DataFrame, curve: pd.DataFrame) -> pd.Series:
     full = curve[curve["scale"] == 1.0]
     found = pd.Series(np.nan, index=table.index)
     for word, part in table.groupby("word"):
-        own = full[full["word"] == word].sort_values("count")
+        own = pd.DataFrame(full[full["word"] == word]).sort_values(by="count")
         if len(own) < 2:
             raise ValueError(f"{word}: {len(own)} counts of full length, expected at least two to compare with")
         heights = np.maximum.accumulate(own["expected"].to_numpy())

@@ -52,14 +52,14 @@ def check_places(frame: pd.DataFrame) -> pd.DataFrame:
     lost = ~np.isfinite(frame[COORDINATES].to_numpy(dtype=float)).all(axis=1)
     if lost.any():
         raise ValueError(
-            f"{frame['name'][lost].iloc[0]} and {int(lost.sum()) - 1} more have no coordinates: expected two finite numbers each"
+            f"{frame['name'].to_numpy()[lost][0]} and {int(lost.sum()) - 1} more have no coordinates: expected two finite numbers each"
         )
     return frame
 
 
 def name_states(reader: LawReader, tokenizer, names: Sequence[str], layers: Sequence[int]) -> np.ndarray:
     """Hidden states (names, layers, width) at the last token of each name in the question, in pieces of 200 names."""
-    prompt, ids = encode(tokenizer, PLACE_QUESTION), [encode(tokenizer, f" {name}") for name in names]
+    prompt, ids = encode(tokenizer, PLACE_QUESTION).tolist(), [encode(tokenizer, f" {name}") for name in names]
     pieces = range(0, len(ids), 200)
     return np.concatenate([reader.hidden(ids[at : at + 200], layers, prompt) for at in tqdm(pieces, unit="200 names")])
 
@@ -109,7 +109,8 @@ def pooled_interval(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Interval (low, high) of :func:`pooled_r2`, each (targets,), by drawing countries again."""
     parts = [(predicted - targets) ** 2, (targets - targets.mean(axis=0)) ** 2]
-    missed, spread = (pd.DataFrame(part).groupby(countries).sum().to_numpy() for part in parts)
+    names, number = np.unique(countries, return_inverse=True)
+    missed, spread = (np.eye(len(names))[number].T @ part for part in parts)
     low, high = interval(1 - replicates(missed, spread, n_boot, rng), n_documents=len(missed))
     return low, high
 
@@ -119,8 +120,9 @@ def country_means(countries: np.ndarray, targets: np.ndarray, parts: Sequence[np
     scores = []
     for part in parts:
         train = np.setdiff1d(np.arange(len(targets)), part)
-        means = pd.DataFrame(targets[train]).groupby(countries[train]).mean()
-        guess = means.reindex(countries[part]).fillna(pd.Series(targets[train].mean(axis=0))).to_numpy()
+        same = (countries[part][:, None] == countries[train]).astype(float)
+        known = same.sum(axis=1, keepdims=True)
+        guess = np.where(known > 0, same @ targets[train] / np.maximum(known, 1), targets[train].mean(axis=0))
         scores.append(pooled_r2(targets[part], guess))
     return np.array(scores)
 
@@ -173,7 +175,8 @@ def probe_table(
 def best_layer(table: pd.DataFrame) -> str:
     """The reading *layer …* with the largest mean R² on random places."""
     layers = table[table["reading"].str.startswith("layer") & (table["split"] == "random")]
-    return str(layers.groupby("reading")[COORDINATES].mean().mean(axis=1).idxmax())
+    mean = {str(name): float(np.mean(part[COORDINATES])) for name, part in layers.groupby("reading")}
+    return max(mean, key=lambda name: mean[name])
 
 
 def store_probes(run: Recorder, seed: int, model: str, texts: str) -> None:
@@ -181,7 +184,8 @@ def store_probes(run: Recorder, seed: int, model: str, texts: str) -> None:
     if texts:
         places = gazetteer(json.loads(Path(texts).read_text()))
     else:
-        places = stored_table("labs/places", "model-places")[0][["name", *COORDINATES, "country", "population"]]
+        columns = ["name", *COORDINATES, "country", "population"]
+        places = pd.DataFrame(stored_table("labs/places", "model-places")[0][columns])
     reader, tokenizer, name = open_reader(model)
     found = name_states(reader, tokenizer, places["name"].tolist(), PROBED_LAYERS)
     states = {f"layer {layer}": found[:, i] for i, layer in enumerate(PROBED_LAYERS)}

@@ -61,11 +61,9 @@ class LawReader:
         self._batch_tokens, self._chunk = batch_tokens, chunk
 
     def _log_laws(self, states: torch.Tensor) -> torch.Tensor:
-        bias = None if self._head.bias is None else self._head.bias.float()
-        logits = torch.nn.functional.linear(states.float(), self._head.weight.float(), bias) * self._head.scale
-        if self._head.cap is not None:
-            logits = self._head.cap * torch.tanh(logits / self._head.cap)
-        return logits.log_softmax(-1)
+        head, bias = self._head, None if self._head.bias is None else self._head.bias.float()
+        logits = torch.nn.functional.linear(states.float(), head.weight.float(), bias) * head.scale
+        return (logits if head.cap is None else head.cap * torch.tanh(logits / head.cap)).log_softmax(-1)
 
     def _batches(self, sequences) -> Iterator[tuple[np.ndarray, torch.Tensor, torch.Tensor]]:
         """Which sequences, their ids behind the prefix, padded at the right (n, 1 + T), and their lengths."""
@@ -194,7 +192,9 @@ class LawReader:
 def open_reader(model: str, prefix_id: int | None = None):
     """A reader of a local folder or a packaged model (:mod:`.packaged`), its tokenizer, and what names it in records."""
     from l2m_utils.scoring.connect import connect, read_tokenizer
+    from l2m_utils.scoring.transformers import TransformersScorer
 
     scorer = connect("transformers", model, dtype="float32", prefix_id=prefix_id)
+    assert isinstance(scorer, TransformersScorer)
     name = f"{scorer.identity['model']} {scorer.identity['revision'][:14]}"
     return LawReader(scorer.model, scorer.prefix_id), read_tokenizer(model), name
