@@ -13,6 +13,7 @@ Layout below the records folder::
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import math
@@ -27,6 +28,10 @@ from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS, TIERS, commit, hardware
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+# A table holds the SHA-256 of its own file, taken with zeros in this place.
+_MARK, _UNKNOWN = b"l2m-sha256:", b"0" * 64
 
 
 class RecordError(ValueError):
@@ -150,9 +155,12 @@ class Recorder:
 
         arrow = pa.Table.from_pandas(frame, preserve_index=False)
         metadata = {**(arrow.schema.metadata or {}), b"l2m": json.dumps(self._provenance(), sort_keys=True).encode()}
+        metadata[b"l2m-checksum"] = _MARK + _UNKNOWN
         sink = pa.BufferOutputStream()
         pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd", write_page_checksum=True)
-        write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", sink.getvalue().to_pybytes())
+        content = sink.getvalue().to_pybytes()
+        content = content.replace(_MARK + _UNKNOWN, _MARK + hashlib.sha256(content).hexdigest().encode(), 1)
+        write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", content)
         return frame
 
     def figure(self, name: str, figure, alt: str):
@@ -265,8 +273,13 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     import pyarrow.parquet as pq
 
     # Through Python's own `open`, which the build can see, and not that of Arrow.
-    stream = io.BytesIO(path.read_bytes())
+    content = path.read_bytes()
+    stream, mark = io.BytesIO(content), re.search(re.escape(_MARK) + rb"([0-9a-f]{64})", content)
     try:
+        if mark and mark[1] != _UNKNOWN:  # pages have checksums of their own, the footer has not
+            whole = content[: mark.start(1)] + _UNKNOWN + content[mark.end(1) :]
+            if hashlib.sha256(whole).hexdigest().encode() != mark[1]:
+                raise ValueError("its SHA-256 is another one than was written into it")
         metadata = pq.read_schema(stream).metadata or {}
         frame = pd.read_parquet(stream, page_checksum_verification=True)
         return frame, json.loads(metadata.get(b"l2m", b"{}"))

@@ -205,7 +205,6 @@ def evaluate(
     if progress:
         print(plan.describe(len(tokens)), flush=True)
     started = time.perf_counter()
-    marginals = score_marginals(scorer, plan, tokens, progress=progress)
     crossed: list[np.ndarray] = []
     together = None
     if plan.derangements and (score_crossed := getattr(scorer, "score_crossed", None)):
@@ -221,6 +220,9 @@ def evaluate(
             second = tokens[:, split : split + length]
             joined = [np.concatenate([tokens[row, :split], second], axis=1) for row in partners]
             crossed.append(_score(scorer, np.concatenate(joined), length).reshape(len(partners), len(tokens), length))
+    marginals = score_marginals(
+        scorer, plan, tokens, progress=progress
+    )  # last: a block beyond the context is refused before any work
     return Evaluations(
         plan, tokens, documents, conditional, marginals, crossed, partners, time.perf_counter() - started
     )
