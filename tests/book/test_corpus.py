@@ -66,7 +66,7 @@ def test_a_hub_name_reaches_the_hub(tmp_path, monkeypatch, capsys):
 
     def stream(source):
         asked.append(str(source))
-        words = "Bees hum, ants work, wasps sting and all of them fly home by number {}. "
+        words = "Bees hum, ants work, wasps bite and all of them fly home by number {}. "
         return iter([Document(str(i), "".join(words.format(i * n) for n in range(90))) for i in range(5)])
 
     monkeypatch.setattr(hub, "stream", stream)
