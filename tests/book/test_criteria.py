@@ -90,7 +90,12 @@ def test_every_criterion_can_fail(row):
         flipped = []
         for other in (*answers(row, main), None):  # the record, and its twin over all choices where there is one
             twin = {"choices": other} if given.roles.get("choices") else {}
-            flipped.append(judge(replace(given, main=other, roles={**given.roles, **twin})))
+            ended = {name: GOOD[name] for name in ("settled", "seeds") if name in row.evidence}
+            for beside in (
+                {},
+                ended,
+            ):  # training that was cut leaves every number undetermined: as if it had ended, too
+                flipped.append(judge(replace(given, main=other, roles={**given.roles, **twin, **beside})))
         assert set(flipped) - {now}, f"always {now}"
 
 
