@@ -90,11 +90,11 @@ def test_every_criterion_can_fail(row):
         flipped = []
         for other in (*answers(row, main), None):  # the record, and its twin over all choices where there is one
             twin = {"choices": other} if given.roles.get("choices") else {}
-            ended = {name: GOOD[name] for name in ("settled", "seeds") if name in row.evidence}
+            ended = {name: GOOD[name] for name in row.evidence if name in GOOD and name != "figure"}
             for beside in (
                 {},
                 ended,
-            ):  # training that was cut leaves every number undetermined: as if it had ended, too
+            ):  # as if training had ended and read its context, too
                 flipped.append(judge(replace(given, main=other, roles={**given.roles, **twin, **beside})))
         assert set(flipped) - {now}, f"always {now}"
 
