@@ -43,7 +43,7 @@ def estimates(
     """All estimates of one block at one cut, in nats: the scores (m,) of Y behind X, alone and behind another X, an honest log q(Y), and the surprisal of its first 2-gram.
 
     >>> made = estimates(np.array([-1.0, -1.0]), np.array([-3.0, -2.0]), np.array([-2.0, -2.0]), -4.0, 4.0)
-    >>> {key: round(value, 6) for key, value in made.items()}
+    >>> {key: round(float(value), 6) for key, value in made.items()}
     {('direct', 'uncorrected'): 3.0, ('direct', '2-gram'): 2.2, ('direct', 'honest'): 2.0, ('vCLUB', 'none'): 2.0}
     """
     total, alone = conditional.sum(dtype=float), marginal.sum(dtype=float)
