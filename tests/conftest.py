@@ -1,9 +1,16 @@
 """Tests beside a running build: none may write where a build reads or writes, so that `make test` and `make book` go together."""
 
+import contextlib
 import os
+import signal
 import sys
 
 from l2m_utils.project import PROJECT
+
+# A run that was started in the background ignores interrupts, and so would the commands that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    with contextlib.suppress(ValueError):  # not the main thread
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 _KEPT = tuple(
     str(PROJECT / name) + os.sep for name in ("_build", "results", "book", "notebooks", "workflow", "l2m_utils")
