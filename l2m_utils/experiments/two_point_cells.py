@@ -25,6 +25,7 @@ from tqdm import tqdm
 from l2m_utils.estimators.two_point import DistanceCurve, two_point_mi
 from l2m_utils.estimators.two_point_limit import Level, on_parts, partitions, plateaus
 from l2m_utils.experiments import two_point_rules as rules
+from l2m_utils.experiments.ruler_rules import SEED
 from l2m_utils.files import write_atomically
 from l2m_utils.information.token_pairs import flatten
 from l2m_utils.project import commit, hardware
@@ -123,7 +124,7 @@ def measure_cell(
 
     Raises ``ValueError`` when fewer than two groups have a document that is longer than the largest distance.
     """
-    rng = np.random.default_rng(rules.SEED)
+    rng = np.random.default_rng(SEED)
     tokenizer = train_bpe((document.text[: rules.TRAINING_CHARACTERS] for document in corpus), vocabulary)
     encoded = encode_corpus(tokenizer, corpus)
     reach = int(text.distances[-1])

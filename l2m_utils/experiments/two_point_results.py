@@ -14,6 +14,7 @@ import pandas as pd
 
 from l2m_utils.estimators.two_point_limit import Level, extrapolated
 from l2m_utils.experiments import two_point_rules as rules
+from l2m_utils.experiments.ruler_rules import SEED
 from l2m_utils.experiments.two_point_cells import TwoPointCell
 from l2m_utils.experiments.two_point_rules import Choice
 from l2m_utils.records import Recorder, load_values
@@ -189,9 +190,7 @@ def publish(folder: Path, target: Path) -> list[Path]:
                 f"cells of {text.name} were measured at {', '.join(sorted(commits))}: measure them anew at one clean commit"
             )
         made = {name: cells[rules.MAIN_VOCABULARY].note[name] for name in ("commit", "hardware")}
-        run = Recorder(
-            _NOTEBOOK, "laptop", _NAMES[text.name], rules.SEED, target / f"laptop-{_NAMES[text.name]}", made=made
-        )
+        run = Recorder(_NOTEBOOK, "laptop", _NAMES[text.name], SEED, target / f"laptop-{_NAMES[text.name]}", made=made)
         _publish_text(run, cells)
         homes.append(run.home)
     if not homes:

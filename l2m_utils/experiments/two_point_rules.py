@@ -25,7 +25,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from l2m_utils.experiments.ruler_rules import LAW_P, SEED  # noqa: F401  (one level of rejection and one seed for all rules)
 from l2m_utils.sources.published_windows import DISTANCES  # 1 … 4,096, as in figure 2c
 
 VOCABULARIES = (2048, 512, 8192, 1024, 4096)  # in the order of measuring, the main one first

@@ -6,6 +6,7 @@ import pytest
 
 from l2m_utils.experiments import two_point_cells, two_point_results
 from l2m_utils.experiments import two_point_rules as rules
+from l2m_utils.experiments.ruler_rules import LAW_P
 from l2m_utils.experiments.two_point_cells import TwoPointCell, measure_all, measure_cell, read_text
 from l2m_utils.records import load_values
 from l2m_utils.sources.trees import TreeSource
@@ -30,9 +31,9 @@ def test_the_main_choice_finds_the_exponent_of_a_tree_and_the_share_of_documents
     main, joint, zero = (rows.loc[name] for name in ("main", "plateau with the share of documents", "plateau zero"))
     # A tree of 1,024 leaves is flatter than its law at great depth, as if less a constant: with C free the law is found, without C the finite curve.
     finite = fit_decay(distances, [TREE.two_point_mi(int(d), 1024) for d in distances], plateau=0.0).alpha
-    assert main["low"] < TREE.two_point_exponent < main["high"] and main["p_value"] > rules.LAW_P
+    assert main["low"] < TREE.two_point_exponent < main["high"] and main["p_value"] > LAW_P
     assert zero["low"] < finite < zero["high"]
-    assert joint["low"] > TREE.two_point_exponent + 0.1 and joint["p_value"] < rules.LAW_P
+    assert joint["low"] > TREE.two_point_exponent + 0.1 and joint["p_value"] < LAW_P
     assert len(rows) == sum(choice.vocabulary is None for choice in rules.CHOICES) == 12
 
 

@@ -6,6 +6,7 @@ import re
 
 import pytest
 
+from l2m_utils.book.reproduction import read_rows
 from l2m_utils.cli.main import main
 from l2m_utils.labs.bench import LABS, bench_rows
 from l2m_utils.labs.stored import STORED
@@ -29,6 +30,22 @@ def test_every_bound_can_be_kept_and_broken(lab):
     rows = {row["lab"]: row for row in bench_rows({lab.record: {"value": outside, "interval": None}})}
     assert rows[lab.name]["verdict"] == "fails"
     assert {row["verdict"] for name, row in rows.items() if name != lab.name} == {"not run"}
+
+
+def test_the_bound_of_a_lab_is_that_of_its_row():
+    """The bench and the reproduction table judge the same number: one bound, wherever it stands."""
+    rows = {row.record: row for row in read_rows() if row.kind == "related"}
+    assert set(rows) == {lab.record for lab in LABS.values()}
+    for lab in LABS.values():
+        row = rows[lab.record]
+        low, high = {
+            "near": (row.target - row.margin, row.target + row.margin),
+            "equals": (row.target - row.margin, row.target + row.margin),
+            "above": (row.target + row.margin, math.inf),
+            "below": (-math.inf, row.target - row.margin),
+        }[row.criterion]
+        # A size or a share has an end of its own: no error is below 0, no R² above 1.
+        assert lab.at_least in (pytest.approx(low), 0.0) and lab.at_most in (pytest.approx(high), 1.0), lab.name
 
 
 def test_the_command_prints_a_line_a_lab_and_fails_with_a_broken_bound(tmp_path, capsys):
