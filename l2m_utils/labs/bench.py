@@ -66,7 +66,7 @@ _ROWS = (
     Lab(10, "probing", "cifka2023probing", "Context length probing", "Δ_c, the summand of the identity",
         "tail exponent of the mean differential importance on Santa Fe, less β − 2", "", -0.05, 0.05,
         "the exponent is exact in the limit; finite lengths and sampling move it by a few hundredths"),
-    Lab(3, "context-scaling", "shi2025context", "Explaining context length scaling", "h_c − h, whose exponent is β − 1",
+    Lab(3, "context-scaling", "shi2025context", "Intrinsic entropy of context length scaling", "h_c − h, whose exponent is β − 1",
         "best order of an n-gram learner, growth with every doubling of its data", "tokens", 0.5, 0.85,
         "two to the order over twice the data against the fall of h_c: a little less than one token a doubling"),
     Lab(13, "detection", "varshney2020limits", "Limits of detecting generated text", "h_k − h, as a rate of detection",

@@ -62,9 +62,12 @@ def vclub_excess(laws: np.ndarray) -> np.ndarray:
     """
     laws = check_answer_laws(laws)
     mixture = laws.mean(axis=-2)
-    with np.errstate(divide="ignore"):
+    with np.errstate(
+        divide="ignore", invalid="ignore"
+    ):  # 0 · (−∞) is an answer that no context allows, and counts nothing
         geometric = np.log(laws).mean(axis=-2)
-    return np.where(mixture > 0, mixture * (np.log(np.maximum(mixture, 1e-300)) - geometric), 0.0).sum(axis=-1)
+        each = np.where(mixture > 0, mixture * (np.log(np.maximum(mixture, 1e-300)) - geometric), 0.0)
+    return each.sum(axis=-1)
 
 
 def memorisation_ratio(original: np.ndarray, context: np.ndarray) -> np.ndarray:
