@@ -53,7 +53,7 @@ book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
 	@$(BUILD) build --tier smoke --corpus="$$CORPUS" $(WORK)
 
-test: setup ## the test suite, at most five minutes
+test: setup ## the test suite, about six minutes on two cores
 	@$(TEST)
 
 attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
