@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, attacked, reproduction, status
+from l2m_utils.book import api, attacked, claims, reading_path, reproduction, status
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
@@ -63,7 +63,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         relative = path.relative_to(BOOK)
         if (
             path.is_file()
-            and relative.name not in ("_config.yml", "reproduction.yml")
+            and relative.suffix != ".yml"  # what is asked and set there is read here
             and "__pycache__" not in relative.parts
         ):
             files[relative] = path.read_bytes()
@@ -83,7 +83,11 @@ def gather(folder: Path) -> dict[Path, bytes]:
     config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.table_texts(answers)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
+    stops = reading_path.read_path()
+    labels = figure_labels(files)
     tables = {
+        "CLAIMS": claims.claims_text(claims.read_claims(), answers, labels),
+        "PATH": reading_path.path_list(stops),
         "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
         "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
         "RELATED": reproduction.reproduction_table([row for row in answers if row["kind"] == "related"]),
@@ -93,13 +97,24 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
-    for path in [path for path in files if path.suffix == ".md"]:
-        text = files[path].decode()
+    for page in [page for page in files if page.suffix == ".md"]:
+        text = files[page].decode()
         for name, table in tables.items():
             text = text.replace(f"<<{name}>>", table)
-        files[path] = text.encode()
+        files[page] = text.encode()
+    files |= reading_path.with_marks(files, stops)
     check_names(files, set(texts))
     return files
+
+
+def figure_labels(files: dict[Path, bytes]) -> set[str]:
+    """The labels of the figures that the pages number.
+
+    >>> sorted(figure_labels({Path("a.md"): b":name: fig-a-curves\\n", Path("b.ipynb"): b'":name: fig-b-law\\\\n"'}))
+    ['fig-a-curves', 'fig-b-law']
+    """
+    pages = [content.decode() for path, content in files.items() if path.suffix in (".md", ".ipynb")]
+    return {label for page in pages for label in re.findall(r":name: (fig-[\w-]+)", page)}
 
 
 def performance(report: Path) -> str:

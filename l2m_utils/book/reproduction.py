@@ -25,7 +25,7 @@ from l2m_utils.records import format_number, format_value
 ASKED = PROJECT / "book" / "reproduction.yml"
 ANSWERED = RESULTS / "reproduction.json"
 README = PROJECT / "README.md"
-_BADGES = {"proved": "✓✓", "exact": "✓✓", "reproduced": "✓", "consistent": "≈", "differs": "≠", "undetermined": "?", "out of reach": "·", "drawn": "✎"}  # fmt: skip
+BADGES = {"proved": "✓✓", "exact": "✓✓", "reproduced": "✓", "consistent": "≈", "differs": "≠", "undetermined": "?", "out of reach": "·", "drawn": "✎"}  # fmt: skip
 _IN_README = re.compile(r"(<!-- reproduction -->\n).*?(<!-- end of reproduction -->)", re.DOTALL)
 
 
@@ -182,7 +182,7 @@ def reproduction_table(answers: list[dict[str, Any]]) -> str:
         limits = f" *{row['limits']}*" if row["limits"] else ""
         shares = f" Same run as {', '.join(row['shares'])}." if row["shares"] else ""
         lines.append(
-            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours or 'no record'} | {data} | {row['tier'] or ''} | {_BADGES[row['state']]} {row['state']} |"
+            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours or 'no record'} | {data} | {row['tier'] or ''} | {BADGES[row['state']]} {row['state']} |"
         )
     return "\n".join(lines)
 
@@ -196,7 +196,7 @@ def criteria_table(answers: list[dict[str, Any]]) -> str:
 
 def words_table() -> str:
     """What each state means, as MyST."""
-    return "\n".join(["| | says that |", "| --- | --- |", *(f"| {_BADGES[w]} **{w}** | {says} |" for w, says in WORDS.items())])  # fmt: skip
+    return "\n".join(["| | says that |", "| --- | --- |", *(f"| {BADGES[w]} **{w}** | {says} |" for w, says in WORDS.items())])  # fmt: skip
 
 
 def counts(answers: list[dict[str, Any]], kind: str = "paper") -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""The result in one figure: what two halves share grows, what two tokens share decays."""
+"""The result in one figure, and in one for the first page: what two halves share grows, what two tokens share decays."""
 
 from __future__ import annotations
 
@@ -17,6 +17,39 @@ def gaussian_mi(lengths: np.ndarray, family: str) -> np.ndarray:
     array([0.293893, 0.901313])
     """
     return np.array([HierarchicalGaussian.from_length(int(length), family).bipartite_mi() for length in lengths])
+
+
+def draw_landing(curve: pd.DataFrame, memory: float = 64.0):
+    """What two halves of a book share against the length of both, beside a memory that holds ``memory`` nats, for a reader who knows no term.
+
+    ``curve`` has columns estimator, ratio, repair, set, length, estimate, low, high (nats), as the pretrained ruler's.
+
+    >>> import matplotlib.pyplot as plt
+    >>> rows = [("vCLUB", 2, "none", "whole", 4, 2.0, 1.0, 3.0), ("vCLUB", 2, "none", "whole", 64, 9.0, 8.0, 10.0)]
+    >>> columns = ["estimator", "ratio", "repair", "set", "length", "estimate", "low", "high"]
+    >>> figure = draw_landing(pd.DataFrame(rows, columns=columns))
+    >>> [container.lines[0].get_ydata().tolist() for container in figure.axes[0].containers], plt.close(figure)
+    ([[], [2.0, 9.0]], None)
+    """
+    import matplotlib.pyplot as plt
+
+    blue, orange, green, _ = colours(4)
+    figure, axes = plt.subplots(figsize=(7.2, 3.6))
+    whole = curve[(curve["set"] == "whole") & (curve["ratio"] == 2)]
+    for name, repair, colour, marker in (("direct", "2-gram", blue, "o"), ("vCLUB", "none", orange, "s")):
+        own = whole[(whole["estimator"] == name) & (whole["repair"] == repair)]
+        style = {"fmt": marker + "-", "ms": 4, "lw": 1.2, "color": colour, "label": f"measured here, {name}"}
+        curve_points(axes, own["length"], own["estimate"], own["low"], own["high"], positive=True, **style)
+    span = np.array([whole["length"].min(), whole["length"].max()], dtype=float)
+    for law, colour, dash in ((paper.DIRECT, blue, "--"), (paper.VCLUB, orange, ":")):
+        axes.plot(span, law.nats(span), dash, color=colour, lw=1.3, label=f"the paper, {law.formula}")
+    axes.axhline(memory, color="0.35", lw=1.5)
+    axes.annotate("a memory of fixed size", (span[0], memory), xytext=(0, 4), textcoords="offset points", color="0.25")
+    loglog_axes(axes, "words and pieces of words in both halves together", "what the halves share (nats)")
+    axes.xaxis.set_major_formatter(lambda length, _: f"{length:,.0f}")
+    axes.yaxis.set_major_formatter(lambda nats, _: f"{nats:,g}")
+    axes.legend(fontsize=8, loc="lower right")
+    return figure
 
 
 def draw_glance(bipartite: pd.DataFrame, two_point: pd.DataFrame, corpus: str, ruler: str):
