@@ -22,8 +22,9 @@ PIP := $(RUN) -m pip install --quiet --disable-pip-version-check
 BUILD := L2M_PARENT=$$PPID exec $(RUN) -E -X utf8 -m l2m_utils book
 WHICH := --tier="$$TIER" --corpus="$$CORPUS"
 WORK := --jobs="$$JOBS" --engine="$$ENGINE"
+# In the order of the folders: the tests of whole builds, which take longest, begin first, and both processes end together.
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
-    OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --ignore tests/test_types.py
+    OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
 .PHONY: help setup book smoke test attack check coverage links bench publish reproduce status lab serve lock clean
 

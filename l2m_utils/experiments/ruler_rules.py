@@ -66,5 +66,6 @@ PROFILE_POINTS = 201  # values of h from 0 up to the smallest loss
 PROFILE_RISE = 3.84  # of χ², for 95 %
 PAGES_FROM = 64  # tokens at the beginning of a page that are left out when first and last pages are compared
 
-# Laws: rejected below this p-value of χ², another one preferred from this difference of AIC on.
+# Laws: rejected below this p-value of χ², another one preferred from this difference of AIC on.  Stricter than the 5 % at which a chapter
+# warns (``stats/verdict.LEAST_P``): here a rejection makes a row *differ*.
 LAW_P, LAW_AIC = 0.01, 10.0

@@ -128,7 +128,8 @@ class TinyProject:
                 for page in ("prose", "notebooks/part/first", "notebooks/part/second", "notebooks/part/text")
             ),
         )
-        self.write("book/reproduction.yml", "[]\n")
+        for name in ("reproduction", "claims", "reading-path"):
+            self.write(f"book/{name}.yml", "[]\n")
         self.write("book/references.bib", "")
         for name in ("_config.yml", "_static/l2m.css"):
             self.write(f"book/{name}", (PROJECT / "book" / name).read_text())
