@@ -26,11 +26,11 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book smoke test attack check coverage links bench publish reproduce status lab serve lock clean
+.PHONY: help setup book smoke test test-site attack check coverage links bench publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1|\2/' | column -t -s '|'
 	@echo "Options: TIER=smoke|laptop|gpu|cluster (now $$TIER)  CORPUS=name or path (now $$CORPUS)  JOBS=n (now $$JOBS)  PYTHON=python3.11 or later  ENGINE='options for Snakemake'"
 
 # The stamp is made last: an interrupted installation is done again. The lock comes first and whole (every package in it is
@@ -56,6 +56,9 @@ smoke: setup ## the same at tier smoke: minutes, for checking that everything ru
 
 test: setup ## the test suite, about six minutes on two cores
 	@$(TEST)
+
+test-site: setup ## look at every page of the built book in Chromium (TIER, CORPUS, JOBS): axe, phone, keyboard, links, weight
+	@exec $(RUN) tests/site/run_site.py $(WHICH) --jobs "$$JOBS"
 
 attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
 	@OMP_NUM_THREADS=1 exec $(RUN) tests/attack/run_attacks.py
