@@ -58,7 +58,7 @@ test: setup ## the test suite, about six minutes on two cores
 	@$(TEST)
 
 test-site: setup ## look at every page of the built book in Chromium (TIER, CORPUS, JOBS): axe, phone, keyboard, links, weight
-	@exec $(RUN) tests/site/run_site.py $(WHICH) --jobs "$$JOBS"
+	@exec $(RUN) -X utf8 tests/site/run_site.py $(WHICH) --jobs "$$JOBS"
 
 attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
 	@OMP_NUM_THREADS=1 exec $(RUN) tests/attack/run_attacks.py

@@ -151,7 +151,13 @@ def test_ci_run_asks_habits_then_tests_then_the_book_and_fails_without_a_browser
     assert without.returncode == 1 and "no Chromium" in without.stderr and not calls.exists()
     done = shell("bash .ci/run", checkout, programs(tmp_path / "with", chromium="", **plain))
     assert done.returncode == 0, done.stderr
-    assert calls.read_text().splitlines() == ["check", "test", "smoke", "test-site TIER=smoke", "check-usage --tier smoke"]
+    assert calls.read_text().splitlines() == [
+        "check",
+        "test",
+        "smoke",
+        "test-site TIER=smoke",
+        "check-usage --tier smoke",
+    ]
     installing = plain | {"id": "echo 0", "apt-get": f'[ "$1" = update ] || echo "$@" >> {calls}'}
     again = shell("bash .ci/run", checkout, programs(tmp_path / "root", **installing))
     assert again.returncode == 1 and calls.read_text().splitlines()[-1].endswith("chromium")

@@ -59,7 +59,9 @@
           loaded: element.tagName !== "IMG" || !element.complete || element.naturalWidth > 0,
           control: Boolean(element.closest("a[href], button, summary")),
           content: main().contains(element) && !hidden && (element.tagName !== "svg" || box.width >= 100) && !element.closest("button, nav, summary"),
-          captioned: numbered(element.closest("figure")?.querySelector("figcaption")),
+          // A drawing that a script makes is no figure of the text with a number of its own, but has words all the same.
+          captioned: svg || element.tagName === "CANVAS" ? Boolean(squeezed(element.closest("figure")?.querySelector("figcaption")?.textContent)) :
+            numbered(element.closest("figure")?.querySelector("figcaption")),
         };
       });
   }

@@ -55,10 +55,10 @@ class Site:
         return address.startswith(self.home + "/")
 
     def ids(self, file: Path) -> set[str]:
-        """Names in a page that a link can lead to, as the file has them."""
+        """Ids in a page, as the file has them."""
         if file not in self.anchors:
             text = file.read_text(errors="replace")
-            self.anchors[file] = set(re.findall(r"""\b(?:id|name)=["']?([^"'\s>]+)""", text))
+            self.anchors[file] = set(re.findall(r"""(?<![\w-])id=["']?([^"'\s>]+)""", text))
         return self.anchors[file]
 
 

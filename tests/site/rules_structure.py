@@ -68,11 +68,11 @@ def links_resolve(page: Page, site: Site) -> Lines:
 
 
 def links_lead_somewhere(page: Page, site: Site) -> Lines:
-    """A link is not empty, not a bare #, and no script; outside it is https."""
+    """A link is not empty and no script; outside it is https."""
     for link in page.facts["links"]:
         scheme = urlsplit(link["href"]).scheme
         if (
-            link["raw"].strip() in ("", "#")
+            not link["raw"].strip()
             or scheme not in ("http", "https", "mailto")
             or (scheme == "http" and not site.holds(link["href"]))
         ):

@@ -66,7 +66,7 @@ BROKEN: dict[str, tuple[str, str, set[str]]] = {
     "folds-say-what": ("Code of the figure", "Toggle hidden content", set()),
     "code-width": ("draw()", "draw(" + "x" * 100 + ")", set()),
     "links-resolve": (BODY, "<p>To a <a href='index.html#nowhere'>place</a></p>", set()),
-    "links-lead-somewhere": (BODY, "<p>To a <a href='#'>place</a></p>", set()),
+    "links-lead-somewhere": (BODY, "<p>To a <a href='http://example.org/'>place</a></p>", set()),
     "paper-linked": ("2503.04725", "1706.03762", set()),
     "references-linked": ("https://doi.org/10.1000/1", "https://example.org", set()),
     "pictures-told": ('alt="The word nats"', 'alt=""', set()),
@@ -142,22 +142,25 @@ def axe():
 
 
 @pytest.fixture(scope="module")
-def broken(tmp_path_factory, axe):
-    """Rules that break on each page of a site with all faults."""
-    folder = tmp_path_factory.mktemp("broken")
+def site(tmp_path_factory, axe):
+    """A site with all faults, looked at."""
+    folder = tmp_path_factory.mktemp("broken") / "html"
     links = "".join(f"<li><a href='{name}.html'>{name}</a></li>" for name in PAGES)
-    write(
-        folder, {f"{name}.html": page(name, *(BROKEN[fault][:2] for fault in faults)) for name, faults in PAGES.items()}
-    )
-    write(
-        folder,
-        {
-            "index.html": page("start", (BODY, f"<ul>{links}</ul>")),
-            "search.html": page("start", (BODY, r"<ul id='search-results'><li>\(W\)</li></ul>")),
-        },
-    )
-    write(folder, {"opens-from-folder.html": page("file", (HEAD, "<script src='fetch.js'></script>"))})
-    site = asyncio.run(run_site.look(folder, run_site.pages_of(folder), axe, workers=2, whole=True))
+    faulty = {f"{name}.html": page(name, *(BROKEN[fault][:2] for fault in faults)) for name, faults in PAGES.items()}
+    results = r"<ul id='search-results'><li>Of \(W\)</li></ul>"
+    others = {
+        "index.html": page("start", (BODY, f"<ul>{links}</ul>")),
+        "search.html": page("start", (BODY, results)),
+        "from-folder.html": page("file", (HEAD, "<script src='fetch.js'></script>")),
+        "_static/part.html": "{% macro part() %}",
+    }
+    write(folder, faulty | others)
+    return asyncio.run(run_site.look(folder, run_site.pages_of(folder), axe, workers=2, whole=True))
+
+
+@pytest.fixture(scope="module")
+def broken(site):
+    """Rules that break on each page, with their lines."""
     found: dict[str, dict[str, list[str]]] = {}
     for one in run_site.judge(site):
         found.setdefault(one["page"].removesuffix(".html"), {}).setdefault(one["rule"], []).append(one["element"])
@@ -176,13 +179,13 @@ def test_a_page_that_is_as_it_shall_be_breaks_no_rule(broken):
 
 
 def test_what_only_a_site_can_break(broken):
-    assert set(broken["(site)"]) == set(SITE_RULES)
-    site = broken["(site)"]
-    assert {line.split(":")[0] for line in site["pages-reachable"]} == {"opens-from-folder.html", "search.html"}
-    assert any("“start”" in line for line in site["titles-differ"])
-    assert any(r"\(" in line for line in site["search-answers"])
-    named = {line.split(":")[0] for line in site["opens-from-folder"]}
-    assert "opens-from-folder.html" in named and "index.html" not in named
+    lines = broken["(site)"]
+    assert set(lines) == set(SITE_RULES)
+    assert {line.split(":")[0] for line in lines["pages-reachable"]} == {"from-folder.html", "search.html"}
+    assert any("“start”" in line for line in lines["titles-differ"])
+    assert any(r"\(" in line for line in lines["search-answers"])
+    named = {line.split(":")[0] for line in lines["opens-from-folder"]}
+    assert "from-folder.html" in named and "index.html" not in named
 
 
 def test_no_rule_is_without_a_page_that_breaks_it():
@@ -201,18 +204,33 @@ def test_chapters_may_weigh_more_but_not_gzipped():
     assert list(RULES["weight"](Page("a.html", bytes=2_900_000), site)) == ["2.90 MB, at most 2"]
 
 
-def test_a_good_site_ends_with_zero_and_a_report(tmp_path, axe, capsys):
-    results = "<form action='index.html'></form><ul id='search-results'><li>Theorem 1</li></ul>"
-    start = page("start", (BODY, "<p>Or <a href='search.html'>search</a></p>"))
-    write(
-        tmp_path / "html",
-        {"index.html": start, "search.html": page("search", (BODY, results)), "_static/part.html": "{% macro %}"},
-    )
-    assert run_site.main([str(tmp_path / "html")]) == 0
-    report = json.loads((tmp_path / "site-report.json").read_text())
-    assert report["violations"] == [] and report["counts"]["pages"] == 2 and report["counts"]["rules of axe-core"] >= 60
+def test_a_good_site_ends_with_zero_and_a_report(tmp_path, site, monkeypatch, capsys):
+    answer = {"results": 1, "texts": ["Theorem 1"], "raw": [], "said": [], "failed": [], "outside": []}
+    start = [page for page in site.pages if page.name == "index.html"]
+
+    async def good(*_, **__):
+        return Site(site.folder, site.home, start, {"Theorem": answer}, site.from_folder[:0])
+
+    monkeypatch.setattr(run_site, "look", good)
+    path = tmp_path / "report.json"
+    assert run_site.main([str(site.folder), "--report", str(path)]) == 0
+    report = json.loads(path.read_text())
+    assert report["violations"] == [] and report["counts"]["pages"] == 1 and report["counts"]["rules of axe-core"] >= 60
     assert set(report["rules"]) == set(RULES) | set(SITE_RULES)
-    assert "0 violations on 0 of 2 pages" in capsys.readouterr().out
+    assert "0 violations on 0 of 1 pages" in capsys.readouterr().out
+
+
+def test_a_broken_site_ends_with_one_and_every_violation_in_the_report(tmp_path, site, broken, monkeypatch, capsys):
+    async def bad(*_, **__):
+        return site
+
+    monkeypatch.setattr(run_site, "look", bad)
+    path = tmp_path / "report.json"
+    assert run_site.main([str(site.folder), "--report", str(path), "--all"]) == 1
+    violations = json.loads(path.read_text())["violations"]
+    assert len(violations) == sum(len(lines) for rules in broken.values() for lines in rules.values())
+    printed = capsys.readouterr().out
+    assert all(f"{one['page']}: {one['rule']}: {one['element']}" in printed for one in violations)
 
 
 def test_nothing_to_look_at_is_one_line_and_two(tmp_path, capsys):

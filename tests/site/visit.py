@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from pathlib import Path
 
@@ -16,6 +17,7 @@ OPTIONS = [
     "--disable-background-networking",
     "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
 ]
+PATIENCE = 300  # seconds for one page; the heaviest takes fifteen on a machine that does nothing else
 # Every rule of the levels A and AA, those that axe-core leaves out by default too.
 LEVELS = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22a", "wcag22aa"]
 RUN_AXE = """async (levels) => {
@@ -76,31 +78,34 @@ async def visit(browser, home: str, folder: Path, name: str, axe: str) -> Page:
     try:
         await context.add_init_script(COLLECTOR)
         tab = await context.new_page()
-        tab.set_default_timeout(60_000)
-        answered = _listen(tab, page, home)
-        await tab.goto(page.address)
-        await tab.evaluate("() => __site.settled()")
-        await tab.evaluate("() => __site.scrollToEnd()")
-        await tab.evaluate("() => __site.settled()")
-        page.paints.append(await tab.evaluate("() => __site.firstPaint()") or 0.0)
-        weights = [weight(file_of(address, folder)) for address in sorted(answered)]
-        page.bytes, page.gzipped = (sum(column) for column in zip(*weights))
-        await tab.evaluate("() => __site.unfold()")
-        await tab.evaluate("() => __site.settled()")
-        page.facts = await tab.evaluate("() => __site.facts()")
-        page.wide = await tab.evaluate("() => __site.layout()")
-        await tab.evaluate(axe)
-        await _themes(tab, page)
-        await _keyboard(tab, page)
-        await tab.set_viewport_size(PHONE)
-        await tab.evaluate("() => __site.settled()")
-        page.phone = await tab.evaluate("() => __site.layout()")
-        page.taps = await tab.evaluate(RUN_TAPS)
+        await asyncio.wait_for(_look(tab, page, home, folder, axe), PATIENCE)
     except Exception as error:  # a page that hangs or dies is a finding about this page, the others are still looked at
-        page.broke = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+        page.broke = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else f'within {PATIENCE} s'}"
     finally:
         await context.close()
     return page
+
+
+async def _look(tab, page: Page, home: str, folder: Path, axe: str) -> None:
+    answered = _listen(tab, page, home)
+    await tab.goto(page.address, timeout=60_000)
+    await tab.evaluate("() => __site.settled()")
+    await tab.evaluate("() => __site.scrollToEnd()")
+    await tab.evaluate("() => __site.settled()")
+    page.paints.append(await tab.evaluate("() => __site.firstPaint()") or 0.0)
+    weights = [weight(file_of(address, folder)) for address in sorted(answered)]
+    page.bytes, page.gzipped = (sum(column) for column in zip(*weights))
+    await tab.evaluate("() => __site.unfold()")
+    await tab.evaluate("() => __site.settled()")
+    page.facts = await tab.evaluate("() => __site.facts()")
+    page.wide = await tab.evaluate("() => __site.layout()")
+    await tab.evaluate(axe)
+    await _themes(tab, page)
+    await _keyboard(tab, page)
+    await tab.set_viewport_size(PHONE)
+    await tab.evaluate("() => __site.settled()")
+    page.phone = await tab.evaluate("() => __site.layout()")
+    page.taps = await tab.evaluate(RUN_TAPS)
 
 
 async def _themes(tab, page: Page) -> None:
