@@ -110,7 +110,7 @@ def test_a_public_name_means_one_thing():
     for path in sorted(LIBRARY.rglob("*.py")):
         if any(apart in (path, *path.parents) for apart in (*COMMANDS, DEVICE)):
             continue
-        for name in set(public_names(path)) - {"main"}:
+        for name in set(public_names(path)) - {"main", "setup"}:
             homes.setdefault(name, []).append(path.relative_to(LIBRARY).as_posix())
     twice = {name: places for name, places in homes.items() if len(places) > 1}
     assert not twice, f"rename them, make them private, or import the one if it is the same idea: {twice}"

@@ -1,3 +1,5 @@
+import shutil
+
 import pytest
 from tiny_project import TinyProject
 
@@ -14,3 +16,17 @@ def built(tmp_path_factory):
     project = TinyProject(tmp_path_factory.mktemp("built") / "project")
     assert project.executed(project.run("build")) == {"first", "second", "text"}
     return project
+
+
+@pytest.fixture(scope="session")
+def chrome():
+    """Chromium, started once; a test skips where there is none."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on this machine")
+    sync_api = pytest.importorskip("playwright.sync_api")
+    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
+    with sync_api.sync_playwright() as tool:
+        started = tool.chromium.launch(executable_path=browser, args=options)
+        yield started
+        started.close()
