@@ -129,6 +129,14 @@
     return Math.max(-left - scrollX, 0); // to the right the page itself would scroll, which page-fits reports
   }
 
+  // How far to the right an element is drawn, as what scrolls or clips around it allows.
+  function shownTo(element) {
+    let {right} = element.getBoundingClientRect();
+    for (let at = element.parentElement; at && at !== document.body; at = at.parentElement)
+      if (getComputedStyle(at).overflowX !== "visible" && getComputedStyle(at).display !== "inline") right = Math.min(right, at.getBoundingClientRect().right);
+    return right;
+  }
+
   // What is read, as boxes: each formula's own glyphs, and whatever else holds text or pictures directly.
   function readable() {
     const texts = new Set();
@@ -152,7 +160,8 @@
     const boxes = readable();
     const cut = boxes.map((element) => [hiddenPart(element), element]).filter(([out]) => out > 1.5);
     const over = page.scrollWidth > wide + 1 ? page.scrollWidth - wide : 0;
-    const wider = over ? boxes.filter((element) => element.getBoundingClientRect().right + scrollX > wide + 1).map(described) : [];
+    const wider = over ? boxes.map((element) => [shownTo(element) + scrollX, element]).filter(([right]) => right > wide + 1)
+      .sort(([a], [b]) => b - a).slice(0, 5).map(([right, element]) => `${described(element)} to ${Math.round(right)} px`) : [];
     // A number of a displayed equation that lies on the formula even when the formula is scrolled to its end.
     const covered = all(".eqno").filter(seen).filter((number) => {
       const formula = number.closest("div.math")?.querySelector("mjx-container"), glyphs = formula?.querySelector("mjx-math");

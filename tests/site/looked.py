@@ -33,6 +33,15 @@ class Page:
     paints: list[float] = field(default_factory=list)
     broke: str = ""
 
+    def problems(self) -> list[str]:
+        """What went wrong with a page that was opened for one purpose: everything but how it looks."""
+        noted = [self.broke] * bool(self.broke) + self.said + self.failed + self.outside
+        return noted + (
+            self.facts["policyReports"] + self.facts["formulas"]["unrendered"] + self.facts["formulas"]["wrong"]
+            if self.facts
+            else []
+        )
+
     @property
     def paint(self) -> float:
         """Milliseconds to the first paint, the median of the tries."""
@@ -46,7 +55,7 @@ class Site:
     folder: Path
     home: str
     pages: list[Page]
-    searched: dict[str, dict] = field(default_factory=dict)
+    searched: dict[str, tuple[Page, list[str]]] = field(default_factory=dict)
     from_folder: list[Page] = field(default_factory=list)
     anchors: dict[Path, set[str]] = field(default_factory=dict)
 

@@ -9,7 +9,7 @@ def page_fits(page: Page, site: Site) -> Lines:
     """The page does not scroll sideways, neither on a screen nor on a phone."""
     for width, layout in ((1440, page.wide), (375, page.phone)):
         if layout["over"]:
-            yield f"{layout['over']:.0f} px too wide at {width} px, by {len(layout['wider'])} elements such as {layout['wider'][:3]}"
+            yield f"{layout['over']:.0f} px too wide at {width} px, by {'; '.join(layout['wider']) or 'nothing that is read'}"
 
 
 def formulas_whole(page: Page, site: Site) -> Lines:

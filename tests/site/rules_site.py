@@ -38,25 +38,16 @@ def titles_differ(site: Site) -> Lines:
 
 def search_answers(site: Site) -> Lines:
     """A search shows results, as words: no TeX, no markup, no errors."""
-    for words, answer in site.searched.items():
-        if not answer["results"]:
+    for words, (page, texts) in site.searched.items():
+        if not texts:
             yield f"“{words}” finds nothing"
-        yield from (
-            f"“{words}”: {text}" for text in answer["raw"] + answer["said"] + answer["failed"] + answer["outside"]
-        )
-        yield from (
-            f"“{words}”: markup in “{text[:80]}”"
-            for text in answer["texts"]
-            if re.search(r"""<[a-z]+[ >]|\b(alt|class|href)=["']""", text)
-        )
+        raw = page.facts["texts"] if page.facts else []
+        yield from (f"“{words}”: {text}" for text in page.problems() + raw)
+        marked = [text for text in texts if re.search(r"""<[a-z]+[ >]|\b(alt|class|href)=["']""", text)]
+        yield from (f"“{words}”: markup in “{text[:80]}”" for text in marked)
 
 
 def opens_from_folder(site: Site) -> Lines:
     """A page opened as a file works as it does from a host."""
     for page in site.from_folder:
-        problems = [page.broke] * bool(page.broke) + page.said + page.failed + page.outside
-        if page.facts:
-            problems += (
-                page.facts["policyReports"] + page.facts["formulas"]["unrendered"] + page.facts["formulas"]["wrong"]
-            )
-        yield from (f"{page.name}: {problem}" for problem in problems)
+        yield from (f"{page.name}: {problem}" for problem in page.problems())

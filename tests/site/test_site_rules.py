@@ -205,11 +205,10 @@ def test_chapters_may_weigh_more_but_not_gzipped():
 
 
 def test_a_good_site_ends_with_zero_and_a_report(tmp_path, site, monkeypatch, capsys):
-    answer = {"results": 1, "texts": ["Theorem 1"], "raw": [], "said": [], "failed": [], "outside": []}
     start = [page for page in site.pages if page.name == "index.html"]
 
     async def good(*_, **__):
-        return Site(site.folder, site.home, start, {"Theorem": answer}, site.from_folder[:0])
+        return Site(site.folder, site.home, start, {"Theorem": (start[0], ["Theorem 1"])}, site.from_folder[:0])
 
     monkeypatch.setattr(run_site, "look", good)
     path = tmp_path / "report.json"
@@ -231,6 +230,14 @@ def test_a_broken_site_ends_with_one_and_every_violation_in_the_report(tmp_path,
     assert len(violations) == sum(len(lines) for rules in broken.values() for lines in rules.values())
     printed = capsys.readouterr().out
     assert all(f"{one['page']}: {one['rule']}: {one['element']}" in printed for one in violations)
+
+
+def test_a_page_that_hangs_is_named_and_the_run_ends(tmp_path, axe, monkeypatch):
+    monkeypatch.setattr("visit.PATIENCE", 3)
+    script = "<script>addEventListener('load', () => setTimeout(() => { while (true) {} }))</script>"
+    (tmp_path / "a.html").write_text(f"<html><title>a</title>{script}</html>")
+    site = asyncio.run(run_site.look(tmp_path, ["a.html"], axe, workers=1, whole=False))
+    assert run_site.judge(site)[0] == {"page": "a.html", "rule": "page-opens", "element": "TimeoutError: within 3 s"}
 
 
 def test_nothing_to_look_at_is_one_line_and_two(tmp_path, capsys):

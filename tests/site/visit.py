@@ -32,6 +32,17 @@ RUN_AXE = """async (levels) => {
 RUN_TAPS = """async () => (await axe.run(document, {runOnly: {type: "rule", values: ["target-size"]}, resultTypes: ["violations"]}))
     .violations.flatMap((rule) => rule.nodes.map((node) => node.html.slice(0, 160)))"""
 
+# Each result fetches its page for an excerpt; all are there when nothing has changed for a second.
+RESULTS_CAME = """async () => {
+    let before = "", since = performance.now();
+    for (const end = performance.now() + 30000; performance.now() < end;) {
+        await new Promise((done) => setTimeout(done, 100));
+        const now = document.querySelector("#search-results")?.textContent || "";
+        if (now !== before) [before, since] = [now, performance.now()];
+        else if (document.querySelector("#search-results li") && performance.now() - since > 1000) return;
+    }
+}"""
+
 
 class NoBrowser(Exception):
     """There is no Chromium on this machine."""
@@ -60,9 +71,14 @@ def _listen(tab, page: Page, home: str) -> set[str]:
         elif response.url.startswith("http"):
             answered.add(response.url)
 
+    def failed(request):
+        # Aborted: the page itself changed its mind, as between two pictures of one place.
+        if request.failure != "net::ERR_ABORTED":
+            page.failed.append(f"{request.failure} {request.url[:200]}")
+
     tab.on("request", asked)
     tab.on("response", came)
-    tab.on("requestfailed", lambda request: page.failed.append(f"{request.failure} {request.url[:200]}"))
+    tab.on("requestfailed", failed)
     tab.on(
         "console",
         lambda line: page.said.append(f"{line.type}: {line.text[:300]}") if line.type in ("error", "warning") else None,
@@ -71,24 +87,28 @@ def _listen(tab, page: Page, home: str) -> set[str]:
     return answered
 
 
-async def visit(browser, home: str, folder: Path, name: str, axe: str) -> Page:
-    """Look at one page, from its loading to its last tab stop; what goes wrong in between is noted in ``broke``."""
-    page = Page(name, f"{home}/{name}")
+async def _in_tab(browser, page: Page, look) -> None:
+    """Let ``look(tab)`` look at a page in a fresh tab; what goes wrong is noted in ``broke``, a finding about this page alone."""
     context = await browser.new_context(viewport=WIDE, color_scheme="light", reduced_motion="reduce")
     try:
         await context.add_init_script(COLLECTOR)
-        tab = await context.new_page()
-        await asyncio.wait_for(_look(tab, page, home, folder, axe), PATIENCE)
-    except Exception as error:  # a page that hangs or dies is a finding about this page, the others are still looked at
+        await asyncio.wait_for(look(await context.new_page()), PATIENCE)
+    except Exception as error:
         page.broke = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else f'within {PATIENCE} s'}"
     finally:
         await context.close()
+
+
+async def visit(browser, home: str, folder: Path, name: str, axe: str) -> Page:
+    """Look at one page, from its loading to its last tab stop."""
+    page = Page(name, f"{home}/{name}")
+    await _in_tab(browser, page, lambda tab: _look(tab, page, home, folder, axe))
     return page
 
 
 async def _look(tab, page: Page, home: str, folder: Path, axe: str) -> None:
     answered = _listen(tab, page, home)
-    await tab.goto(page.address, timeout=60_000)
+    await tab.goto(page.address)
     await tab.evaluate("() => __site.settled()")
     await tab.evaluate("() => __site.scrollToEnd()")
     await tab.evaluate("() => __site.settled()")
@@ -130,63 +150,39 @@ async def _keyboard(tab, page: Page) -> None:
 
 async def paint_again(browser, page: Page) -> None:
     """Two more tries of the first paint, alone on the machine; ``paints`` then holds three."""
+
+    async def look(tab):
+        await tab.goto(page.address)
+        page.paints.append(await tab.evaluate("() => __site.settled().then(() => __site.firstPaint())") or 0.0)
+
     for _ in range(2):
-        context = await browser.new_context(viewport=WIDE)
-        try:
-            await context.add_init_script(COLLECTOR)
-            tab = await context.new_page()
-            await tab.goto(page.address)
-            page.paints.append(await tab.evaluate("() => __site.settled().then(() => __site.firstPaint())") or 0.0)
-        finally:
-            await context.close()
+        await _in_tab(browser, page, look)
 
 
-async def search(browser, home: str, words: str) -> dict:
-    """What the search page shows for ``words``: number of results, their texts, and what the tab said."""
-    page = Page("search.html", f"{home}/search.html?q={words}")
-    context = await browser.new_context(viewport=WIDE)
-    try:
-        await context.add_init_script(COLLECTOR)
-        tab = await context.new_page()
+async def search(browser, home: str, words: str) -> tuple[Page, list[str]]:
+    """The search page asked for ``words``, and the texts of its results."""
+    page, texts = Page("search.html", f"{home}/search.html?q={words}"), []
+
+    async def look(tab):
         _listen(tab, page, home)
         await tab.goto(page.address)
-        # Each result fetches its page for an excerpt; all are there when nothing has changed for a second.
-        await tab.evaluate("""async () => {
-            let before = "", since = performance.now();
-            for (const end = performance.now() + 30000; performance.now() < end;) {
-                await new Promise((done) => setTimeout(done, 100));
-                const now = document.querySelector("#search-results")?.textContent || "";
-                if (now !== before) [before, since] = [now, performance.now()];
-                else if (document.querySelector("#search-results li") && performance.now() - since > 1000) return;
-            }
-        }""")
-        results = await tab.locator("#search-results li").all_inner_texts()
-        raw = await tab.evaluate("() => __site.facts().texts")
-    finally:
-        await context.close()
-    return {
-        "results": len(results),
-        "texts": results,
-        "raw": raw,
-        "said": page.said,
-        "failed": page.failed,
-        "outside": page.outside,
-    }
+        await tab.evaluate(RESULTS_CAME)
+        texts.extend(await tab.locator("#search-results li").all_inner_texts())
+        page.facts = await tab.evaluate("() => __site.facts()")
+
+    await _in_tab(browser, page, look)
+    return page, texts
 
 
 async def from_folder(browser, folder: Path, name: str) -> Page:
     """The page opened as a file, without a server."""
     page = Page(name, (folder / name).resolve().as_uri())
-    context = await browser.new_context(viewport=WIDE)
-    try:
-        await context.add_init_script(COLLECTOR)
-        tab = await context.new_page()
+
+    async def look(tab):
         _listen(tab, page, "file://")
         await tab.goto(page.address)
         await tab.evaluate("() => __site.settled()")
         page.facts = await tab.evaluate("() => __site.facts()")
-    except Exception as error:
-        page.broke = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
-    finally:
-        await context.close()
+
+    await _in_tab(browser, page, look)
     return page
