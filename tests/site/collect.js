@@ -45,6 +45,9 @@
     squeezed(caption.querySelector(".caption-text")?.textContent || caption.textContent));
   const layoutOnly = (element) => ["presentation", "none"].includes(element.getAttribute("role"));
 
+  const beside = (element) => (element.getAttribute("aria-describedby") || "").split(/\s+/).map((id) => id && document.getElementById(id))
+    .some((words) => words && rendered(words) && squeezed(words.textContent));
+
   function pictures() {
     return all("img, svg, canvas, video, object, embed, iframe, [role=img]").filter(rendered)
       .filter((element) => !element.parentElement.closest("svg, [role=img], mjx-container")).map((element) => {
@@ -59,8 +62,8 @@
           loaded: element.tagName !== "IMG" || !element.complete || element.naturalWidth > 0,
           control: Boolean(element.closest("a[href], button, summary")),
           content: main().contains(element) && !hidden && (element.tagName !== "svg" || box.width >= 100) && !element.closest("button, nav, summary"),
-          // A drawing that a script makes is no figure of the text with a number of its own, but has words all the same.
-          captioned: svg || element.tagName === "CANVAS" ? Boolean(squeezed(element.closest("figure")?.querySelector("figcaption")?.textContent)) :
+          // A drawing that a script makes is no figure of the text with a number of its own, but has words beside it all the same.
+          captioned: svg || element.tagName === "CANVAS" ? Boolean(squeezed(element.closest("figure")?.querySelector("figcaption")?.textContent) || beside(element)) :
             numbered(element.closest("figure")?.querySelector("figcaption")),
         };
       });
