@@ -26,7 +26,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book smoke test test-site attack check coverage links bench publish reproduce status lab serve lock clean
+.PHONY: help setup book smoke test test-site attack check coverage links bench dist archive publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -79,6 +79,15 @@ links: smoke ## ask for every outside link of the book (needs the network)
 
 bench: setup ## measure the ratios of benchmarks/ and write benchmarks/report.json
 	@$(RUN) -m benchmarks
+
+dist: setup ## wheel and sdist of the library, in _build/dist
+	@rm -rf _build/dist
+	@SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct 2>/dev/null || echo 315532800) $(RUN) -m uv build --quiet --no-config --offline \
+	    --no-build-isolation --python $(RUN) --out-dir _build/dist .
+	@ls _build/dist
+
+archive: setup ## source, records and built site of this commit in one zip file that anyone can check, in _build/archive
+	@$(BUILD) archive $(WHICH)
 
 publish: setup ## copy the small records of this build to results/
 	@$(BUILD) publish $(WHICH)

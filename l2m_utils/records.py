@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 from l2m_utils.files import checksum, write_atomically, write_json
-from l2m_utils.project import PROJECT, RESULTS, TIERS, commit, hardware
+from l2m_utils.project import CHECKOUT, PROJECT, RESULTS, TIERS, commit, hardware
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -301,9 +301,8 @@ def stored_table(
             path = home / notebook / "tables" / f"{name}.parquet"
             if path.exists():
                 return read_table(path)
-    raise RecordError(
-        f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: run `make reproduce`"
-    )
+    mend = "run `make reproduce`" if CHECKOUT else "a checkout of the project and its archive hold them, not a wheel"
+    raise RecordError(f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: {mend}")
 
 
 def new_or_stored_table(

@@ -65,8 +65,8 @@ def test_a_wrong_workflow_is_refused(tmp_path):
     assert not fits("vendor.github-workflows", wrong)
 
 
-def test_workflows_are_the_four_that_are_named_and_ask_for_few_rights():
-    assert [path.stem for path in WORKFLOWS] == ["ci", "links", "pages", "weekly"]
+def test_workflows_are_those_that_are_named_and_ask_for_few_rights():
+    assert [path.stem for path in WORKFLOWS] == ["ci", "links", "pages", "release", "weekly"]
     for path in WORKFLOWS:
         rights = workflow(path.stem)["permissions"]
         assert rights.pop("contents") == "read"
@@ -97,10 +97,51 @@ def build_folder(tier: str) -> Path:
 
 
 def test_the_site_that_is_published_is_the_one_that_make_book_builds():
-    (path,) = (step["with"]["path"] for step in steps("pages") if "upload-pages" in step.get("uses", ""))
-    assert ROOT / path == build_folder("laptop") / "html"
+    for name in ("pages", "release"):
+        (path,) = (step["with"]["path"] for step in steps(name) if "upload-pages" in step.get("uses", ""))
+        assert ROOT / path == build_folder("laptop") / "html"
     source = (build_folder("smoke") / "source").relative_to(ROOT)
     assert f"build {source} --path-output _build/links " in (ROOT / "Makefile").read_text()
+
+
+def test_only_the_step_that_makes_a_release_may_write():
+    """Each job of the release has the rights that it needs and no other, and what builds has none."""
+    rights = {name: job.get("permissions", {}) for name, job in workflow("release")["jobs"].items()}
+    wanted = {"build": {}, "attach": {"contents": "write"}, "pages": {"pages": "write", "id-token": "write"}}
+    assert rights == wanted
+    assert workflow("release")[True] == {"push": {"tags": ["v*"]}}  # YAML 1.1 reads `on` as the truth value
+    assert "push" not in workflow("pages")[True], "a tag would publish twice"
+
+
+def test_what_a_release_attaches_is_gathered_and_checked(tmp_path):
+    """The shell steps of release.yml, run here on a release in miniature."""
+    for name in ("_build/dist/a-1.whl", "_build/dist/a-1.tar.gz", "_build/archive/a-1.zip"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    l2m = '[ "$2" = release-notes ] && [ "$3" != v1.2.3 ] && exit 1; echo "$*" | tee -a "$CALLS"'
+    environment = programs(tmp_path / "bin", make=":", l2m=l2m, unzip='echo "$3"', gh='echo "$*" >> "$CALLS"')
+    environment |= {"CALLS": str(tmp_path / "calls.txt"), "TAG": "v1.2.3"}
+    for name in ("cp", "mkdir", "sha256sum"):
+        (tmp_path / "bin" / name).symlink_to(shutil.which(name))
+    (tmp_path / ".venv").mkdir()
+    (tmp_path / ".venv" / "bin").symlink_to(tmp_path / "bin")
+    notes = command_of("release", "Check that the tag is the version, and take its notes")
+    assert shell(notes, tmp_path, environment).returncode == 0
+    gathered = shell(command_of("release", "Gather what is attached, and check it"), tmp_path, environment)
+    assert gathered.returncode == 0, gathered.stderr
+    listed = [line.split()[1] for line in (tmp_path / "release" / "SHA256SUMS").read_text().splitlines()]
+    assert listed == ["a-1.whl", "a-1.tar.gz", "a-1.zip", "sbom.cdx.json", "licences.md"]
+    made = shell(command_of("release", "Make the release"), tmp_path, environment)
+    assert made.returncode == 0, made.stderr
+    calls = (tmp_path / "calls.txt").read_text().splitlines()
+    assert calls[:2] == ["book release-notes v1.2.3", "verify a-1.zip"]
+    assert calls[2].startswith("release create v1.2.3 --verify-tag ") and calls[2].endswith(
+        "a-1.whl a-1.tar.gz a-1.zip sbom.cdx.json licences.md SHA256SUMS"
+    )
+    (tmp_path / "release" / "a-1.whl").write_text("damaged on the way")
+    assert shell(command_of("release", "Make the release"), tmp_path, environment).returncode != 0
+    shutil.rmtree(tmp_path / "release")
+    assert shell(notes, tmp_path, environment | {"TAG": "v9"}).returncode != 0, "tee hides a wrong tag"
 
 
 def programs(folder: Path, **scripts: str) -> dict[str, str]:

@@ -19,9 +19,11 @@ from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
 from l2m_utils.records import format_number, format_value
+from l2m_utils.release.licences import licence_tables, licence_texts, read_licences
 from l2m_utils.text.corpora import short_name
 
 BOOK = PROJECT / "book"
+LICENCES = BOOK / "licences.yml"
 _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 _FIGURE = re.compile(r"figures/[\w./-]+\.svg")
 
@@ -97,6 +99,8 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
+    if Path("licences.md") in files:  # reads what two hundred packages say of themselves
+        tables |= licences_shown()
     for page in [page for page in files if page.suffix == ".md"]:
         text = files[page].decode()
         for name, table in tables.items():
@@ -128,6 +132,16 @@ def performance(report: Path) -> str:
             f"| {row['name']} | {numbers[0]} | {numbers[1]} | {row['unit']} | {format_number(row['ratio'])} × | {row['note']} |"
         )
     return "\n".join(lines)
+
+
+def licences_shown() -> dict[str, str]:
+    """What the page of licences shows: the tables, and each licence text in a box that opens."""
+    licences = read_licences(LICENCES)
+    boxes = [
+        f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::"
+        for name, text in licence_texts(licences, BOOK / "licences").items()
+    ]
+    return {"LICENCES": licence_tables(PROJECT, licences), "LICENCE-TEXTS": "\n\n".join(boxes)}
 
 
 def check_names(files: dict[Path, bytes], known: set[str]) -> None:

@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     command(status, "print results/reproduction.json as a table")
     added = command(serve, "show a built book on this machine", "build")
     added.add_argument("--port", type=int, default=8000)
+    added = command(release, "give the next release its version and date wherever they stand")
+    added.add_argument("version", help="three numbers, such as 0.2.0")
+    added.add_argument("--date", default="", help="day of the release (default: today, in UTC)")
+    added = command(release_notes, "print what the change log says of a release; fails if its tag is not the version")
+    added.add_argument("tag", help="such as v0.2.0")
+    command(archive, "write source, site, licences and checksums of this commit into one zip file", "build")
     command(clean, "remove builds and caches, unless a build is running")
 
 
@@ -228,6 +234,35 @@ def serve(options: argparse.Namespace) -> None:
 
     _, folder = _place_and_folder(options)
     serve.serve(folder, options.port)
+
+
+def release(options: argparse.Namespace) -> None:
+    """Write version and date of the next release into library, citation and change log."""
+    from datetime import UTC, datetime
+
+    from l2m_utils.release.versions import prepare_release
+
+    for path in prepare_release(PROJECT, options.version, options.date or datetime.now(UTC).date().isoformat()):
+        print(_shown(path))
+
+
+def release_notes(options: argparse.Namespace) -> None:
+    """Print the notes of the release of a tag."""
+    from l2m_utils.release import versions
+
+    print(versions.release_notes(PROJECT, options.tag), end="")
+
+
+def archive(options: argparse.Namespace) -> None:
+    """Write the archive of this commit to ``_build/archive``, with the site if one is built from it."""
+    from l2m_utils.book.archiving import archive_build
+    from l2m_utils.files import checksum
+
+    place, folder = _place_and_folder(options)
+    path, with_site = archive_build(place, folder, BUILDS / "archive")
+    if not with_site:
+        print(f"no site is built in {_shown(folder)}: the archive holds source and records only")
+    print(f"{checksum(path)}  {_shown(path)}")
 
 
 def clean(_: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from l2m_utils.book.assemble import assemble
+from l2m_utils.book.assemble import LICENCES, assemble
 from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
@@ -24,6 +24,7 @@ from l2m_utils.book.processes import tied_to_us
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT
 from l2m_utils.records import RecordError
+from l2m_utils.release.licences import read_licences, without_licence
 
 # What the pages load of MathJax; the package ships 24 MB of other inputs, outputs and speech rules.
 MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/", "input/tex/extensions/", "a11y/assistive-mml.js")
@@ -71,6 +72,7 @@ def build_html(folder: Path, lock: Lock) -> Path:
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(built, new, ignore=_unused)
     settle_versions(new)
+    refuse_unlicensed(new)
     if old.exists():
         old.rename(spare)
     new.rename(old)
@@ -152,6 +154,15 @@ def settle_versions(html: Path) -> None:
         new = _ASSET.sub(versioned, old)
         if new != old:
             page.write_bytes(new)
+
+
+def refuse_unlicensed(html: Path) -> None:
+    """Raise :class:`BuildError` for a file of a site that could be the work of others and has no line in ``book/licences.yml``."""
+    names = [path.relative_to(html).as_posix() for path in files_in(html)]
+    if lacking := without_licence(names, read_licences(LICENCES)):
+        raise BuildError(
+            f"whose work is {', '.join(lacking[:5])} ({len(lacking)} file(s) of the pages)? Expected a line in book/licences.yml"
+        )
 
 
 def _unused(folder: str, names: list[str]) -> set[str]:

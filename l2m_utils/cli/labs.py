@@ -38,6 +38,11 @@ def run(options: argparse.Namespace) -> int:
         if options.recompute is not None:
             return _recompute(options, list(options.recompute or LABS))
         folders = [options.records] if options.records else sorted(options.results.glob("*-*"))
+        if not folders:
+            raise RecordError(
+                f"no published records in {options.results}: they lie in a checkout of the project and in its archive, not in an "
+                "installed library; name them with --results CHECKOUT/results"
+            )
         values = {}
         for folder in folders:
             values |= {key: record for key, record in load_values(folder).items() if key not in values}

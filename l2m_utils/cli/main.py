@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 
+from l2m_utils import __version__
 from l2m_utils.boundary import one_line, ours
 
 TRACEBACK = "L2M_TRACEBACK"
@@ -77,6 +78,12 @@ def _labs() -> ModuleType:
     from l2m_utils.cli import labs
 
     return labs
+
+
+def _verify() -> ModuleType:
+    from l2m_utils.cli import verify
+
+    return verify
 
 
 def _book() -> ModuleType:
@@ -145,6 +152,11 @@ COMMANDS = {
         "print the labs of thirteen related papers, or train their stored parts anew",
         "l2m labs --recompute working-memory",
     ),
+    "verify": Command(
+        _verify,
+        "check that an archive of this book is whole, as a file or unpacked",
+        "l2m verify l2m-book-0.1.0.zip",
+    ),
     "book": Command(
         _book,
         "execute the notebooks, build, check, publish and show the book",
@@ -163,6 +175,7 @@ def _top_parser() -> argparse.ArgumentParser:
         epilog="`l2m COMMAND --help` says what a command takes.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
+    parser.add_argument("--version", action="version", version=f"l2m {__version__}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those above")
     return parser
 

@@ -131,6 +131,7 @@ class TinyProject:
         for name in ("reproduction", "claims", "reading-path"):
             self.write(f"book/{name}.yml", "[]\n")
         self.write("book/references.bib", "")
+        self.write("book/licences.yml", (PROJECT / "book" / "licences.yml").read_text())
         for name in ("_config.yml", "_static/l2m.css"):
             self.write(f"book/{name}", (PROJECT / "book" / name).read_text())
         self.store([1, 2])

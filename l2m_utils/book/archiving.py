@@ -1,0 +1,40 @@
+"""The archive of the commit that is checked out, with the site that was built from it."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from l2m_utils.book import fingerprints
+from l2m_utils.book.assemble import BOOK, LICENCES
+from l2m_utils.book.errors import BuildError
+from l2m_utils.book.locks import build_lock
+from l2m_utils.project import PROJECT
+from l2m_utils.release.archive import write_archive
+from l2m_utils.release.licences import licence_report, read_licences
+from l2m_utils.text.files import files_of
+
+SETTINGS = BOOK / "site.yml"
+
+
+def archive_build(place: Any, folder: Path, destination: Path) -> tuple[Path, bool]:
+    """Write the archive below ``destination``, with the site of the build ``folder`` if there is one; returns its path, and whether there was.
+
+    Raises :class:`BuildError` for a site of another commit, :class:`~l2m_utils.release.errors.ReleaseError` as ``write_archive`` does.
+    """
+    site = folder / "html" if (folder / "html").exists() else None
+    with build_lock(folder, "make archive") if site else nullcontext():
+        if site:
+            changed = fingerprints.changes(folder, place.source, files_of(place.path) if place.path else [])
+            if changed is None or changed:
+                what = ", ".join(sorted(changed)[:3]) if changed else "half built, or with another Python"
+                raise BuildError(
+                    f"the site in {fingerprints.named(site)} is not that of these files ({what}): build it again with the same TIER and "
+                    "CORPUS, or remove it with `make clean`"
+                )
+        settings = yaml.safe_load(SETTINGS.read_text(encoding="utf-8")) if SETTINGS.exists() else {}
+        report = licence_report(PROJECT, read_licences(LICENCES), BOOK / "licences")
+        return write_archive(PROJECT, destination, report=report, site=site, settings=settings), site is not None
