@@ -63,7 +63,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         relative = path.relative_to(BOOK)
         if (
             path.is_file()
-            and relative.name not in ("_config.yml", "reproduction.yml")
+            and relative.name not in ("_config.yml", "reproduction.yml", "site.yml")
             and "__pycache__" not in relative.parts
         ):
             files[relative] = path.read_bytes()
