@@ -8,7 +8,7 @@
   }
 
   // A box that scrolls sideways can be reached and scrolled with the keyboard; one that fits is no stop.
-  var SCROLLS = "div.math, span.math, div.cell_output .text_html, .output, pre, .pst-scrollable-table-container, .l2m-scroll";
+  var SCROLLS = "div.math, div.math mjx-container, span.math, div.cell_output .text_html, .output, pre, .pst-scrollable-table-container, .l2m-scroll";
 
   function markScrollers() {
     document.querySelectorAll(SCROLLS).forEach(function (box) {
@@ -16,7 +16,8 @@
       if (box.matches("span.math")) {
         // An inline formula becomes a box of its own only where the line cannot hold it.
         box.classList.remove("l2m-wide");
-        wide = box.getBoundingClientRect().width > box.parentElement.clientWidth + 1;
+        var formula = box.querySelector("mjx-container") || box;
+        wide = Math.max(formula.getBoundingClientRect().width, box.scrollWidth) > box.parentElement.clientWidth + 1 && box.parentElement.clientWidth > 0;
         box.classList.toggle("l2m-wide", wide);
       }
       if (wide) {
@@ -34,6 +35,13 @@
   function markSoon() {
     clearTimeout(waiting);
     waiting = setTimeout(markScrollers, 100);
+  }
+
+  // The promise of the typesetting is another one while its parts are loaded.
+  function typesetting() { return window.MathJax && MathJax.startup && MathJax.startup.promise; }
+  function afterFormulas(promise) {
+    markSoon();
+    if (promise) promise.then(function () { if (typesetting() !== promise) afterFormulas(typesetting()); else markSoon(); });
   }
 
   // Search results tell what a page says in words: no formulas as they are typed, no code, no text for pictures that are not shown.
@@ -112,9 +120,7 @@
     markScrollers();
     addEventListener("resize", markSoon);
     addEventListener("toggle", markSoon, true);
-    addEventListener("load", function () {
-      if (window.MathJax && MathJax.startup && MathJax.startup.promise) MathJax.startup.promise.then(markScrollers);
-      markSoon();
-    });
+    addEventListener("load", function () { afterFormulas(typesetting()); });
+    if (document.fonts) document.fonts.addEventListener("loadingdone", markSoon);  // their widths are known only now
   });
 })();

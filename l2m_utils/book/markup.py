@@ -29,8 +29,7 @@ _PATTERNS = tuple(
         (r'<span class="(fa-solid[^"]*)"', r'<span aria-hidden="true" class="\1"'),
         (r"<!-- So that users can add custom icons -->", ""),
         (r'<script[^>]*src="[^"]*fontawesome\.js[^"]*"></script>', ""),
-        # "Proof. Proof under (D)": a proof that says so itself needs the word only once; the others are a kind of box of their own.
-        (r"<p>Proof\. (?=Proof\b)", "<p>"),
+        # Proofs without a title share one id, and are a kind of box of their own.
         (r'<div class="proof admonition" id="proof">', '<div class="proof reasoning admonition">'),
         (r'\sid="(proof|exercise|solution)-content"', ""),
     )
