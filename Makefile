@@ -26,7 +26,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book smoke test test-site attack check coverage links bench dist archive publish reproduce status lab serve lock clean
+.PHONY: help setup book pdf smoke test test-site attack check coverage links bench dist archive publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -50,6 +50,9 @@ setup: $(VENV)/.installed ## make the virtual environment from the lock
 
 book: setup ## execute what changed and build the book (TIER, CORPUS, JOBS)
 	@$(BUILD) build $(WHICH) $(WORK)
+
+pdf: book ## the whole book as one PDF beside its pages (needs Chromium)
+	@$(BUILD) pdf $(WHICH)
 
 smoke: setup ## the same at tier smoke: minutes, for checking that everything runs
 	@$(BUILD) build --tier smoke --corpus="$$CORPUS" $(WORK)

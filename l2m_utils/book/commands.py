@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     added.add_argument("name", help="section/name")
     added.add_argument("--folder", type=Path, default=Path(), help="the build folder (default: the working folder)")
     command(html, "build the HTML of a build whose notebooks are executed", "build")
+    command(pdf, "print the whole book of a build to one PDF, beside its pages and linked from them", "build")
     command(check_usage, "check that what the cells of a build used are declared inputs of their pages", "build")
     added = command(publish, "copy the small records of a build to results/", "build")
     added.add_argument("notebooks", nargs="*", help="only these notebooks (default: all that the build executed)")
@@ -177,6 +178,23 @@ def html(options: argparse.Namespace) -> None:
     with build_lock(folder, "html") as lock:
         _build_html(folder, read_jobs(folder), lock)
     print(_shown(folder / "html" / "index.html"))
+
+
+def pdf(options: argparse.Namespace) -> None:
+    """Build the HTML of a build whose notebooks are executed, and print it to one PDF; says how long that took and how large it is."""
+    from l2m_utils.book.html import ensure_pdf
+    from l2m_utils.book.jobs import read_jobs
+    from l2m_utils.book.locks import build_lock
+    from l2m_utils.book.site import PDF
+
+    start = time.perf_counter()
+    _, folder = _place_and_folder(options)
+    with build_lock(folder, "pdf") as lock:
+        _build_html(folder, read_jobs(folder), lock)
+        made = ensure_pdf(folder)
+    path = folder / "html" / PDF
+    took = f"in {time.perf_counter() - start:.0f} s" if made else "is of these pages already"
+    print(f"{_shown(path)}: {path.stat().st_size / 1e6:.1f} MB, {took}")
 
 
 def check_usage(options: argparse.Namespace) -> None:

@@ -19,15 +19,34 @@ from l2m_utils.book.assemble import LICENCES, assemble
 from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
+from l2m_utils.book.finish import finish
 from l2m_utils.book.locks import Lock
 from l2m_utils.book.processes import tied_to_us
+from l2m_utils.book.site import PDF, read_site
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT
 from l2m_utils.records import RecordError
 from l2m_utils.release.licences import read_licences, without_licence
 
-# What the pages load of MathJax; the package ships 24 MB of other inputs, outputs and speech rules.
-MATHJAX_KEPT = ("tex-chtml.js", "output/chtml/", "input/tex/extensions/", "a11y/assistive-mml.js")
+# What the pages load of MathJax; the package ships 24 MB of other inputs, outputs, menus and speech rules.
+MATHJAX_KEPT = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions/",
+    "output/chtml.js",
+    "output/chtml/",
+    "a11y/assistive-mml.js",
+)
+UNUSED = (
+    ".map",
+    ".woff2",
+    "fontawesome.js",
+    "fontawesome.js.LICENSE.txt",
+    "sphinx-thebe.js",
+    "sphinx-thebe.css",
+    "macros.html",
+)
 # The whole library is in it: its docstrings are pages.
 MADE_OF = ("book/**/*", "results/**/*", "l2m_utils/**/*.py", "benchmarks/report.json", "CITATION.cff", *ENVIRONMENT)
 # Lines of a page on which other pages may depend.
@@ -51,6 +70,20 @@ def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes, lock: Loc
     return True
 
 
+def ensure_pdf(folder: Path) -> bool:
+    """Print ``folder/html``, which :func:`ensure_html` has built, to a PDF beside its pages; returns whether there was none yet."""
+    from l2m_utils.book.pdf import make_pdf  # a build without a PDF needs no browser
+
+    seal = folder / "seals" / "html.json"
+    if (folder / "html" / PDF).exists():  # it belongs to these pages: new ones take the place of the whole folder
+        return False
+    digest = json.loads(seal.read_text())["digest"]
+    seal.unlink()  # pages change now; a build that is stopped here makes them anew
+    make_pdf(folder)
+    write_json(seal, {"digest": digest, "outputs": _hashed(folder / "html", Hashes())})
+    return True
+
+
 def _hashed(html: Path, hashes: Hashes) -> dict[str, str | None]:
     return {path.relative_to(html).as_posix(): hashes(path) for path in files_in(html)}
 
@@ -63,6 +96,7 @@ def build_html(folder: Path, lock: Lock) -> Path:
     new, old, spare = folder / "html.new", folder / "html", folder / "html.old"
     if spare.exists() and not old.exists():  # a build was killed between two renames
         spare.rename(old)
+    site = read_site()
     try:
         source = assemble(folder)
     except RecordError as error:
@@ -71,6 +105,7 @@ def build_html(folder: Path, lock: Lock) -> Path:
     for path in (new, spare):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(built, new, ignore=_unused)
+    finish(new, site)
     settle_versions(new)
     refuse_unlicensed(new)
     if old.exists():
@@ -166,12 +201,15 @@ def refuse_unlicensed(html: Path) -> None:
 
 
 def _unused(folder: str, names: list[str]) -> set[str]:
-    """The parts of MathJax that no page loads, in the form that :func:`shutil.copytree` asks for."""
+    """What no page loads of the static files, in the form that :func:`shutil.copytree` asks for: most of MathJax, maps, other languages."""
     parts = Path(folder).parts
+    unused = {name for name in names if name.endswith(UNUSED)} if "_static" in parts else set()
+    if parts[-1] == "_static":
+        unused |= {"locales"} & set(names)
     if "mathjax" not in parts:
-        return set()
+        return unused
     inside = "/".join(parts[len(parts) - parts[::-1].index("mathjax") :])
     paths = {name: f"{inside}/{name}".lstrip("/") for name in names}
-    return {
+    return unused | {
         name for name, path in paths.items() if not any(path.startswith(k) or k.startswith(path) for k in MATHJAX_KEPT)
     }

@@ -96,21 +96,28 @@ def test_assets_are_named_by_their_content(tmp_path):
     )
 
 
-def test_only_the_parts_of_mathjax_that_pages_load_are_copied(tmp_path):
-    for name in ("tex-chtml.js", "output/chtml/fonts/a.woff", "output/svg.js", "input/tex/extensions/a.js", "sre/b.js"):
-        path = tmp_path / "from/_static/mathjax" / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text("x")
-    (tmp_path / "from/output").mkdir()
-    (tmp_path / "from/output/kept.txt").write_text("x")
-    shutil.copytree(tmp_path / "from", tmp_path / "to", ignore=html._unused)
-    assert set(tree(tmp_path / "to")) == {
-        "output/kept.txt",
+def test_only_what_pages_load_is_copied(tmp_path):
+    kept = {
+        "output/kept.map",
+        "_static/l2m.js",
         *(
             f"_static/mathjax/{name}"
-            for name in ("tex-chtml.js", "output/chtml/fonts/a.woff", "input/tex/extensions/a.js")
+            for name in ("startup.js", "output/chtml/fonts/a.woff", "input/tex/extensions/a.js")
         ),
     }
+    left = ["_static/mathjax/" + name for name in ("tex-chtml.js", "output/svg.js", "sre/b.js", "ui/menu.js")]
+    left += [
+        "_static/scripts/l.js.map",
+        "_static/scripts/fontawesome.js",
+        "_static/locales/de/l.mo",
+        "_static/f/a.woff2",
+    ]
+    for name in [*kept, *left]:
+        path = tmp_path / "from" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    shutil.copytree(tmp_path / "from", tmp_path / "to", ignore=html._unused)
+    assert set(tree(tmp_path / "to")) == kept
 
 
 def test_names_from_outside_are_text_in_a_browser(built):
