@@ -132,7 +132,7 @@ class TinyProject:
             self.write(f"book/{name}.yml", "[]\n")
         self.write("book/references.bib", "")
         self.write("book/licences.yml", (PROJECT / "book" / "licences.yml").read_text())
-                for name in ("_config.yml", "site.yml", "_static/l2m.css", "_static/l2m.js", "_static/favicon.svg"):
+        for name in ("_config.yml", "site.yml", "_static/l2m.css", "_static/l2m.js", "_static/favicon.svg"):
             self.write(f"book/{name}", (PROJECT / "book" / name).read_text())
         self.store([1, 2])
 
