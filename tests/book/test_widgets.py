@@ -192,6 +192,18 @@ def test_only_the_page_of_a_part_loads_it_and_without_a_script_the_fallback_stan
     plain.context.close()
 
 
+def test_a_book_of_one_page_has_all_parts_and_questions(tmp_path, data):
+    pages = {"page": "# Start\n\n```{toctree}\none\ntwo\n```\n", "one": "# One\n\n:::{widget} concept\nText.\n:::\n"}
+    pages["two"] = "# Two\n\n:::{selfcheck} Which?\n:label: sc-1\n\n- [x] A\n  : Yes.\n- [ ] B\n  : No.\n:::\n"
+    assert build_pages(tmp_path, pages, json.dumps(data).encode(), builder="singlehtml") == ""
+    text = (tmp_path / "html/page.html").read_text()
+    assert all(
+        f"_static/{name}" in text
+        for name in ("widgets/common.js", "widgets/concept.js", "selfcheck.js", "selfcheck.css")
+    )
+    assert 'data-widget="concept"' in text and '<div class="l2m-selfcheck"' in text and "atlas.js" not in text
+
+
 def test_scripts_are_small_classic_and_hold_no_number_of_the_paper():
     found = {path.stem: path.read_text() for path in SCRIPTS.glob("*.js")}
     assert set(found) == {"common", *widgets.WIDGETS}

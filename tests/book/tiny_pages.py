@@ -8,7 +8,7 @@ import nbformat
 from l2m_utils.project import PROJECT
 
 
-def build_pages(folder, files, data=b"{}"):
+def build_pages(folder, files, data=b"{}", builder="html"):
     """Build ``files``, each name a page (text) or a notebook (list of cells), into ``folder``/html; returns what Sphinx warned about."""
     from sphinx.application import Sphinx
     from sphinx.util.docutils import docutils_namespace, patch_docutils
@@ -42,7 +42,7 @@ def build_pages(folder, files, data=b"{}"):
             None,
             str(folder / "html"),
             str(folder / "trees"),
-            "html",
+            builder,
             settings,
             status=None,
             warning=warned,

@@ -61,9 +61,10 @@ window.L2M = (function () {
     var input = add(box, "input", { id: identity, type: "range", min: options.min, max: options.max, step: options.step });
     var shown = add(box, "output", { "for": identity });
     input.value = options.value;
+    var first = input.value;  // a range rounds to its steps: where it has not been moved, the value is the exact one
     if (options.name) input.dataset.knob = options.name;
     function read() {
-      var value = options.value_of ? options.value_of(+input.value) : +input.value;
+      var at = input.value === first ? +options.value : +input.value, value = options.value_of ? options.value_of(at) : at;
       shown.textContent = options.text(value);
       input.setAttribute("aria-valuetext", options.text(value));
       return value;

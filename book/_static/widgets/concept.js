@@ -32,7 +32,7 @@ L2M.part("concept", function (data, home) {
     });
     add(svg, "line", { "class": "w-line w-ink w-dashed", x1: area.left, x2: area.right, y1: y(shared), y2: y(shared) });
     var lost = shared - data.state;
-    return "At L = " + number(L) + " tokens the halves share " + number(shared) + " nats. The fixed state of " + number(data.state) + " entries " +
+    return "At L = " + number(L) + " tokens the halves share " + number(shared) + " nats by the published law. The fixed state of " + number(data.state) + " entries " +
       (lost > 0 ? "overflows: " + number(lost) + " nats are lost, since it is full at " + number(data.crossing) + " tokens. " : "still has room. ") +
       "The state with an entry a token " + (L >= shared ? "has room for all." : "is too small as well.");
   });
