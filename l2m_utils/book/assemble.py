@@ -16,6 +16,7 @@ from l2m_utils.book import api, attacked, claims, reading_path, reproduction, st
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
 from l2m_utils.records import format_number, format_value
@@ -72,6 +73,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
         files[Path("notebooks") / path.relative_to(folder / "executed")] = api.with_links(path.read_bytes())
     files |= api.pages()
+    files[Path(DATA_FILE)] = widget_file()
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
     contents["parts"].append(api.contents())
     files[Path("_toc.yml")] = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True).encode()

@@ -38,7 +38,12 @@ def _merge(app, env, docnames, other) -> None:
 
 
 def _onto_the_page(app, pagename: str, template: str, context: dict, doctree) -> None:
-    for name in _wanted(app.env).get(pagename, ()):
+    wanted = _wanted(app.env)
+    if app.builder.name == "singlehtml":  # one page holds all
+        names = list(dict.fromkeys(name for files in wanted.values() for name in files))
+    else:
+        names = wanted.get(pagename, [])
+    for name in names:
         if name.endswith(".css"):
             app.add_css_file(name)
         else:

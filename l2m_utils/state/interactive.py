@@ -1,26 +1,27 @@
-"""The atlas as a page that answers to sliders: one SVG and a few lines of our own JavaScript, nothing fetched.
+"""The numbers of the atlas for its interactive figure, as a hidden element of the page.
 
-The numbers are computed here and written into the page; the script in ``book/atlas/atlas.js`` only moves the line of the
-demand and reads off L*.  Without JavaScript the reader has the static figure of the same notebook.
+The numbers are computed here; the script ``book/_static/widgets/atlas.js`` only moves the line of the demand and reads off L*.  Without
+JavaScript the reader has the static figure of the same notebook.
 """
 
 from __future__ import annotations
 
+import html
 import json
 
 import numpy as np
 
-from l2m_utils.project import PROJECT
 from l2m_utils.state.atlas import family
 from l2m_utils.state.condition import TextLaw
 from l2m_utils.state.kinds import Architecture, StateError
 
-SCRIPT = PROJECT / "book" / "atlas" / "atlas.js"
 CURVE_LENGTHS = np.unique(np.geomspace(2**8, 10**8, 61).round().astype(np.int64))
 
 
-def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 128_000) -> dict:
+def payload(architectures: list[Architecture], law: TextLaw, bits: float = 16.0, vocabulary: int = 128_000) -> dict:
     """What the script draws: for each architecture its name, family, formula and dim z at the middle of each length.
+
+    ``law`` and ``bits``, the bits that a number holds, are where its sliders stand at first.
 
     >>> from l2m_utils.state.catalogue import model
     >>> from l2m_utils.state.condition import PUBLISHED_LAW
@@ -46,24 +47,26 @@ def payload(architectures: list[Architecture], law: TextLaw, vocabulary: int = 1
         "models": models,
         "beta": law.exponent,
         "prefactor": law.prefactor,
+        "bits": bits,
         "logM": float(np.log(vocabulary)),
         "source": law.source,
     }
 
 
-def page(architectures: list[Architecture], law: TextLaw, colours: dict[str, str], identity: str = "l2m-atlas") -> str:
-    """HTML with the data and the script: sliders for β, prefactor and bits per entry; hover or focus a line for its formula.
+def embedded(
+    architectures: list[Architecture],
+    law: TextLaw,
+    colours: dict[str, str],
+    bits: float = 16.0,
+    identity: str = "l2m-atlas-data",
+) -> str:
+    """:func:`payload` in a hidden element, which the directive ``{widget} atlas`` finds by its ``identity``.
 
-    ``colours`` maps families to CSS colours.  The string holds no outside address.
+    ``colours`` maps families to CSS colours.  The string holds no script and no outside address.
     """
-    data = payload(architectures, law) | {"colours": colours, "identity": identity}
-    missing = sorted({model["family"] for model in data["models"]} - set(colours))
+    data = payload(architectures, law, bits) | {"colours": colours}
+    missing = sorted({family(one) for one in architectures} - set(colours))
     if missing:
         raise StateError(f"no colour for {', '.join(missing)}: give one for every family")
-    # "</" would end the script element early.
-    text = json.dumps(data, ensure_ascii=False, separators=(",", ":")).replace("</", "<\\/")
-    return (
-        f'<div id="{identity}" class="l2m-atlas" role="group" aria-label="History state of {len(architectures)} architectures against length">'
-        "<noscript>This figure needs JavaScript; the static figure of this page shows the same at the published law.</noscript></div>\n"
-        f"<script>\n{SCRIPT.read_text()}\nl2mAtlas({text});\n</script>"
-    )
+    values = html.escape(json.dumps(data, ensure_ascii=False, separators=(",", ":")))
+    return f'<div id="{identity}" hidden data-values="{values}"></div>'

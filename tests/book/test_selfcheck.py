@@ -1,10 +1,9 @@
 """Self-check questions: what the page holds, what the browser does with it, and what ends the build."""
 
-import io
 import re
 
-import nbformat
 import pytest
+from tiny_pages import build_pages
 
 from l2m_utils.book import selfcheck
 from l2m_utils.project import PROJECT
@@ -47,46 +46,6 @@ BAD = {
 }
 
 
-def build(folder, files):
-    """Build pages and notebooks, given by name as their cells or their text; returns what Sphinx warned about."""
-    from sphinx.application import Sphinx
-    from sphinx.util.docutils import docutils_namespace, patch_docutils
-
-    source = folder / "source"
-    source.mkdir(parents=True)
-    (source / "one.png").write_bytes(b"")
-    for name, content in files.items():
-        if isinstance(content, str):
-            (source / f"{name}.md").write_text(content)
-        else:
-            cells = [nbformat.v4.new_markdown_cell(cell) for cell in content]
-            notebook = nbformat.v4.new_notebook(cells=cells, metadata={"orphan": True})
-            nbformat.write(notebook, source / f"{name}.ipynb")
-    settings = {
-        "extensions": ["myst_nb", "l2m_utils.book.selfcheck"],
-        "myst_enable_extensions": ["colon_fence", "deflist", "dollarmath"],
-        "nb_execution_mode": "off",
-        "numfig": True,
-        "root_doc": "page",
-        "html_theme": "basic",
-        "html_static_path": [str(PROJECT / "book" / "_static")],
-        "html_js_files": ["selfcheck.js"],  # as Jupyter Book does
-    }
-    warned = io.StringIO()
-    with patch_docutils(str(source)), docutils_namespace():
-        Sphinx(
-            str(source),
-            None,
-            str(folder / "html"),
-            str(folder / "trees"),
-            "html",
-            settings,
-            status=None,
-            warning=warned,
-        ).build()
-    return re.sub(r"\x1b\[[0-9;]*m", "", warned.getvalue())
-
-
 @pytest.fixture(scope="module")
 def site(tmp_path_factory):
     folder = tmp_path_factory.mktemp("selfcheck")
@@ -95,7 +54,7 @@ def site(tmp_path_factory):
         "book": ["# Notebook", GOOD.replace("sc-one", "sc-two"), "## More\n\n" + block(TWO, label="sc-three")],
         "without": "---\norphan: true\n---\n\n# None\n\nProse.\n",
     }
-    assert build(folder, files) == ""
+    assert build_pages(folder, files) == ""
     return folder / "html"
 
 
@@ -121,7 +80,7 @@ def test_a_page_and_a_notebook_hold_whole_questions(site):
 
 def test_bad_questions_end_the_build_with_the_cell(tmp_path):
     files = {"page": PAGE, "zbad": ["# Bad\n", *BAD.values()]}
-    warned = build(tmp_path, files).strip().splitlines()
+    warned = build_pages(tmp_path, files).strip().splitlines()
     assert len(warned) == len(BAD)
     for number, (line, expected) in enumerate(zip(warned, BAD), 2):
         assert "zbad.ipynb" in line and f"cell {number}: self-check" in line and expected in line, (line, expected)

@@ -1,9 +1,9 @@
 """History states from configs and from published formulas, against counts made by hand and by brute force."""
 
+import html
 import json
 import math
 import os
-import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -403,59 +403,22 @@ def test_command_prints_the_atlas_and_one_model(tmp_path, capsys):
     assert main(["state", str(tmp_path / "absent")]) == 2
 
 
-def test_interactive_page_is_whole_and_local():
+def test_the_numbers_of_the_interactive_figure_are_whole_and_local():
     from l2m_utils.state.condition import PUBLISHED_LAW
-    from l2m_utils.state.interactive import CURVE_LENGTHS, page, payload
+    from l2m_utils.state.interactive import CURVE_LENGTHS, embedded, payload
 
     rows = architectures()
     colours = {family(one): "#123456" for one in rows}
-    text = page(rows, PUBLISHED_LAW, colours)
-    assert text.count("<script>") == text.count("</script>") == 1
-    assert "http://" not in text.replace("http://www.w3.org/2000/svg", "") and "https://" not in text
-    data = json.loads(text.split("l2mAtlas(")[-1].rsplit(");\n</script>", 1)[0])
+    text = embedded(rows, PUBLISHED_LAW, colours, bits=0.1)
+    assert "<script" not in text and "http" not in text
+    data = json.loads(html.unescape(text.split('data-values="')[1].split('"')[0]))
     assert [m["name"] for m in data["models"]] == [one.name for one in rows]
     assert data["models"][0]["z"] == [HistoryState(rows[0], int(n) // 2).elements for n in CURVE_LENGTHS]
+    assert (data["beta"], data["prefactor"], data["bits"]) == (PUBLISHED_LAW.exponent, PUBLISHED_LAW.prefactor, 0.1)
     with pytest.raises(StateError, match="no colour"):
-        page(rows, PUBLISHED_LAW, {})
+        embedded(rows, PUBLISHED_LAW, {})
     with pytest.raises(StateError, match="at least one"):
         payload([], PUBLISHED_LAW)
-
-
-def test_interactive_page_in_a_browser(tmp_path):
-    """The sliders move the demand, a line tells its formula, and the numbers are those of the library."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
-    from l2m_utils.state.condition import PUBLISHED_LAW, l2m_condition
-    from l2m_utils.state.interactive import page
-
-    rows = architectures()
-    (tmp_path / "atlas.html").write_text(
-        '<!doctype html><meta charset="utf-8">' + page(rows, PUBLISHED_LAW, {family(one): "#123456" for one in rows})
-    )
-    with sync_api.sync_playwright() as tool:
-        chrome = tool.chromium.launch(
-            executable_path=browser, args=["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-        )
-        tab, asked, broken = chrome.new_page(), [], []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("pageerror", lambda error: broken.append(str(error)))
-        tab.goto(f"file://{tmp_path}/atlas.html")
-        before = tab.inner_text("#l2m-atlas-count")
-        assert f"Of {len(rows)} architectures" in before
-        always = sum(one.exponent >= 0.76 for one in rows)
-        assert f"and {always} at every length" in before
-        tab.evaluate(
-            "e => { const s = document.getElementById('l2m-atlas-bits'); s.value = -1; s.dispatchEvent(new Event('input')); }"
-        )
-        assert tab.inner_text("#l2m-atlas-count") != before
-        tab.focus("polyline[aria-label^='Mamba2-2.7B']")
-        card = tab.inner_text("#l2m-atlas p[aria-live]")
-        chrome.close()
-    reach = l2m_condition(model("Mamba2-2.7B"), bits_per_entry=0.1).reach
-    assert model("Mamba2-2.7B").formula in card and f"L* = {short(reach)}" in card
-    assert len(asked) == 1 and not broken
 
 
 def test_the_catalogue_is_its_own_architecture():
