@@ -15,12 +15,12 @@ import yaml
 from l2m_utils.files import checksum
 from l2m_utils.release.check import sums_file
 from l2m_utils.release.components import bill_of_materials
-from l2m_utils.release.crate import METADATA, SUMS, About, Part, crate_of
+from l2m_utils.release.crate import CHECKSUMS, METADATA, About, Part, crate_of
 from l2m_utils.release.errors import ReleaseError
 from l2m_utils.release.stored_zip import write_stored_zip
 from l2m_utils.release.versions import read_release
 
-BILL, REPORT, README = "sbom.cdx.json", "licences.md", "README.txt"
+BILL, REPORT, _README = "sbom.cdx.json", "licences.md", "README.txt"
 _PARTS = (
     Part("source/", "Source", "The checkout at the commit of the release: notebooks, library, tests, locks"),
     Part("source/results/", "Published records", "Values, tables and figures with run, data, seed, commit and machine"),
@@ -28,7 +28,7 @@ _PARTS = (
     Part("editions/", "Editions", "What a class gets: the pages without answers, and notebooks that run on their own"),
     Part(BILL, "Bill of materials", "Every package of requirements.lock with its hashes, as CycloneDX 1.6"),
     Part(REPORT, "Licences", "Whose work goes out with this book, under which licence"),
-    Part(README, "Read me first", "What lies where, and how to check it"),
+    Part(_README, "Read me first", "What lies where, and how to check it"),
 )
 _TEXT = """{title}
 Version {version} of {date}, commit {commit}
@@ -109,14 +109,14 @@ def about_release(root: Path, commit: str, settings: Mapping[str, Any]) -> About
 
 def archive_files(about: About, contents: Mapping[str, bytes]) -> dict[str, bytes]:
     """``contents`` with read-me, checksums and metadata: everything that goes into the archive, by name."""
-    parts = [part for part in _PARTS if part.name == README or any(name.startswith(part.name) for name in contents)]
-    shown = "".join(f"  {part.name:<18}{part.description}\n" for part in parts if part.name != README)
+    parts = [part for part in _PARTS if part.name == _README or any(name.startswith(part.name) for name in contents)]
+    shown = "".join(f"  {part.name:<18}{part.description}\n" for part in parts if part.name != _README)
     files = dict(contents)
-    files[README] = _TEXT.format(**vars(about), parts=shown, sums=SUMS, metadata=METADATA).encode()
+    files[_README] = _TEXT.format(**vars(about), parts=shown, sums=CHECKSUMS, metadata=METADATA).encode()
     sums = {name: checksum(content) for name, content in files.items()}
     crate = crate_of(about, parts, sums, {name: len(content) for name, content in files.items()})
     files[METADATA] = (json.dumps(crate, indent=1, ensure_ascii=False) + "\n").encode()
-    files[SUMS] = sums_file(sums | {METADATA: checksum(files[METADATA])})
+    files[CHECKSUMS] = sums_file(sums | {METADATA: checksum(files[METADATA])})
     return files
 
 

@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.files import checksum
-from l2m_utils.release.crate import METADATA, SUMS, files_of_crate, identifier
+from l2m_utils.release.crate import CHECKSUMS, METADATA, files_of_crate, identifier
 from l2m_utils.release.errors import ReleaseError
 from l2m_utils.release.stored_zip import LARGEST_KEPT, Scan, scan_zip
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Checked:
     """What a check found: name and version of the archive where they can be read, number and bytes of its files, and what is wrong."""
 
     title: str
@@ -27,7 +27,7 @@ class Verdict:
     faults: tuple[str, ...]
 
 
-def check_archive(path: Path, digest: str = "") -> Verdict:
+def check_archive(path: Path, digest: str = "") -> Checked:
     """Read all of an archive, or of the folder that it was unpacked in, against its own lists; ``digest`` is the SHA-256 that the file should have.
 
     Raises :class:`ReleaseError` for what is no archive at all, or a digest that is none; ``OSError`` for what cannot be read.
@@ -39,7 +39,7 @@ def check_archive(path: Path, digest: str = "") -> Verdict:
             raise ReleaseError("the digest is that of the archive as a file; a folder has none")
         found = _scan_folder(path)
     else:
-        found = scan_zip(path, keep=(SUMS, METADATA))
+        found = scan_zip(path, keep=(CHECKSUMS, METADATA))
     faults = list(found.faults)
     if digest and (ours := checksum(path)) != digest:
         faults.append(f"the whole file: SHA-256 {ours}, expected {digest}")
@@ -47,7 +47,7 @@ def check_archive(path: Path, digest: str = "") -> Verdict:
     metadata, more = _against_crate(found)
     faults += more
     about = _root(metadata)
-    return Verdict(*about, len(found.sums), sum(found.sizes.values()), tuple(dict.fromkeys(faults)))
+    return Checked(*about, len(found.sums), sum(found.sizes.values()), tuple(dict.fromkeys(faults)))
 
 
 def _scan_folder(folder: Path) -> Scan:
@@ -60,7 +60,7 @@ def _scan_folder(folder: Path) -> Scan:
                 found.faults.append(f"{shown}: a link or no plain file")
             elif path.is_file():
                 found.sums[shown], found.sizes[shown] = checksum(path), path.stat().st_size
-                if shown in (SUMS, METADATA) and found.sizes[shown] <= LARGEST_KEPT:
+                if shown in (CHECKSUMS, METADATA) and found.sizes[shown] <= LARGEST_KEPT:
                     found.kept[shown] = path.read_bytes()
     return found
 
@@ -75,21 +75,21 @@ def sums_file(sums: dict[str, str]) -> bytes:
 
 
 def _against_sums(found: Scan) -> list[str]:
-    if SUMS not in found.kept:
-        return [f"{SUMS}: missing, so nothing says what the files should be"]
+    if CHECKSUMS not in found.kept:
+        return [f"{CHECKSUMS}: missing, so nothing says what the files should be"]
     listed = {}
-    for line in found.kept[SUMS].decode("utf-8", "replace").splitlines():
+    for line in found.kept[CHECKSUMS].decode("utf-8", "replace").splitlines():
         if not (match := re.fullmatch(r"([0-9a-f]{64})  (.+)", line)):
-            return [f"{SUMS}: damaged (expected a checksum, two spaces and a name in each line)"]
+            return [f"{CHECKSUMS}: damaged (expected a checksum, two spaces and a name in each line)"]
         listed[match[2]] = match[1]
-    there = {name: value for name, value in found.sums.items() if name != SUMS}
+    there = {name: value for name, value in found.sums.items() if name != CHECKSUMS}
     faults = [
         f"{name}: damaged (SHA-256 differs)" for name in sorted(there) if listed.get(name, there[name]) != there[name]
     ]
     faults += [f"{name}: missing" for name in sorted(set(listed) - set(there))]
     faults += [f"{name}: not listed" for name in sorted(set(there) - set(listed))]
-    if not faults and found.kept[SUMS] != sums_file(listed):
-        faults.append(f"{SUMS}: lines that stand twice or not in the order of the names")
+    if not faults and found.kept[CHECKSUMS] != sums_file(listed):
+        faults.append(f"{CHECKSUMS}: lines that stand twice or not in the order of the names")
     return faults
 
 
@@ -105,7 +105,7 @@ def _against_crate(found: Scan) -> tuple[Any, list[str]]:
     there = {
         identifier(name): (value, str(found.sizes[name]))
         for name, value in found.sums.items()
-        if name not in (SUMS, METADATA)
+        if name not in (CHECKSUMS, METADATA)
     }
     wrong = sorted(name for name in {*said, *there} if said.get(name) != there.get(name))
     return metadata, [f"{name}: not what {METADATA} says of it" for name in wrong]

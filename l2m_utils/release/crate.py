@@ -10,9 +10,9 @@ from urllib.parse import quote
 from l2m_utils.release.errors import ReleaseError
 
 METADATA = "ro-crate-metadata.json"
-SUMS = "SHA256SUMS"  # in the form of `sha256sum`, which checks it wherever this library is long gone
+CHECKSUMS = "SHA256SUMS"  # in the form of `sha256sum`, which checks it wherever this library is long gone
 PROFILE = "https://w3id.org/ro/crate/1.2"
-FORMATS = {
+_FORMATS = {
     "cff": "application/yaml",
     "css": "text/css",
     "csv": "text/csv",
@@ -33,7 +33,7 @@ FORMATS = {
     "yml": "application/yaml",
     "zip": "application/zip",
 }
-LICENCES = {
+_LICENCES = {
     "https://spdx.org/licenses/MIT": ("MIT License", "Of the code"),
     "https://spdx.org/licenses/CC-BY-4.0": (
         "Creative Commons Attribution 4.0 International",
@@ -94,7 +94,7 @@ def crate_of(
         "datePublished": about.date,
         "author": {"@id": "#authors"},
         "publisher": {"@id": "#authors"},
-        "license": [{"@id": address} for address in LICENCES],
+        "license": [{"@id": address} for address in _LICENCES],
         "citation": {"@id": about.paper_address},
         "hasPart": [{"@id": part} for part in tops],
     }
@@ -116,7 +116,7 @@ def crate_of(
         {"@id": "#commit", "@type": "PropertyValue", "name": "commit of the source", "value": about.commit},
         *(
             {"@id": address, "@type": "CreativeWork", "name": title, "description": what, "url": address}
-            for address, (title, what) in LICENCES.items()
+            for address, (title, what) in _LICENCES.items()
         ),
     ]
     if about.doi:
@@ -141,7 +141,7 @@ def crate_of(
             "@type": "File",
             "name": described[file].title if file in described else file.rpartition("/")[2],
             "contentSize": str(sizes[file]),
-            "encodingFormat": FORMATS.get(file.rpartition(".")[2], "application/octet-stream"),
+            "encodingFormat": _FORMATS.get(file.rpartition(".")[2], "application/octet-stream"),
             "sha256": sums[file],
         }
         if file in described:

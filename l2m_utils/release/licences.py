@@ -70,13 +70,13 @@ def without_licence(names: Iterable[str], licences: Licences) -> list[str]:
 
 def licence_of(found: Distribution) -> str:
     """What an installed package says of its licence: an SPDX expression, a short name, or a classifier; empty if it says nothing short."""
-    if expression := found.metadata.get("License-Expression"):
-        return expression
+    if expressions := found.metadata.get_all("License-Expression"):
+        return expressions[0]
     classifiers = [line for line in found.metadata.get_all("Classifier") or [] if line.startswith("License ::")]
     names = [line.rpartition(" :: ")[2] for line in classifiers]
     if names and names != ["OSI Approved"]:
         return ", ".join(name for name in names if name != "OSI Approved")
-    said = (found.metadata.get("License") or "").strip()
+    said = " ".join(found.metadata.get_all("License") or []).strip()
     return said if said and "\n" not in said and len(said) < 60 else ""
 
 

@@ -26,7 +26,7 @@ from l2m_utils.release.archive import (
     write_archive,
 )
 from l2m_utils.release.check import check_archive
-from l2m_utils.release.crate import METADATA, SUMS, files_of_crate
+from l2m_utils.release.crate import CHECKSUMS, METADATA, files_of_crate
 from l2m_utils.release.errors import ReleaseError
 from l2m_utils.release.stored_zip import scan_zip, stored_zip, unsafe, write_stored_zip
 
@@ -62,7 +62,7 @@ def test_an_archive_is_whole_as_a_file_and_unpacked_by_any_program(tmp_path, who
         modes = {one.filename: one.external_attr >> 16 for one in file.infolist()}
     assert modes["source/run"] == 0o100755 and modes["licences.md"] == 0o100644
     assert not check_archive(tmp_path / "unpacked").faults
-    done = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", SUMS], cwd=tmp_path / "unpacked")
+    done = subprocess.run(["sha256sum", "--check", "--strict", "--quiet", CHECKSUMS], cwd=tmp_path / "unpacked")
     assert done.returncode == 0
     assert stored_zip(dict(reversed(archive_files(about_release(PROJECT, "0" * 40, {}), CONTENTS).items()))) == whole
 
@@ -114,8 +114,8 @@ def unlisted(**changes):
             {"licences.md": b"# Others\n"},
             {"licences.md: damaged (SHA-256 differs)", f"licences.md: not what {METADATA} says of it"},
         ),
-        ({SUMS: None}, {f"{SUMS}: missing, so nothing says what the files should be"}),
-        ({SUMS: b"nonsense"}, {f"{SUMS}: damaged (expected a checksum, two spaces and a name in each line)"}),
+        ({CHECKSUMS: None}, {f"{CHECKSUMS}: missing, so nothing says what the files should be"}),
+        ({CHECKSUMS: b"nonsense"}, {f"{CHECKSUMS}: damaged (expected a checksum, two spaces and a name in each line)"}),
         (
             {METADATA: b"[" * 100_000},
             {f"{METADATA}: no JSON that can be read", f"{METADATA}: damaged (SHA-256 differs)"},
@@ -132,7 +132,9 @@ def test_metadata_that_lie_are_found_even_if_the_sums_agree(tmp_path):
     for old, new in ((b'"contentSize": "6"', b'"contentSize": "7"'), (b'"hasPart"', b'"has"'), (b"/1.2", b"/9.9")):
         changed = files | {METADATA: files[METADATA].replace(old, new)}
         assert changed[METADATA] != files[METADATA]
-        changed[SUMS] = files[SUMS].replace(checksum(files[METADATA]).encode(), checksum(changed[METADATA]).encode())
+        changed[CHECKSUMS] = files[CHECKSUMS].replace(
+            checksum(files[METADATA]).encode(), checksum(changed[METADATA]).encode()
+        )
         assert any(METADATA in fault for fault in check(tmp_path / "a.zip", stored_zip(changed)).faults), new
 
 
@@ -221,7 +223,7 @@ def test_the_same_commit_and_site_give_the_same_bytes(tmp_path, clone):
     sums = scan_zip(path).sums
     assert {"source/results/x.json", "site/index.html", "sbom.cdx.json", "licences.md", "README.txt"} < set(sums)
     metadata = json.loads(scan_zip(path, keep=[METADATA]).kept[METADATA])
-    assert set(files_of_crate(metadata)) == set(sums) - {METADATA, SUMS}
+    assert set(files_of_crate(metadata)) == set(sums) - {METADATA, CHECKSUMS}
     assert "https://doi.org/10.5281/zenodo.1" in json.dumps(metadata) and str(tmp_path).encode() not in first
 
 
