@@ -13,7 +13,7 @@ from pathlib import Path
 
 from l2m_utils.files import write_json
 from l2m_utils.project import commit, hardware
-from l2m_utils.records import format_number
+from l2m_utils.tables import format_number
 
 REPORT = Path(__file__).with_name("report.json")
 KEYS = {"name", "ours", "theirs", "ratio", "unit", "note"}

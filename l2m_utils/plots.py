@@ -1,12 +1,9 @@
-"""How figures look: colour-blind safe, on paper white so that they read on light and dark pages.
+"""How figures look: colour-blind safe, and the same bytes on every run.
 
 Nothing happens on import; a notebook calls :func:`use_style` once.
 """
 
 from __future__ import annotations
-
-import html
-import io
 
 WIDTH = 6.4  # inches: the width of the text column of the book
 
@@ -78,34 +75,3 @@ def curve_points(axes, x, values, low, high, *, positive: bool = False, **style)
     shown = low > 0 if positive else np.ones(values.shape, dtype=bool)
     bars = [(values - low)[shown], (high - values)[shown]]
     return axes.errorbar(x[shown], values[shown], bars, **style)
-
-
-class Picture:
-    """A rendered figure that notebooks display as an image *with* its alt text."""
-
-    def __init__(self, svg: str, alt: str):
-        self.svg, self.alt = svg, alt
-
-    def _repr_html_(self) -> str:
-        import base64
-
-        data = base64.b64encode(self.svg.encode()).decode()
-        return (
-            f'<img class="l2m-figure" alt="{html.escape(self.alt, quote=True)}" src="data:image/svg+xml;base64,{data}">'
-        )
-
-    def __repr__(self) -> str:
-        return f"Figure: {self.alt}"
-
-
-def render(figure) -> tuple[bytes, bytes]:
-    """The figure as (SVG, PNG) bytes, reproducible to the byte; closes it."""
-    import matplotlib.pyplot as plt
-
-    pictures = []
-    for kind, metadata in (("svg", {"Date": None, "Creator": None}), ("png", {"Software": None})):
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format=kind, metadata=metadata, facecolor="white", bbox_inches="tight")
-        pictures.append(buffer.getvalue())
-    plt.close(figure)
-    return pictures[0], pictures[1]

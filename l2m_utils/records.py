@@ -8,7 +8,8 @@ Layout below the records folder::
 
     <section>/<notebook>/values/<name>.json
     <section>/<notebook>/tables/<name>.parquet
-    <section>/<notebook>/figures/<name>.svg, .png, .json   (the .json holds the alt text)
+    <section>/<notebook>/figures/<name>.svg, .png, .csv, .json, <name>.narrow.svg   (alt text and caption in .json, what is drawn in .csv)
+    <section>/<notebook>/shown/<name>.json, .csv   (a table as the page shows it, and its numbers)
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import pandas as pd
 
 from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import CHECKOUT, PROJECT, RESULTS, TIERS, commit, hardware
+from l2m_utils.tables import decimals, format_number
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
@@ -163,23 +165,48 @@ class Recorder:
         write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", content)
         return frame
 
-    def figure(self, name: str, figure, alt: str):
-        """Save a matplotlib figure as SVG and PNG with its alt text, close it, and return it for display.
+    def figure(self, name: str, figure, alt: str, caption: str = ""):
+        """Save a matplotlib figure as SVG (wide and narrow) and PNG, what it draws as CSV, close it, and return it for display.
 
-        ``alt`` is a sentence or two for readers who cannot see the figure: what is drawn and what it shows.
+        ``alt`` is a sentence or two for readers who cannot see the figure: what is drawn and what it shows.  ``caption`` is MyST: what is seen, in words.
         """
-        from l2m_utils.plots import Picture, render
+        from l2m_utils.drawn import data_of
+        from l2m_utils.pictures import Picture, render
 
         if len(alt.split()) < 6:
             raise RecordError(
                 f"figure {name!r} of {self.notebook}: alt text {alt!r} is too short to stand for the figure"
             )
-        svg, png = render(figure)
         home = self.home / "figures"
-        write_atomically(home / f"{_check_name(name)}.svg", svg)
-        write_atomically(home / f"{name}.png", png)
-        write_json(home / f"{name}.json", _sealed({"id": f"{self.notebook}:{name}", "alt": alt, **self._provenance()}))
-        return Picture(svg.decode(), alt)
+        write_atomically(home / f"{_check_name(name)}.csv", csv_of(data_of(figure)))
+        wide, narrow, png = render(figure)
+        for ending, content in ((".svg", wide), (".narrow.svg", narrow), (".png", png)):
+            write_atomically(home / f"{name}{ending}", content)
+        about = {"id": f"{self.notebook}:{name}", "alt": alt, "caption": caption, **self._provenance()}
+        write_json(home / f"{name}.json", _sealed(about))
+        return Picture(wide.decode(), alt, caption, about["id"])
+
+    def shown(self, name: str, frame: pd.DataFrame, caption: str, **style: Any):
+        """Save a table as the page shows it, with its numbers as CSV, and return it for display; ``style`` as in :func:`l2m_utils.tables.sheet`.
+
+        ``caption`` is MyST: what the rows are and what they show, in words.
+        """
+        from l2m_utils.tables import Shown, sheet
+
+        if len(caption.split()) < 4:
+            raise RecordError(
+                f"table {name!r} of {self.notebook}: caption {caption!r} is too short to say what it shows"
+            )
+        try:
+            made = sheet(frame, **style)
+        except ValueError as error:
+            raise RecordError(f"table {name!r} of {self.notebook}: {error}") from error
+        home = self.home / "shown"
+        counted = isinstance(frame.index, pd.RangeIndex) and frame.index.name is None
+        write_atomically(home / f"{_check_name(name)}.csv", csv_of(frame if counted else frame.reset_index()))
+        about = {"id": f"{self.notebook}:{name}", "caption": caption, "sheet": made.as_record(), **self._provenance()}
+        write_json(home / f"{name}.json", _sealed(about))
+        return Shown(made, caption, about["id"])
 
     def summary(self) -> pd.DataFrame:
         """The values saved so far, as the table that closes a notebook."""
@@ -198,28 +225,30 @@ class Recorder:
         )
 
 
-def format_number(number: float | bool | str) -> str:
-    """Three significant digits, thousands with separators, booleans as yes/no.
-
-    >>> format_number(0.79248), format_number(40983), format_number(True), format_number(2.5e-7)
-    ('0.792', '40,983', 'yes', '2.5e-07')
-    """
-    if isinstance(number, bool):
-        return "yes" if number else "no"
-    if isinstance(number, str):
-        return number
-    if isinstance(number, int) or abs(number) >= 1000:
-        return f"{number:,.0f}"
-    return f"{number:.3g}"
-
-
 def format_value(record: dict[str, Any]) -> str:
-    """Value with its interval, e.g. ``0.79 [0.77, 0.81]``."""
-    text = format_number(record["value"])
-    if record["interval"]:
-        low, high = (format_number(bound) for bound in record["interval"])
-        text += f" [{low}, {high}]"
-    return text
+    """Value with its interval, e.g. ``0.79 [0.77, 0.81]``: three significant digits, the ends with as many decimals.
+
+    >>> format_value({"value": 1.582, "interval": [0.588, 2.5751]}), format_value({"value": 0.76, "interval": [0.7, 0.8]})
+    ('1.58 [0.59, 2.58]', '0.76 [0.70, 0.80]')
+    """
+    value, ends = record["value"], record["interval"]
+    if not ends:
+        return format_number(value)
+    places = min(
+        decimals([float(value)], whole=False) or 0, max(_decimals_of(format_number(each)) for each in (value, *ends))
+    )
+    value, low, high = (f"{each:,.{places}f}" for each in (value, *ends))
+    return f"{value} [{low}, {high}]"
+
+
+def _decimals_of(number: str) -> int:
+    mantissa, _, power = number.partition("e")
+    return max(len(mantissa.partition(".")[2]) - int(power or 0), 0)
+
+
+def csv_of(frame: pd.DataFrame) -> bytes:
+    """The columns of a frame as comma-separated values with a line of names, in full precision."""
+    return frame.to_csv(index=False, lineterminator="\n").encode()
 
 
 def _checksum(record: dict[str, Any]) -> str:

@@ -33,8 +33,8 @@ def test_a_value_carries_its_provenance(run):
     record = load_values(run.folder)["theory/example:beta"]
     assert (record["tier"], record["corpus"], record["seed"], record["model"]) == ("laptop", "books", 3, "tiny")
     assert record["commit"] and record["hardware"] and record["level"] == 0.95
-    assert format_value(record) == "0.76 [0.7, 0.8]"
-    assert run.summary().loc["beta", "value"] == "0.76 [0.7, 0.8]"
+    assert format_value(record) == "0.76 [0.70, 0.80]"
+    assert run.summary().loc["beta", "value"] == "0.76 [0.70, 0.80]"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
@@ -93,10 +93,26 @@ def test_a_figure_is_saved_with_its_alt_text_and_reproduces_to_the_byte(run):
     first = (run.home / "figures/line.svg").read_bytes()
     run.figure("line", draw(), alt=alt)
     assert (run.home / "figures/line.svg").read_bytes() == first
-    assert 'alt="A line that rises from one to three &amp; says &quot;so&quot;."' in shown._repr_html_()
+    data, metadata = shown._repr_mimebundle_()
+    assert 'alt="A line that rises from one to three &amp; says &quot;so&quot;."' in data["text/html"]
+    assert metadata == {"l2m": {"figure": "theory/example:line"}}
     assert json.loads((run.home / "figures/line.json").read_text())["alt"] == alt
     with pytest.raises(RecordError, match="too short"):
         run.figure("line", draw(), alt="A line.")
+
+
+def test_a_shown_table_is_saved_as_it_is_read_and_as_it_is(run):
+    frame = pd.DataFrame({"length": [8, 16], "beta": [0.76123, 0.5], "low": [0.7, 0.4], "high": [0.8, 0.6]})
+    run.shown(
+        "fit", frame, caption="An exponent at each length.", intervals={"beta": ("low", "high")}, digits={"beta": 2}
+    )
+    pd.testing.assert_frame_equal(pd.read_csv(run.home / "shown/fit.csv"), frame)
+    about = json.loads((run.home / "shown/fit.json").read_text())
+    assert about["sheet"]["rows"][0] == ["8", "0.76 [0.70, 0.80]"] and about["caption"] == "An exponent at each length."
+    with pytest.raises(RecordError, match="'fit' of theory/example: caption '' is too short"):
+        run.shown("fit", frame, caption="")
+    with pytest.raises(RecordError, match="'fit' of theory/example: no column loss"):
+        run.shown("fit", frame, caption="An exponent at each length.", units={"loss": "nats"})
 
 
 def test_a_damaged_record_is_named(run):

@@ -12,15 +12,16 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, attacked, claims, reading_path, reproduction, status
+from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, status
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import format_number, format_value
+from l2m_utils.records import format_value, load_values
 from l2m_utils.release.licences import licence_tables, licence_texts, read_licences
+from l2m_utils.tables import format_number
 from l2m_utils.text.corpora import short_name
 
 BOOK = PROJECT / "book"
@@ -44,7 +45,8 @@ def substitutions(pools: Pools) -> dict[str, str]:
     texts: dict[str, str] = {}
 
     def add(key: str, record: dict[str, Any]) -> None:
-        shown = as_text if isinstance(record["value"], str) else str  # a word may be a name from outside
+        # A word may be a name from outside; a number gets a minus sign.
+        shown = as_text if isinstance(record["value"], str) else lambda text: text.replace("-", "−")
         texts[key] = shown(format_value(record))
         texts[f"{key}__value"] = shown(format_number(record["value"]))
         source = f"tier {record['tier']}" + (f", {as_text(record['corpus'])}" if record["corpus"] != "none" else "")
@@ -58,9 +60,33 @@ def substitutions(pools: Pools) -> dict[str, str]:
     return texts
 
 
+def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own: dict[str, list]) -> None:
+    """Write the numbers that the notebook ``name`` names of itself into the prose of its executed ``page``: those of this build (``own``), which its figures show.
+
+    ``texts`` may hold them of a better tier.  One that this build did not record, though another did, is said to be none here.
+    """
+    prefix = substitution_key(f"{name}:")
+    here = substitutions(
+        Pools({identifier: own[identifier] for identifier in own if identifier.startswith(f"{name}:")}, {})
+    )
+
+    def number(match: re.Match) -> str:
+        key = match[1]
+        if not key.startswith(prefix) or key not in here and key not in texts:
+            return match[0]
+        return here.get(key, "none here")
+
+    for cell in page["cells"]:
+        if cell["cell_type"] == "markdown":
+            cell["source"] = _SUBSTITUTION.sub(number, "".join(cell["source"]))
+
+
 def gather(folder: Path) -> dict[Path, bytes]:
     """Every file of the Sphinx source, by path relative to it."""
     pools = read_pools(folder / "records")
+    own = {record["id"]: [record] for record in load_values(folder / "records").values()}
+    answers = reproduction.join(reproduction.read_rows(), pools)
+    texts = substitutions(pools) | reproduction.table_texts(answers)
     files: dict[Path, bytes] = {}
     for path in sorted(BOOK.rglob("*")):
         relative = path.relative_to(BOOK)
@@ -71,7 +97,13 @@ def gather(folder: Path) -> dict[Path, bytes]:
         ):
             files[relative] = path.read_bytes()
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
-        files[Path("notebooks") / path.relative_to(folder / "executed")] = api.with_links(path.read_bytes())
+        relative = path.relative_to(folder / "executed")
+        name = str(relative.with_suffix(""))
+        page, taken = exhibits.arrange(json.loads(path.read_bytes()), name, folder / "records")
+        with_own_numbers(page, name, texts, own)
+        files |= taken
+        page_content = json.dumps(page, ensure_ascii=False, indent=1).encode()
+        files[Path("notebooks") / relative] = api.with_links(page_content)
     files |= api.pages()
     files[Path(DATA_FILE)] = widget_file()
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
@@ -83,8 +115,11 @@ def gather(folder: Path) -> dict[Path, bytes]:
         for record, path in reversed(pairs):
             files[Path("figures") / "on" / short_name(record["corpus"]) / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
-    answers = reproduction.join(reproduction.read_rows(), pools)
-    config["parse"]["myst_substitutions"] = texts = substitutions(pools) | reproduction.table_texts(answers)
+    config["parse"]["myst_substitutions"] = texts
+    files |= exhibits.asked_for(files, pools)
+    config["sphinx"]["config"]["html_extra_path"] = (
+        ["extra"] if any(exhibits.EXTRA in path.parents for path in files) else []
+    )
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
     stops = reading_path.read_path()
@@ -110,6 +145,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         files[page] = text.encode()
     files |= reading_path.with_marks(files, stops)
     check_names(files, set(texts))
+    exhibits.check_references(files)
     return files
 
 

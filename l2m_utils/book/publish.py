@@ -19,7 +19,11 @@ LARGEST = 500_000  # bytes: what is published is read by people and stays in the
 
 def _made(path: Path) -> tuple[str, str]:
     """Tier and corpus of the record in a file: what a laptop shows of a GPU's run stays a record of tier gpu."""
-    about = read_table(path)[1] if path.suffix == ".parquet" else json.loads(path.with_suffix(".json").read_text())
+    about = (
+        read_table(path)[1]
+        if path.suffix == ".parquet"
+        else json.loads(path.with_name(f"{path.name.partition('.')[0]}.json").read_text())
+    )
     return about["tier"], about["corpus"]
 
 

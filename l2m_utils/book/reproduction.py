@@ -20,7 +20,8 @@ from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, Record, read_pools
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import format_number, format_value
+from l2m_utils.records import format_value
+from l2m_utils.tables import format_number
 
 ASKED = PROJECT / "book" / "reproduction.yml"
 ANSWERED = RESULTS / "reproduction.json"

@@ -32,7 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table, or recompute; 1 for what a reader can mend and where a lab does not keep its bound."""
     from l2m_utils.labs.bench import LABS, bench_rows
-    from l2m_utils.records import RecordError, format_number, load_values
+    from l2m_utils.records import RecordError, load_values
+    from l2m_utils.tables import format_number
 
     try:
         if options.recompute is not None:

@@ -29,7 +29,7 @@ def test_the_best_tier_is_shown_and_the_own_record_before_an_equal_published_one
     assert published.value("estimation/example:beta", ["pg19"]) is None
     texts = substitutions(published)
     assert texts["estimation_example__beta"] == "0.76 [0.75, 0.77]"
-    assert texts["estimation_example__beta__on__python_docs"] == "0.55 [0.5, 0.6]"
+    assert texts["estimation_example__beta__on__python_docs"] == "0.55 [0.50, 0.60]"
     assert texts["estimation_example__beta__source"] == "tier gpu, books"
     assert texts["estimation_example__beta__on__python_docs__value"] == "0.55"
 
