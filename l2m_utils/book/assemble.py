@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, status
+from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, sessions, status
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
@@ -134,6 +134,7 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
+        **sessions.course_tables(slides=(folder / "slides").is_dir()),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
     if Path("licences.md") in files:  # reads what two hundred packages say of themselves

@@ -21,6 +21,7 @@ ENVIRONMENT = ("requirements.lock", "requirements-torch.txt")  # which packages 
 # Everything in the project that a book is made from.
 INPUTS = (
     "notebooks/*/*.md",
+    "course/sessions.yml",
     "book/**/*",
     "results/**/*",
     "l2m_utils/**/*",
@@ -29,7 +30,7 @@ INPUTS = (
     "CITATION.cff",
     *ENVIRONMENT,
 )
-OUTPUTS = ("executed", "records", "status", "seals", "html")
+OUTPUTS = ("executed", "records", "status", "seals", "slides", "html")
 _TICK = (
     1_000_000_000  # nanoseconds: a file written so shortly before it was read may change without a change of its times
 )

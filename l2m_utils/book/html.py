@@ -48,7 +48,16 @@ UNUSED = (
     "macros.html",
 )
 # The whole library is in it: its docstrings are pages.
-MADE_OF = ("book/**/*", "results/**/*", "l2m_utils/**/*.py", "benchmarks/report.json", "CITATION.cff", *ENVIRONMENT)
+MADE_OF = (
+    "book/**/*",
+    "course/sessions.yml",
+    "notebooks/*/*.md",
+    "results/**/*",
+    "l2m_utils/**/*.py",
+    "benchmarks/report.json",
+    "CITATION.cff",
+    *ENVIRONMENT,
+)
 # Lines of a page on which other pages may depend.
 _SHARED = re.compile(r"^\s*(#|\([\w-]+\)=|:{3,}|`{3,}|~{3,}|:\w+:|\$\$|---)|\{(cite|numref|eq|index|term)")
 _ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(")')
@@ -56,7 +65,8 @@ _ASSET = re.compile(rb'((?:href|src)=")([^"?#:]+\.(?:css|js))(?:\?v=[0-9a-f]*)?(
 
 def ensure_html(folder: Path, outputs: dict[str, Any], hashes: Hashes, lock: Lock) -> bool:
     """Build ``folder/html`` if it is not what the inputs and the notebooks' ``outputs`` give; returns whether it was built."""
-    digest = digest_of([{named(path): hashes(path) for path in input_files(patterns=MADE_OF)}, outputs])
+    slides = {named(path): hashes(path) for path in files_in(folder / "slides")}
+    digest = digest_of([{named(path): hashes(path) for path in input_files(patterns=MADE_OF)}, slides, outputs])
     seal = folder / "seals" / "html.json"
     try:
         old = json.loads(seal.read_text())
@@ -107,6 +117,8 @@ def build_html(folder: Path, lock: Lock) -> Path:
     shutil.copytree(built, new, ignore=_unused)
     finish(new, site)
     settle_versions(new)
+    if (folder / "slides").is_dir():
+        shutil.copytree(folder / "slides", new / "slides")
     refuse_unlicensed(new)
     if old.exists():
         old.rename(spare)

@@ -108,11 +108,18 @@ def load_plan(tier: str) -> dict[str, Notebook]:
             int(metadata.get("threads", 1)),
             dependencies(code_of(path)),
             tuple(metadata.get("stored", ())),
-            tuple(file.replace("{tier}", tier) for file in metadata.get("files", ())),
+            tuple(name for file in metadata.get("files", ()) for name in _named_files(file.replace("{tier}", tier))),
         )
         if missing := [file for file in plan[name].files if not (PROJECT / file).is_file()]:
             raise BuildError(f"notebooks/{name}.md names files that do not exist: {', '.join(missing)}")
     return plan
+
+
+def _named_files(pattern: str) -> list[str]:
+    """The files of the project that an entry of ``files`` names: itself, or with a ``*`` all that it stands for."""
+    if "*" not in pattern:
+        return [pattern]
+    return sorted(path.relative_to(PROJECT).as_posix() for path in PROJECT.glob(pattern)) or [pattern]
 
 
 def of_text(plan: dict[str, Notebook]) -> dict[str, dict[str, Any]]:

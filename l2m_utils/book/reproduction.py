@@ -229,12 +229,20 @@ def limits_text(answers: list[dict[str, Any]], kind: str = "paper") -> str:
 
 
 def table_texts(answers: list[dict[str, Any]]) -> dict[str, str]:
-    """What pages and chapters may say of the table: ````reproduction__counts````, ``…__additions`` and ``…__limits``."""
+    """What pages and chapters may say of the table: ``reproduction__counts``, ``…__additions``, ``…__limits``, and of a row ``…__word__<id>`` and ``…__shown__<id>``."""
+    words = {f"reproduction__word__{_key(row)}": row["state"] for row in answers}
+    shown = {f"reproduction__shown__{_key(row)}": as_text(row["shown"] or "no record") for row in answers}
     return {
+        **words,
+        **shown,
         "reproduction__counts": count_text(answers),
         "reproduction__additions": count_text(answers, "addition"),
         "reproduction__limits": limits_text(answers),
     }
+
+
+def _key(row: dict[str, Any]) -> str:
+    return re.sub(r"\W", "_", row["id"])
 
 
 def print_reproduction(path: Path = ANSWERED) -> None:

@@ -86,6 +86,12 @@ def _verify() -> ModuleType:
     return verify
 
 
+def _course() -> ModuleType:
+    from l2m_utils.cli import course
+
+    return course
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -156,6 +162,11 @@ COMMANDS = {
         _verify,
         "check that an archive of this book is whole, as a file or unpacked",
         "l2m verify l2m-book-0.1.0.zip",
+    ),
+    "course": Command(
+        _course,
+        "make the slides of the course, and check its sessions",
+        "l2m course slides --tier laptop --pdf",
     ),
     "book": Command(
         _book,

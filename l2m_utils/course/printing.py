@@ -1,0 +1,35 @@
+"""Decks as PDF, printed by the Chromium that the tests use."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from l2m_utils.book.errors import BuildError
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+def print_decks(pages: Sequence[Path]) -> list[Path]:
+    """A PDF beside each of ``pages``; returns their paths.  Raises :class:`BuildError` without Chromium or Playwright."""
+    from tqdm import tqdm
+
+    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if browser is None:
+        raise BuildError("a PDF of the slides needs Chromium: apt install chromium, or leave out --pdf")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError as error:
+        raise BuildError("a PDF of the slides needs Playwright: make setup installs it") from error
+    printed = []
+    with sync_playwright() as tool:
+        chrome = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        tab = chrome.new_page()
+        for page in tqdm(pages, desc="printing", disable=None):
+            tab.goto(f"{page.resolve().as_uri()}?print-pdf")
+            tab.wait_for_selector("html[data-ready=yes]", state="attached")
+            tab.pdf(path=page.with_suffix(".pdf"), prefer_css_page_size=True, print_background=True)
+            printed.append(page.with_suffix(".pdf"))
+        chrome.close()
+    return printed
