@@ -25,12 +25,12 @@ RUN_AXE = """async (levels) => {
     const found = await axe.run(document, {runOnly: {type: "tag", values: levels}, rules, resultTypes: ["violations"]});
     return {
         rules: Object.keys(rules),
-        violations: found.violations.flatMap((rule) => rule.nodes.map((node) => [rule.id, node.html.slice(0, 160)])),
-        unsure: found.incomplete.flatMap((rule) => rule.nodes.map((node) => [rule.id, node.html.slice(0, 160)])),
+        violations: found.violations.flatMap((rule) => rule.nodes.map((node) => [rule.id, node.html.replace(/\\s+/g, " ").slice(0, 160)])),
+        unsure: found.incomplete.flatMap((rule) => rule.nodes.map((node) => [rule.id, node.html.replace(/\\s+/g, " ").slice(0, 160)])),
     };
 }"""
 RUN_TAPS = """async () => (await axe.run(document, {runOnly: {type: "rule", values: ["target-size"]}, resultTypes: ["violations"]}))
-    .violations.flatMap((rule) => rule.nodes.map((node) => node.html.slice(0, 160)))"""
+    .violations.flatMap((rule) => rule.nodes.map((node) => node.html.replace(/\\s+/g, " ").slice(0, 160)))"""
 
 # Each result fetches its page for an excerpt; all are there when nothing has changed for a second.
 RESULTS_CAME = """async () => {
