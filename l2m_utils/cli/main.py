@@ -50,6 +50,12 @@ def _gaussian() -> ModuleType:
     return gaussian
 
 
+def _paper() -> ModuleType:
+    from l2m_utils.cli import paper
+
+    return paper
+
+
 def _text() -> ModuleType:
     from l2m_utils.cli import text
 
@@ -126,6 +132,11 @@ COMMANDS = {
         _gaussian,
         "train the grid of models on Gaussian sources, cell by cell",
         "l2m gaussian --tier laptop --processes 2",
+    ),
+    "paper": Command(
+        _paper,
+        "start the whole grid of the paper on a cluster, after its cost is confirmed",
+        "l2m paper --card h100 --price-per-hour 2.5 --dry-run",
     ),
     "text": Command(
         _text,
