@@ -80,8 +80,9 @@ coverage: setup ## which lines no test runs: a table, and pages in _build/covera
 links: smoke ## ask for every outside link of the book (needs the network)
 	@$(VENV)/bin/jupyter-book build _build/smoke-python-docs/source --path-output _build/links --builder linkcheck --keep-going --quiet
 
-bench: setup ## measure the ratios of benchmarks/ and write benchmarks/report.json
+bench: setup ## measure the ratios of benchmarks/, and how cost grows: benchmarks/report.json and records performance/growth
 	@$(RUN) -m benchmarks
+	@OMP_NUM_THREADS=1 $(RUN) -m benchmarks._growth
 
 dist: setup ## wheel and sdist of the library, in _build/dist
 	@rm -rf _build/dist
