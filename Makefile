@@ -26,7 +26,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book pdf smoke slides test test-site attack check coverage links bench dist archive publish reproduce status lab serve lock clean
+.PHONY: help setup book pdf smoke slides test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -67,6 +67,9 @@ test: setup ## the test suite, about six minutes on two cores
 test-site: setup ## look at every page of the built book in Chromium (TIER, CORPUS, JOBS): axe, phone, keyboard, links, weight
 	@exec $(RUN) -X utf8 tests/site/run_site.py $(WHICH) --jobs "$$JOBS"
 
+test-slurm: setup ## jobs on a Slurm cluster of two nodes on this machine; a few minutes, skips where Slurm is not installed
+	@L2M_SLURM=1 OMP_NUM_THREADS=1 exec $(RUN) -m pytest -rs tests/slurm
+
 attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
 	@OMP_NUM_THREADS=1 exec $(RUN) tests/attack/run_attacks.py
 
@@ -84,8 +87,9 @@ coverage: setup ## which lines no test runs: a table, and pages in _build/covera
 links: smoke ## ask for every outside link of the book (needs the network)
 	@$(VENV)/bin/jupyter-book build _build/smoke-python-docs/source --path-output _build/links --builder linkcheck --keep-going --quiet
 
-bench: setup ## measure the ratios of benchmarks/ and write benchmarks/report.json
+bench: setup ## measure the ratios of benchmarks/, and how cost grows: benchmarks/report.json and records performance/growth
 	@$(RUN) -m benchmarks
+	@OMP_NUM_THREADS=1 $(RUN) -m benchmarks._growth
 
 dist: setup ## wheel and sdist of the library, in _build/dist
 	@rm -rf _build/dist

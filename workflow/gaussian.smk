@@ -1,10 +1,11 @@
 # The training grid of models/gaussian-kl, one job a cell, for machines with many GPUs or many cores:
 #
-#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --cores 8 --resources gpu=1   # one GPU, one cell at a time
-#   snakemake --snakefile workflow/gaussian.smk --config tier=cluster --executor slurm --jobs 40    # a cluster: the scheduler gives each job its GPU
+#   snakemake --snakefile workflow/gaussian.smk --workflow-profile local --config tier=gpu       # one GPU, one cell at a time
+#   snakemake --snakefile workflow/gaussian.smk --workflow-profile slurm --config tier=cluster   # the scheduler gives each job its GPUs
 #
-# A finished cell is a folder with one JSON file, and an interrupted one keeps its checkpoint beside it, so the same command goes on where
-# it stopped.  The last job collects the tables; the notebook at the same tier (recompute, with `work` set to this folder) draws them.
+# With `gpus=4` in --config a cell trains on so many GPUs of one machine, to the same result but for rounding.  A finished cell is a folder
+# with one JSON file, and an interrupted one keeps its checkpoint beside it, so the same command goes on where it stopped; a job that the
+# scheduler ends (SIGTERM) writes one and is tried again, on any number of GPUs.  The last job collects the tables; the notebook at the same tier (recompute, with `work` set to this folder) draws them.
 import sys
 
 from l2m_utils.experiments.gaussian_cells import tier_cells
@@ -13,7 +14,13 @@ TIER = config.get("tier", "cluster")
 FOLDER = config.get("folder", f"_build/gaussian-runs/{TIER}")
 RESULTS = config.get("results", f"results/{TIER}-none")
 CELLS = {cell.name: cell for cell in tier_cells(TIER)}
+WANTED = str(config["only"]).split(",") if "only" in config else list(CELLS)  # a part of the grid, by the names of its cells
 PYTHON = sys.executable
+GPUS = int(config.get("gpus", 1))
+LARGE = any(not cell.small for cell in CELLS.values())
+# Schedulers tell no job without a GPU from one that asks for none.
+RESOURCES = {"gpu": GPUS} if LARGE else {}
+RUN = f"torch.distributed.run --standalone --nproc-per-node {GPUS} -m" if LARGE and GPUS > 1 else ""
 
 
 wildcard_constraints:
@@ -22,8 +29,9 @@ wildcard_constraints:
 
 rule grid:
     default_target: True
+    localrule: True
     input:
-        expand("{folder}/{name}/record.json", folder=FOLDER, name=CELLS),
+        [f"{FOLDER}/{name}/record.json" for name in WANTED],
     params:
         tier=TIER,
         folder=FOLDER,
@@ -43,7 +51,7 @@ rule cell:
         folder=FOLDER,
     threads: 1
     resources:
-        gpu=lambda wildcards: 0 if CELLS[wildcards.name].small else 1,
-    retries: 2
+        **RESOURCES,
+    retries: 5
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name}"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m {RUN} l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name}"

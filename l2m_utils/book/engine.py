@@ -103,8 +103,8 @@ def _run_snakemake(folder: Path, lock: Lock, cores: int, options: Sequence[str])
     shutil.rmtree(folder / "errors", ignore_errors=True)
     log = folder / "snakemake.log"
     command = python("snakemake.cli", "--snakefile", str(PROJECT / "workflow" / "Snakefile"))
-    command += ["--directory", str(folder), "--cores", str(cores), "--keep-going", "--rerun-incomplete", "--nolock"]
-    command += ["--rerun-triggers", "mtime", *options]
+    command += ["--directory", str(folder), "--keep-going", "--rerun-incomplete", "--nolock"]
+    command += ["--rerun-triggers", "mtime", *_cores(cores, options), *options]
     environment = {**os.environ, WATCHED: token_of(lock)}
     ours = descendants()
     adopt_orphans()
@@ -118,6 +118,15 @@ def _run_snakemake(folder: Path, lock: Lock, cores: int, options: Sequence[str])
         kill(descendants() - ours)
     if done.returncode:
         raise BuildError(_said(folder, log, done.returncode))
+
+
+def _cores(cores: int, options: Sequence[str]) -> list[str]:
+    """The cores of this machine, unless a profile or an executor says how much runs at once.
+
+    On a cluster ``--cores`` would bound what is asked of all its machines together.
+    """
+    elsewhere = ("--executor", "-e", "--profile", "--workflow-profile")
+    return [] if any(word.split("=")[0] in elsewhere for word in options) else ["--cores", str(cores)]
 
 
 def _said(folder: Path, log: Path, status: int) -> str:

@@ -50,6 +50,12 @@ def _gaussian() -> ModuleType:
     return gaussian
 
 
+def _paper() -> ModuleType:
+    from l2m_utils.cli import paper
+
+    return paper
+
+
 def _text() -> ModuleType:
     from l2m_utils.cli import text
 
@@ -133,6 +139,11 @@ COMMANDS = {
         "train the grid of models on Gaussian sources, cell by cell",
         "l2m gaussian --tier laptop --processes 2",
     ),
+    "paper": Command(
+        _paper,
+        "start the whole grid of the paper on a cluster, after its cost is confirmed",
+        "l2m paper --card h100 --price-per-hour 2.5 --dry-run",
+    ),
     "text": Command(
         _text,
         "train models side by side on books and store their losses by position",
@@ -212,7 +223,7 @@ def main(words: Sequence[str] | None = None) -> int:
     """Run ``l2m`` with ``words`` (by default those of the command line) and return its exit code.
 
     2 for words that are not understood, as ``argparse`` has it.  Whatever else goes wrong is one line on stderr, in our words or with the step in
-    which a library failed and the first line of what it said, and exit code 1; with L2M_TRACEBACK=1 in the environment it is the whole traceback.
+    which a library failed and the first line of what it said, and exit code 1, or the ``exit_status`` of the error (75 for training that can go on); with L2M_TRACEBACK=1 in the environment it is the whole traceback.
     """
     from_shell = words is None
     words = list(sys.argv[1:] if words is None else words)
@@ -232,7 +243,7 @@ def main(words: Sequence[str] | None = None) -> int:
             raise
         hint = "" if ours(error) else f" ({TRACEBACK}=1 shows where)"
         print(f"error: {_without_key(one_line(error))}{hint}", file=sys.stderr)
-        return 1
+        return getattr(error, "exit_status", 1)
 
 
 def _without_key(text: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from l2m_utils.experiments.cards import CARDS
 from l2m_utils.project import TIERS
 from l2m_utils.scoring.connect import BACKENDS
 
@@ -40,6 +41,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     model.add_argument("--tensor-parallel", type=int, default=1, help="vllm: GPUs in a machine")
     model.add_argument("--pipeline-parallel", type=int, default=1, help="vllm: machines, over Ray")
+    model.add_argument("--quantization", default="", help="vllm: fp8, …, of weights that are stored in 16 bits")
+    cost = parser.add_argument_group("the cost, with --dry-run")
+    cost.add_argument("--card", choices=["", *CARDS], default="", help="the GPU: memory by part, time, GPU hours")
+    cost.add_argument("--price-per-hour", type=float, default=0.0, help="of one GPU, in any currency")
     text = parser.add_argument_group("the text and the plan")
     text.add_argument(
         "--corpus",
@@ -63,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--fit-from", type=int, default=8, help="shortest L in the fit")
     run.add_argument("--records", default="", help="folder of the records; by default `records` in --folder")
     run.add_argument("--tier", choices=TIERS, default="cluster", help="under which the records are kept")
-    run.add_argument("--dry-run", action="store_true", help="print the cost and stop; loads no model")
+    run.add_argument("--dry-run", action="store_true", help="print the cost and stop; loads no weights")
 
 
 def run(options: argparse.Namespace) -> int:

@@ -46,7 +46,7 @@ def _loss(model, batch) -> torch.Tensor:
 def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int], tuple[torch.Tensor, ...]]:
     """Fresh data as a function of the step: values and true means (b, L, c), true deviations (1, L), float32.
 
-    Several processes share the cell's sequences, so that the step stays the same; ``ValueError`` if they cannot.
+    Several processes share the cell's sequences, which are the same on any number of them; ``ValueError`` if they cannot.
     """
 
     def make(step: int, rank: int, world: int) -> tuple[torch.Tensor, ...]:
@@ -54,9 +54,12 @@ def batches(source: HierarchicalGaussian, cell: Cell) -> Callable[[int, int, int
             raise ValueError(
                 f"cell {cell.name}: {world} processes cannot share {cell.sequences} sequences a step evenly; start a number of processes that divides it"
             )
-        rng = np.random.default_rng([cell.seed, step, rank])
-        values, means, std = source.batch(cell.sequences // world, cell.copies, rng)
-        return tuple(torch.from_numpy(np.ascontiguousarray(a, dtype=np.float32)) for a in (values, means, std[None]))
+        # Each process draws them all: that costs less than a step, and the data do not depend on who shares them.
+        rng = np.random.default_rng([cell.seed, step, 0])
+        values, means, std = source.batch(cell.sequences, cell.copies, rng)
+        share = slice(rank * cell.sequences // world, (rank + 1) * cell.sequences // world)
+        parts = (values[share], means[share], std[None])
+        return tuple(torch.from_numpy(np.ascontiguousarray(part, dtype=np.float32)) for part in parts)
 
     return make
 
@@ -129,7 +132,7 @@ def _trained(cell: Cell, scratch: Path, progress: bool, device: str) -> tuple[Co
     try:
         return model, train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
     except TrainingError as error:
-        raise TrainingError(f"cell {cell.name}: {error}") from error
+        raise type(error)(f"cell {cell.name}: {error}") from error
 
 
 def _measured(cell: Cell, model: ContinuousModel, log: list[dict]) -> dict:

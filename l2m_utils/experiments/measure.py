@@ -22,6 +22,7 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
+from l2m_utils.experiments.forecast import forecast_of
 from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder
 from l2m_utils.scoring.base import check_tokenizer
@@ -121,6 +122,7 @@ def measure(options: argparse.Namespace) -> int:
         print(starts)
     print(wanted.describe(count), flush=True)
     if options.dry_run:
+        print(forecast_of(options, wanted, count))
         return 0
     scorer = connect(
         options.backend,
@@ -134,6 +136,7 @@ def measure(options: argparse.Namespace) -> int:
         pipeline_parallel=options.pipeline_parallel,
         max_length=wanted.max_length,
         prefix_id=options.prefix_id,
+        **({"quantization": options.quantization} if options.quantization else {}),
     )
     check_tokenizer(tokenizer, scorer.vocabulary, tokens.ids)
     stored = StoredScorer(

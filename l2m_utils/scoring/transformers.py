@@ -27,6 +27,9 @@ from l2m_utils.scoring.chunked import split_model
 from l2m_utils.scoring.loading import load_causal_model, load_tokenizer
 from l2m_utils.scoring.shared_prefix import score_batch
 
+BATCH_TOKENS = 8192  # of one forward pass
+CHUNK = (512, 4096)  # tokens and vocabulary of the largest array of logits
+
 
 class TransformersScorer:
     """A causal model as a scorer: backbone, then the head in slices (see :mod:`.chunked`).
@@ -53,9 +56,9 @@ class TransformersScorer:
         name: str = "",
         revision: str = "",
         context: int | None = None,
-        batch_tokens: int = 8192,
-        chunk_tokens: int = 512,
-        chunk_vocabulary: int = 4096,
+        batch_tokens: int = BATCH_TOKENS,
+        chunk_tokens: int = CHUNK[0],
+        chunk_vocabulary: int = CHUNK[1],
     ):
         self.model = model.eval()
         self._backbone, self._head = split_model(model)

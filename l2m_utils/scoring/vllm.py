@@ -17,6 +17,8 @@ from tqdm import tqdm
 from l2m_utils.files import checksum
 from l2m_utils.scoring.base import ScoringError, check_logprobs, check_sequences
 
+STEP_TOKENS = 4096  # of one step: prompt log-probabilities take [tokens × vocabulary] floats there
+
 
 class VllmScorer:
     """A vLLM engine as a scorer.
@@ -50,7 +52,7 @@ class VllmScorer:
         tensor_parallel_size: int = 1,
         pipeline_parallel_size: int = 1,
         ray: bool = False,
-        max_num_batched_tokens: int = 4096,
+        max_num_batched_tokens: int = STEP_TOKENS,
         seed: int = 0,
         **options,
     ):

@@ -12,6 +12,16 @@ class TrainingError(RuntimeError):
     """Training cannot start or go on; the message says where, and what to do."""
 
 
+class Preempted(TrainingError):
+    """Training ended because the scheduler said so, and can go on: a command ends with the status ``EX_TEMPFAIL`` of <sysexits.h>.
+
+    >>> Preempted.exit_status
+    75
+    """
+
+    exit_status = 75
+
+
 @contextmanager
 def memory_errors(where: str) -> Iterator[None]:
     """Turn memory that did not suffice into one :class:`TrainingError`: ``where`` it was, and which setting to lower.

@@ -5,7 +5,8 @@ sees the batches that it would have seen, in the same order, and ends with the s
 steps and never by the clock: on a slow machine it takes longer, and its result is the same.
 
 On one process: call :func:`train`.  On several, start the program with ``torchrun`` or ``accelerate launch``: each
-process calls ``batches`` with its own rank, and gradients are averaged.
+process calls ``batches`` with its own rank, and gradients are averaged.  As long as the shares of a step are the same rows, on however many
+processes, the result is the same but for rounding, and a run may go on with another number of processes than it began with.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from __future__ import annotations
 import json
 import math
 import os
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -27,7 +30,7 @@ from tqdm import tqdm
 
 from l2m_utils.files import write_atomically
 from l2m_utils.training.checkpoints import CHECKPOINT, LOG, DamagedCheckpoint, load_checkpoint, save_checkpoint
-from l2m_utils.training.errors import TrainingError, memory_errors
+from l2m_utils.training.errors import Preempted, TrainingError, memory_errors
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,29 @@ def mean_over_processes(number: float, world: int, device: torch.device) -> floa
     return total.item() / world
 
 
+def any_process(said: bool, world: int, device: torch.device) -> bool:
+    """Whether ``said`` is true in any process, so that all of them stop after the same step."""
+    if world == 1:
+        return said
+    count = torch.tensor(int(said), device=device)
+    torch.distributed.all_reduce(count)
+    return count.item() > 0
+
+
+@contextmanager
+def _told_to_stop(listens: bool) -> Iterator[threading.Event]:
+    """An event that SIGTERM sets, as schedulers send it before they kill; without effect outside the main thread."""
+    told = threading.Event()
+    if not listens or threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: told.set())
+    try:
+        yield told
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _place(name: str) -> tuple[torch.device, int, int]:
     """The device of this process, its rank and the number of processes, joined if there are several."""
     device, (rank, world) = choose_device(name), process_of()
@@ -196,6 +222,16 @@ def _gradient(forward, model, batch, loss, device, settings: Settings) -> tuple[
     return value.item(), norm
 
 
+def _resumed(folder: Path | None, model, makers, identity: dict) -> tuple[int, tuple[float, int], list[dict]]:
+    """Steps done, the log row begun and the rows before it, of the checkpoint of ``folder`` or of a run that begins."""
+    if folder is not None and (folder / CHECKPOINT).exists():
+        try:
+            return load_checkpoint(folder / CHECKPOINT, model, makers, identity)
+        except DamagedCheckpoint as error:
+            warnings.warn(f"{error}: training begins anew", RuntimeWarning, stacklevel=3)
+    return 0, (0.0, 0), []
+
+
 def _check_finite(number: float, norm: float, step: int, settings: Settings, folder: Path | None) -> None:
     if math.isfinite(number) and math.isfinite(norm):
         return
@@ -226,10 +262,11 @@ def train(
     ``configuration`` (and settings) resumes exactly.  A row has step, loss (mean since the last row), lr, gradient
     norm, seconds, tokens/s and utilisation: 6 · parameters · tokens/s as a share of :func:`matmul_rate`.  On several processes the loss is
     the mean over them, the same in every log, and a model that draws random numbers (dropout) resumes with fresh ones on all but the first.
-    Torch's own random state is left alone.
+    A checkpoint holds nothing of how many processes there were.  Torch's own random state is left alone.
 
     Raises :class:`~l2m_utils.training.errors.TrainingError` for a loss that is not finite (the last good checkpoint stays), a missing GPU, a
-    checkpoint of another configuration, and memory that does not suffice.
+    checkpoint of another configuration, and memory that does not suffice; :class:`~l2m_utils.training.errors.Preempted` after SIGTERM, when the
+    step that was begun is done and, with a ``folder``, in a checkpoint.
     """
     device, rank, world = _place(settings.device)
     folder, rate = Path(folder) if folder is not None else None, rate or settings.rate
@@ -241,15 +278,9 @@ def train(
         makers = optimizers(model, settings)
         free = ("log_every", "save_every", "device")  # these do not change the result
         identity = (configuration or {}) | {f"settings.{k}": v for k, v in asdict(settings).items() if k not in free}
-        identity["processes"] = world
-        done, rows, begun = 0, [], (0.0, 0)
-        if folder is not None and (folder / CHECKPOINT).exists():
-            try:
-                done, begun, rows = load_checkpoint(folder / CHECKPOINT, model, makers, identity)
-            except DamagedCheckpoint as error:
-                warnings.warn(f"{error}: training begins anew", RuntimeWarning, stacklevel=2)
-            if rank > 0:  # the saved generator is that of the first process
-                torch.manual_seed(settings.seed + rank + world * done)
+        done, begun, rows = _resumed(folder, model, makers, identity)
+        if rank > 0 and done:  # the saved generator is that of the first process
+            torch.manual_seed(settings.seed + rank + world * done)
         forward = model
         if world > 1:
             places = [device.index] if device.type == "cuda" else None
@@ -259,9 +290,12 @@ def train(
         flops = 6 * sum(p.numel() for p in model.parameters() if p.requires_grad)
         writes = folder is not None and rank == 0
         log = _Log(folder / LOG if writes else None, rows, begun, flops / peak)
-        with tqdm(
-            total=settings.steps, initial=done, disable=not progress or rank > 0, unit="step", desc="training"
-        ) as bar:
+        with (
+            _told_to_stop(listens=folder is not None) as told,
+            tqdm(
+                total=settings.steps, initial=done, disable=not progress or rank > 0, unit="step", desc="training"
+            ) as bar,
+        ):
             for step in range(done, settings.steps):
                 batch = batches(step, rank, world)
                 with memory_errors(f"on {device} at step {step + 1} with a batch of shape {tuple(batch[0].shape)}"):
@@ -278,8 +312,15 @@ def train(
                     row = log.close_row(step + 1, rate(step), norm, world, device)
                     shown = {"loss": f"{row['loss']:.4g}", "tokens_s": f"{row['tokens_per_second']:,.0f}"}
                     bar.set_postfix(shown | {"utilisation": f"{row['utilisation']:.0%}"}, refresh=False)
-                if writes and (last or settings.save_every and (step + 1) % settings.save_every == 0):
-                    save_checkpoint(
-                        folder / CHECKPOINT, model, makers, step + 1, identity, (log.total, log.steps), log.rows
+                stops = folder is not None and any_process(told.is_set(), world, device)
+                if last or stops or settings.save_every and (step + 1) % settings.save_every == 0:
+                    begun = (mean_over_processes(log.total, world, device), log.steps)
+                    if writes:
+                        save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity, begun, log.rows)
+                if stops and not last:
+                    if world > 1:  # who ends first ends the others, who may still be writing
+                        torch.distributed.barrier()
+                    raise Preempted(
+                        f"ended by SIGTERM after step {step + 1} of {settings.steps}, which {folder / CHECKPOINT} holds: start the same command again"
                     )
     return log.rows

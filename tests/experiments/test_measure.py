@@ -249,7 +249,13 @@ def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, m
     monkeypatch.setattr(measure, "connect", None)
     assert main([*command, "--dry-run"]) == 0
     count = 16 * plan(64).evaluations
-    assert f"16 blocks: {count:,} in all" in capsys.readouterr().out and not (tmp_path / "scores").exists()
+    said = capsys.readouterr().out
+    assert f"16 blocks: {count:,} in all" in said and "--card h100|" in said and not (tmp_path / "scores").exists()
+    assert main([*command, "--dry-run", "--card", "l4", "--price-per-hour", "0.8"]) == 0
+    said = capsys.readouterr().out
+    assert (
+        f"{count:,} tokens on L4 24 GB" in said and "memory a card, float32: weights" in said and "cost at 0.8" in said
+    )
 
 
 def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tmp_path, capsys, monkeypatch):

@@ -1,10 +1,6 @@
 """The training loop: exact resume, refusals, and the same gradients on one process and on two."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 from dataclasses import replace
 
 import pytest
@@ -224,55 +220,6 @@ def test_bf16_changes_the_arithmetic_and_still_learns():
         rows[precision] = train(net, batches, loss, replace(SETTINGS, precision=precision), progress=False)
     assert rows["bf16"][0]["loss"] != rows["fp32"][0]["loss"]
     assert rows["bf16"][0]["loss"] == pytest.approx(rows["fp32"][0]["loss"], rel=0.05)
-
-
-WORKER = """
-import json, sys, torch
-sys.path.insert(0, sys.argv[1])
-from test_loop import SETTINGS, batches, loss
-from l2m_utils.training.loop import train
-torch.manual_seed(0)
-net = torch.nn.Linear(3, 1)
-rows = train(net, batches, loss, SETTINGS, progress=False)
-print(json.dumps([net.weight.tolist(), [row["loss"] for row in rows]]))
-torch.distributed.destroy_process_group()
-"""
-
-
-def test_two_processes_average_their_gradients():
-    with socket.socket() as free:  # what torchrun and accelerate set
-        free.bind(("localhost", 0))
-        address = {
-            "MASTER_ADDR": "localhost",
-            "MASTER_PORT": str(free.getsockname()[1]),
-            "WORLD_SIZE": "2",
-            "OMP_NUM_THREADS": "1",
-        }
-    command = [sys.executable, "-c", WORKER, os.path.dirname(os.path.abspath(__file__))]
-    workers = [
-        subprocess.Popen(
-            command,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env={**os.environ, **address, "RANK": str(r)},
-        )
-        for r in (0, 1)
-    ]
-    outputs = [worker.communicate(timeout=120) for worker in workers]
-    assert [worker.returncode for worker in workers] == [0, 0], outputs[0][1][-2000:]
-    torch.manual_seed(0)
-    alone = nn.Linear(3, 1)
-
-    def both(step, rank, world):
-        parts = [batches(step, r, 2) for r in (0, 1)]
-        return tuple(torch.cat(pair) for pair in zip(*parts, strict=True))
-
-    rows = train(alone, both, loss, SETTINGS, progress=False)
-    (weight, losses), other = (json.loads(output[0].splitlines()[-1]) for output in outputs)
-    torch.testing.assert_close(torch.tensor(weight), alone.weight.detach())
-    assert other == [weight, losses]  # every process reads the same log
-    assert losses == pytest.approx([row["loss"] for row in rows], rel=1e-5)
 
 
 def test_the_global_random_state_is_left_alone():
