@@ -29,11 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the cost, ask, and start; 1 if somebody says no."""
     from l2m_utils.experiments.forecast import WITHIN
-    from l2m_utils.experiments.paper_grid import PARTS, cost_table, paper_cells, start
+    from l2m_utils.experiments.paper_grid import GRID_PARTS, cost_table, paper_cells, start
 
     texts = {name: given for name in ("pg19", "wikipedia") if (given := getattr(options, name))}
     revisions = dict(given.partition("=")[::2] for given in options.revision)
-    parts = options.parts or PARTS
+    parts = options.parts or GRID_PARTS
     cells = paper_cells(options.folder.resolve(), CARDS[options.card], texts, revisions, parts)
     for cell in cells:
         print(

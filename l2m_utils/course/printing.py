@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
-
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+from l2m_utils.book.pdf import browser
 
 
 def print_decks(pages: Sequence[Path]) -> list[Path]:
     """A PDF beside each of ``pages``; returns their paths.  Raises :class:`BuildError` without Chromium or Playwright."""
     from tqdm import tqdm
 
-    browser = next((found for name in BROWSERS if (found := shutil.which(name))), None)
-    if browser is None:
-        raise BuildError("a PDF of the slides needs Chromium: apt install chromium, or leave out --pdf")
+    chromium = browser()
     try:
         from playwright.sync_api import sync_playwright
     except ImportError as error:
         raise BuildError("a PDF of the slides needs Playwright: make setup installs it") from error
     printed = []
     with sync_playwright() as tool:
-        chrome = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        chrome = tool.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         tab = chrome.new_page()
         for page in tqdm(pages, desc="printing", disable=None):
             tab.goto(f"{page.resolve().as_uri()}?print-pdf")

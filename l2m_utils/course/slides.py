@@ -19,7 +19,7 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.course.deck import INCLUDE, SUBSTITUTION, Slide, Theorem, check_slides
 from l2m_utils.project import PROJECT
 
-THEME = PROJECT / "course" / "theme"
+DECK_THEME = PROJECT / "course" / "theme"
 # What a deck loads of MathJax; the rest is inputs, outputs and speech rules that no deck asks for.
 MATHJAX = ("tex-chtml.js", "output/chtml", "input/tex/extensions", "a11y/assistive-mml.js")
 _LONG = 900  # characters of a theorem, from which its type is smaller
@@ -85,7 +85,7 @@ def write_slides(
     (new / "reveal").mkdir(parents=True)
     for name, content in reveal.items():
         (new / "reveal" / name).write_bytes(content)
-    for path in sorted(THEME.iterdir()):
+    for path in sorted(DECK_THEME.iterdir()):
         shutil.copyfile(path, new / path.name)
     for part in MATHJAX:
         _copy(mathjax / part, new / "mathjax" / part)

@@ -23,7 +23,7 @@ from l2m_utils.models.configurations import GAUSSIAN, TEXT, Shape, Size, paramet
 from l2m_utils.project import PROJECT
 from l2m_utils.text import corpora
 
-PARTS = ("gaussian", "text", "measure")
+GRID_PARTS = ("gaussian", "text", "measure")
 GRID = PROJECT / "workflow" / "paper.yml"
 # How much longer a step of state-space layers took than one of a transformer of as many weights, on an H100 (models/text-nll).
 SCAN = 5.0
@@ -155,7 +155,7 @@ def _blocks(text: Mapping[str, Any], grid: Mapping[str, Any]) -> tuple[int, str]
 
 
 def paper_cells(
-    folder: Path, card: Card, texts: Mapping[str, str], revisions: Mapping[str, str], parts: Sequence[str] = PARTS
+    folder: Path, card: Card, texts: Mapping[str, str], revisions: Mapping[str, str], parts: Sequence[str] = GRID_PARTS
 ) -> list[PaperCell]:
     """The cells of ``parts``; ``texts`` replaces the names of texts by files (``pg19``, ``wikipedia``), ``revisions`` gives commits of models by name.
 
@@ -177,7 +177,7 @@ def paper_cells(
         "text": lambda: text_part(settings, tier, grid["text"]["models"], books, folder, card),
         "measure": lambda: measure_part(measured, folder, card, revisions),
     }
-    return [cell for part in PARTS if part in parts for cell in makers[part]()]
+    return [cell for part in GRID_PARTS if part in parts for cell in makers[part]()]
 
 
 def cost_table(cells: list[PaperCell], price_per_hour: float) -> pd.DataFrame:
