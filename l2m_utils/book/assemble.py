@@ -134,9 +134,10 @@ def gather(folder: Path) -> dict[Path, bytes]:
         "WORDS": reproduction.words_table(),
         "STATUS": status.status_table(status.read_status(folder)),
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
-        **sessions.course_tables(slides=(folder / "slides").is_dir()),
         "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
     }
+    if Path("teach.md") in files:
+        tables |= sessions.course_tables(slides=(folder / "slides").is_dir())
     if Path("licences.md") in files:  # reads what two hundred packages say of themselves
         tables |= licences_shown()
     for page in [page for page in files if page.suffix == ".md"]:

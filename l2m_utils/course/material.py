@@ -51,9 +51,8 @@ def pictures_of(pools: Pools, chapters: Mapping[str, Chapter]) -> dict[str, Illu
             notebook = identifier.partition(":")[0]
             title = chapters[notebook].title if notebook in chapters else notebook
             text = "" if record["corpus"] == "none" else f", {short_name(record['corpus'])}"
-            dark = path.with_name(f"{path.stem}-dark.svg")
             source = f"Chapter “{title}”, tier {record['tier']}{text}"
-            pictures[key + identifier] = Illustration(path, dark if dark.is_file() else None, record["alt"], source)
+            pictures[key + identifier] = Illustration(path, record["alt"], source)
     return pictures
 
 

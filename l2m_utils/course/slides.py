@@ -17,6 +17,7 @@ from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.course.deck import INCLUDE, SUBSTITUTION, Slide, Theorem, check_slides
+from l2m_utils.pictures import darkened
 from l2m_utils.project import PROJECT
 
 DECK_THEME = PROJECT / "course" / "theme"
@@ -46,10 +47,9 @@ _SCRIPTS = ("slides-math.js", "mathjax/tex-chtml.js", "reveal/reveal.js", "revea
 
 @dataclass(frozen=True)
 class Illustration:
-    """A figure of the book: its SVG, the one for a dark page if there is one, what is seen, and where it comes from."""
+    """A figure of the book: its SVG, what is seen, and where it comes from."""
 
-    light: Path
-    dark: Path | None
+    path: Path
     alt: str
     source: str
 
@@ -102,9 +102,11 @@ def write_slides(
         if kind == "figure"
     }
     for name in sorted(named):
-        for suffix, path in (("", pictures[name].light), ("-dark", pictures[name].dark)):
-            if path is not None:
-                _copy(path, new / f"{_stem(name)}{suffix}.svg")
+        drawn = pictures[name].path.read_text(encoding="utf-8")
+        target = new / f"{_stem(name)}.svg"
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(drawn, encoding="utf-8")
+        target.with_name(f"{target.stem}-dark.svg").write_text(darkened(drawn), encoding="utf-8")
     (new / "index.html").write_text(html_page("Slides", start_page(decks), policy, ()), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
@@ -209,13 +211,11 @@ def _stem(name: str) -> str:
 
 
 def _figure(name: str, picture: Illustration) -> str:
-    alt, light = html.escape(picture.alt), f"{_stem(name)}.svg"
-    dark = f"{_stem(name)}-dark.svg" if picture.dark else light
-    kind = "themed" if picture.dark else "card"
+    alt = html.escape(picture.alt)
     return (
-        f'<figure class="{kind}"><img class="light" src="{light}" alt="{alt}">'
-        + (f'<img class="dark" src="{dark}" alt="{alt}">' if picture.dark else "")
-        + f"<figcaption>{html.escape(picture.source)}</figcaption></figure>"
+        f'<figure class="themed"><img class="light" src="{_stem(name)}.svg" alt="{alt}">'
+        f'<img class="dark" src="{_stem(name)}-dark.svg" alt="{alt}">'
+        f"<figcaption>{html.escape(picture.source)}</figcaption></figure>"
     )
 
 

@@ -124,7 +124,7 @@ def test_a_page_runs_no_script_of_its_own():
 def test_slides_are_written_whole(tmp_path, deck):
     svg = tmp_path / "figure.svg"
     svg.write_text("<svg/>")
-    pictures = {"part/page:figure": Illustration(svg, None, 'what "is" seen', "Chapter")}
+    pictures = {"part/page:figure": Illustration(svg, 'what "is" seen', "Chapter")}
     theorems = {"thm-a": Theorem("theorem", "Gibbs", "$x$", "part/page")}
     slides = read_deck(
         deck(DECK.replace("> A question?", "![[figure part/page:figure]]\n\n![[theorem thm-a]]")), least=2
