@@ -101,6 +101,7 @@
     box.addEventListener("pointerenter", function () { clearTimeout(leaving); });
     box.addEventListener("pointerleave", closeSoon);
     document.addEventListener("keydown", function (event) { if (event.key === "Escape") close(); });
+    addEventListener("resize", close);  // its place was that of another width
   }
 
   plainResults();
@@ -120,6 +121,10 @@
     markScrollers();
     addEventListener("resize", markSoon);
     addEventListener("toggle", markSoon, true);
+    // Arrows on buttons that say in words what they do.
+    addEventListener("load", function () {
+      document.querySelectorAll("svg.tb-icon").forEach(function (arrow) { arrow.setAttribute("aria-hidden", "true"); });
+    });
     addEventListener("load", function () { afterFormulas(typesetting()); });
     if (document.fonts) document.fonts.addEventListener("loadingdone", markSoon);  // their widths are known only now
   });

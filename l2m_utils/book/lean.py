@@ -136,7 +136,6 @@ def _small_font(path: Path, characters: set[int]) -> bytes:
 
     font = TTFont(path, recalcTimestamp=False)
     options = subset.Options()
-    options.flavor = "woff"
     options.hinting = False
     options.notdef_outline = True
     cutter = subset.Subsetter(options)

@@ -29,6 +29,9 @@ _PATTERNS = tuple(
         (r'<span class="(fa-solid[^"]*)"', r'<span aria-hidden="true" class="\1"'),
         (r"<!-- So that users can add custom icons -->", ""),
         (r'<script[^>]*src="[^"]*fontawesome\.js[^"]*"></script>', ""),
+        # The head of a column or a row says which it is.
+        (r'<th class="(head[^"]*)"(?![^>]*scope=)', r'<th scope="col" class="\1"'),
+        (r'<th class="(stub[^"]*)"(?![^>]*scope=)', r'<th scope="row" class="\1"'),
         # Proofs without a title share one id, and are a kind of box of their own.
         (r'<div class="proof admonition" id="proof">', '<div class="proof reasoning admonition">'),
         (r'\sid="(proof|exercise|solution)-content"', ""),
@@ -66,15 +69,15 @@ def mended(text: str) -> str:
 
 
 def description(text: str) -> str:
-    """What a search engine shows of a page: its first paragraph without formulas, cut at a word; its title where there is none.
+    """What a search engine shows of a page: its first paragraph of some length without formulas, cut at a word; its title where there is none.
 
-    >>> description('<title>T</title><article class="bd-article"><p>A <b>bold</b> word.</p></article>')
-    'A bold word.'
+    >>> description('<title>T</title><article class="bd-article"><p>A paragraph that is <b>long</b> enough to say something.</p>')
+    'A paragraph that is long enough to say something.'
     """
     article = text.partition('<article class="bd-article"')[2].partition("</article>")[0]
     for match in _PARAGRAPH.finditer(article):
         words = " ".join(unescape(re.sub(r"<[^>]*>", "", match[1])).split())
-        if "math notranslate" in match[1] or len(words) < 12:
+        if "math notranslate" in match[1] or len(words) < 40:
             continue
         return (
             words

@@ -125,8 +125,8 @@ def with_bookmarks(pdf: bytes, titles: Iterable[str]) -> bytes:
 
     A title takes the place of the old one and no more, since a PDF counts its bytes.
 
-    >>> with_bookmarks(b"/Title (A titleA title) /Title (Abox) /Title <FEFF00B20061>", ["A title", "A box", "² a"])
-    b'/Title (A title)        /Title (Abox) /Title (\\xfe\\xff\\x00\\xb2\\x00 \\x00a)    '
+    >>> with_bookmarks(b"/Title (A titleA title) /Title (AA box) /Title <FEFF00B20061>", ["A title", "A box", "² a"])
+    b'/Title (A title)        /Title (A box)  /Title (\\xfe\\xff\\x00\\xb2\\x00 \\x00a)    '
     """
     whole = {"".join(title.split()): " ".join(title.split()) for title in titles}
 
@@ -136,17 +136,11 @@ def with_bookmarks(pdf: bytes, titles: Iterable[str]) -> bytes:
         else:
             old = bytes.fromhex(match[2].decode()[4:]).decode("utf-16-be", "replace")
         squashed = "".join(old.split())
-        times = next(
-            (
-                n
-                for n in (1, 2, 3)
-                if squashed[: len(squashed) // n] * n == squashed and squashed[: len(squashed) // n] in whole
-            ),
-            0,
-        )
-        if not times:
+        # The end is the whole heading; what stands before it is the heading, or as much of it as stood on its first line.
+        fits = [key for key in whole if squashed.endswith(key) and key.startswith(squashed[: len(squashed) - len(key)])]
+        if not fits:
             return match[0]
-        title = whole[squashed[: len(squashed) // times]]
+        title = whole[max(fits, key=len)]
         text = title.encode() if title.isascii() else b"\xfe\xff" + title.encode("utf-16-be")
         new = (
             b"/Title (" + re.sub(rb"([\\()\r])", lambda one: b"\\r" if one[0] == b"\r" else b"\\" + one[0], text) + b")"

@@ -20,7 +20,7 @@ PAGE = f"""<!DOCTYPE html><html><head><meta charset="utf-8" /><meta name="viewpo
 <script>const THEBE_JS_URL = "https://unpkg.com/thebe"; const thebe_selector = ".a"</script><script async="async" src="_static/sphinx-thebe.js?v=1"></script>
 <script>DOCUMENTATION_OPTIONS.pagename = 'index';</script><script src="searchindex.js?v=1"></script></head>
 <body><button onclick="toggleFullScreen()"><i class="fas fa-expand"></i></button><article class="bd-article"><p>Short.</p>
-<p>A first <em>paragraph</em> of words &lt; 3.</p><script type="text/x-thebe-config">{{a: 1}}</script><script>kernelName = 'python3'</script>
+<p>A first <em>paragraph</em> of words that are &lt; 3 pages.</p><script type="text/x-thebe-config">{{a: 1}}</script><script>kernelName = 'python3'</script>
 <div class="proof admonition" id="proof"><p class="admonition-title"></p></div><section id="proof-content"><p>Proof.</p></section>
 <b id="x"></b><b id="x"></b></article><footer class="bd-footer-content"></footer></body></html>"""
 
@@ -47,7 +47,7 @@ def test_a_page_is_finished_and_again_the_same(tmp_path):
     ]
     assert all(hash_of(script) in text for script in scripts if script)
     assert not re.search(r"thebe|fontawesome|unpkg|onclick|searchindex|viewport", text)
-    assert '<meta name="description" content="A first paragraph of words &lt; 3." />' in text
+    assert '<meta name="description" content="A first paragraph of words that are &lt; 3 pages." />' in text
     assert (
         "2503.04725" in text and "<button data-l2m-fullscreen>" in text and '<i aria-hidden="true" class="fas' in text
     )

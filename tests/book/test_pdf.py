@@ -1,11 +1,12 @@
 """The PDF of the whole book: one page in the order of the contents, links within it, and what a browser prints of it."""
 
+import json
 import re
 import shutil
 
 import pytest
 
-from l2m_utils.book import pdf
+from l2m_utils.book import html, pdf
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.site import PDF, PDF_MARK
 from l2m_utils.project import PROJECT
@@ -76,3 +77,23 @@ def test_a_browser_prints_it_with_bookmarks_and_every_page_links_to_it(built):
     assert len(re.findall(rb"/Type /Page\b", content)) == 3  # contents and two pages
     assert 'href="../l2m-book.pdf"' in (built / "html/part/two.html").read_text()
     assert 'href="l2m-book.pdf"' in (built / "html/index.html").read_text() and not (built / "pdf").exists()
+
+
+def test_the_pdf_belongs_to_the_pages_that_it_was_made_of(built, monkeypatch):
+    """It is made once, is sealed with the pages, and a build that is stopped while it is made leaves no seal."""
+    seal = built / "seals" / "html.json"
+    seal.parent.mkdir()
+    seal.write_text('{"digest": "d", "outputs": {}}')
+
+    def stopped(folder):
+        raise BuildError("no Chromium")
+
+    monkeypatch.setattr(pdf, "make_pdf", stopped)
+    with pytest.raises(BuildError):
+        html.ensure_pdf(built)
+    assert not seal.exists()
+    seal.write_text('{"digest": "d", "outputs": {}}')
+    monkeypatch.setattr(pdf, "make_pdf", lambda folder: (folder / "html" / PDF).write_bytes(b"%PDF"))
+    assert html.ensure_pdf(built) and not html.ensure_pdf(built)
+    sealed = json.loads(seal.read_text())
+    assert sealed["digest"] == "d" and set(sealed["outputs"]) >= {PDF, "index.html"}
