@@ -65,6 +65,9 @@ run.value("documents", len(text), unit="")
 for number, word in enumerate({HOSTILE!r}):
     run.value(f"word-{{number}}", word, unit="", model=word, note=word)
     print(word)
+```
+
+```{{code-cell}} ipython3
 run.summary()"""
 
 
