@@ -86,14 +86,16 @@ def atlas(law: TextLaw = PUBLISHED_LAW, bits_per_entry: float = 16) -> pd.DataFr
 
 
 def short(number: float) -> str:
-    """A count in at most five characters: ``18.9M``, ``258G``, ``∞``.
+    """A count in at most five characters: ``18.9M``, ``258G``, ``∞``; beyond 10¹⁵ more digits would say nothing.
 
-    >>> short(18874368), short(258048000000), short(999), short(math.inf)
-    ('18.9M', '258G', '999', '∞')
+    >>> short(18874368), short(258048000000), short(999), short(8.7e21), short(math.inf)
+    ('18.9M', '258G', '999', '>10¹⁵', '∞')
     """
     if math.isinf(number):
         return "∞"
-    for size, letter in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    if number > 1e15:
+        return ">10¹⁵"
+    for size, letter in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             value = number / size
             return f"{value:.0f}{letter}" if value >= 100 else f"{value:.3g}{letter}"
