@@ -6,18 +6,16 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from l2m_utils.book import fingerprints
 from l2m_utils.book.assemble import BOOK, LICENCES
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.locks import build_lock
+from l2m_utils.book.site import read_site
 from l2m_utils.project import PROJECT
 from l2m_utils.release.archive import write_archive
 from l2m_utils.release.licences import licence_report, read_licences
 from l2m_utils.text.files import files_of
 
-SETTINGS = BOOK / "site.yml"
 # What of a build goes into an archive, by its name there; the edition for instructors is public nowhere.
 _BUILT = {"site": "html", "editions/student": "editions/student/html", "slides": "slides"}
 
@@ -39,7 +37,7 @@ def archive_build(place: Any, folder: Path, destination: Path) -> tuple[Path, bo
                     f"the site in {fingerprints.named(site)} is not that of these files ({what}): build it again with the same TIER and "
                     "CORPUS, or remove it with `make clean`"
                 )
-        settings = yaml.safe_load(SETTINGS.read_text(encoding="utf-8")) if SETTINGS.exists() else {}
+        settings = vars(read_site())
         report = licence_report(PROJECT, read_licences(LICENCES), BOOK / "licences")
         built = {name: folder / path for name, path in _BUILT.items() if site and (folder / path).is_dir()}
         return write_archive(PROJECT, destination, report=report, built=built, settings=settings), site is not None
