@@ -115,7 +115,12 @@ def test_only_the_step_that_makes_a_release_may_write():
 
 def test_what_a_release_attaches_is_gathered_and_checked(tmp_path):
     """The shell steps of release.yml, run here on a release in miniature."""
-    for name in ("_build/dist/a-1.whl", "_build/dist/a-1.tar.gz", "_build/archive/a-1.zip"):
+    for name in (
+        "_build/dist/a-1.whl",
+        "_build/dist/a-1.tar.gz",
+        "_build/archive/a-1.zip",
+        "_build/laptop-python-docs/html/a.pdf",
+    ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_text(name)
     l2m = '[ "$2" = release-notes ] && [ "$3" != v1.2.3 ] && exit 1; echo "$*" | tee -a "$CALLS"'
@@ -130,13 +135,13 @@ def test_what_a_release_attaches_is_gathered_and_checked(tmp_path):
     gathered = shell(command_of("release", "Gather what is attached, and check it"), tmp_path, environment)
     assert gathered.returncode == 0, gathered.stderr
     listed = [line.split()[1] for line in (tmp_path / "release" / "SHA256SUMS").read_text().splitlines()]
-    assert listed == ["a-1.whl", "a-1.tar.gz", "a-1.zip", "sbom.cdx.json", "licences.md"]
+    assert listed == ["a-1.whl", "a-1.tar.gz", "a-1.zip", "a.pdf", "sbom.cdx.json", "licences.md"]
     made = shell(command_of("release", "Make the release"), tmp_path, environment)
     assert made.returncode == 0, made.stderr
     calls = (tmp_path / "calls.txt").read_text().splitlines()
     assert calls[:2] == ["book release-notes v1.2.3", "verify a-1.zip"]
     assert calls[2].startswith("release create v1.2.3 --verify-tag ") and calls[2].endswith(
-        "a-1.whl a-1.tar.gz a-1.zip sbom.cdx.json licences.md SHA256SUMS"
+        "a-1.whl a-1.tar.gz a-1.zip a.pdf sbom.cdx.json licences.md SHA256SUMS"
     )
     (tmp_path / "release" / "a-1.whl").write_text("damaged on the way")
     assert shell(command_of("release", "Make the release"), tmp_path, environment).returncode != 0

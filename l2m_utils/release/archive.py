@@ -25,7 +25,8 @@ _PARTS = (
     Part("source/", "Source", "The checkout at the commit of the release: notebooks, library, tests, locks"),
     Part("source/results/", "Published records", "Values, tables and figures with run, data, seed, commit and machine"),
     Part("site/", "Site", "The book as HTML pages that need no network; begin with index.html"),
-    Part("editions/", "Editions", "What a class gets: the pages without answers, and notebooks that run on their own"),
+    Part("editions/student/", "Edition for students", "The same pages without the answers"),
+    Part("slides/", "Slides", "The decks of the course, which need no network either"),
     Part(BILL, "Bill of materials", "Every package of requirements.lock with its hashes, as CycloneDX 1.6"),
     Part(REPORT, "Licences", "Whose work goes out with this book, under which licence"),
     Part(_README, "Read me first", "What lies where, and how to check it"),
@@ -134,20 +135,18 @@ def write_archive(
     folder: Path,
     *,
     report: str,
-    site: Path | None = None,
-    editions: Path | None = None,
+    built: Mapping[str, Path] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Write ``folder/l2m-book-<version>.zip`` from the checkout at ``root``, the built ``site``, ``editions`` and the licence report.
+    """Write ``folder/l2m-book-<version>.zip`` from the checkout at ``root``, the licence report, and what was built.
 
-    The same commit and the same site give the same bytes.  Raises :class:`ReleaseError` for a checkout that differs from its commit, and for what an
+    ``built`` names the folder of each part that is there: ``site``, ``editions/student``, ``slides``.  The same commit and the same folders give the same bytes.  Raises :class:`ReleaseError` for a checkout that differs from its commit, and for what an
     archive cannot hold.
     """
     source, commit = source_files(root)
     contents = {f"source/{name}": content for name, content in source.items()}
-    for name, home in (("site", site), ("editions", editions)):
-        if home is not None:
-            contents |= {f"{name}/{path}": content for path, content in folder_files(home).items()}
+    for name, home in (built or {}).items():
+        contents |= {f"{name}/{path}": content for path, content in folder_files(home).items()}
     about = about_release(root, commit, settings or {})
     contents[BILL] = bill_of_materials(root, about.version)
     contents[REPORT] = report.encode()

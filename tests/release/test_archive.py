@@ -205,15 +205,16 @@ def clone(tmp_path):
     git(root, "init", "-q")
     git(root, "add", ".")
     git(root, "commit", "-qm", "one")
-    (tmp_path / "site").mkdir()
-    (tmp_path / "site" / "index.html").write_text("<p>")
+    for name in ("site", "slides"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "index.html").write_text("<p>")
     return root
 
 
 def test_the_same_commit_and_site_give_the_same_bytes(tmp_path, clone):
     options = {
         "report": "# Licences\n",
-        "site": tmp_path / "site",
+        "built": {"site": tmp_path / "site", "slides": tmp_path / "slides"},
         "settings": {"doi": "10.5281/zenodo.1", "repository": ""},
     }
     first = write_archive(clone, tmp_path / "one", **options).read_bytes()
@@ -221,7 +222,14 @@ def test_the_same_commit_and_site_give_the_same_bytes(tmp_path, clone):
     path = write_archive(clone, tmp_path / "two", **options)
     assert path.read_bytes() == first and not check_archive(path).faults
     sums = scan_zip(path).sums
-    assert {"source/results/x.json", "site/index.html", "sbom.cdx.json", "licences.md", "README.txt"} < set(sums)
+    assert {
+        "source/results/x.json",
+        "site/index.html",
+        "slides/index.html",
+        "sbom.cdx.json",
+        "licences.md",
+        "README.txt",
+    } < set(sums)
     metadata = json.loads(scan_zip(path, keep=[METADATA]).kept[METADATA])
     assert set(files_of_crate(metadata)) == set(sums) - {METADATA, CHECKSUMS}
     assert "https://doi.org/10.5281/zenodo.1" in json.dumps(metadata) and str(tmp_path).encode() not in first
@@ -230,7 +238,7 @@ def test_the_same_commit_and_site_give_the_same_bytes(tmp_path, clone):
 def test_what_is_not_committed_and_paths_of_the_machine_are_refused(tmp_path, clone):
     (tmp_path / "site" / "page.html").write_text(f"made in {clone}/x")
     with pytest.raises(ReleaseError, match=r"site/page.html: names a folder of this machine \(1 file"):
-        write_archive(clone, tmp_path / "out", report="", site=tmp_path / "site")
+        write_archive(clone, tmp_path / "out", report="", built={"site": tmp_path / "site"})
     refuse_paths({"a": b"in /root of it"}, ["/root"])  # one step may be a word
     (clone / "new.py").write_text("")
     with pytest.raises(ReleaseError, match="1 file.s. differ from the commit, new.py first"):
