@@ -23,12 +23,12 @@
     return `${where}${element.tagName.toLowerCase()}${own}${words ? ` “${words}”` : ""}`;
   }
 
-  // Text that a person may see or hear, with its element: text nodes outside code and formulas, and the attributes that are read aloud.
+  // Text that a person may see or hear, with its element: text nodes outside code (a signature is code) and formulas, and the attributes that are read aloud.
   function* spoken() {
     const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = walker.nextNode(); node; node = walker.nextNode()) {
       const parent = node.parentElement;
-      if (node.data.trim() && !parent.closest("pre, code, script, style, noscript, template, textarea, mjx-container, math")) yield [node.data, parent];
+      if (node.data.trim() && !parent.closest("pre, code, .sig-object, script, style, noscript, template, textarea, mjx-container, math")) yield [node.data, parent];
     }
     for (const name of ["alt", "title", "aria-label", "placeholder"])
       for (const element of all(`[${name}]`)) yield [element.getAttribute(name), element];

@@ -162,7 +162,7 @@ def show(site: Site, found: list[dict], seconds: float, everything: bool) -> Non
         if len(ones) > SHOWN and not everything:
             print(f"\n… and {len(ones) - SHOWN:,} more of {name}", end="")
     print(
-        f"\n{len(found):,} violations on {len({one['page'] for one in found})} of {len(site.pages)} pages in {seconds:.0f} s"
+        f"\n{len(found):,} violations, on {len({one['page'] for one in found} - {'(site)'})} of {len(site.pages)} pages in {seconds:.0f} s"
     )
 
 

@@ -216,7 +216,7 @@ def test_a_good_site_ends_with_zero_and_a_report(tmp_path, site, monkeypatch, ca
     report = json.loads(path.read_text())
     assert report["violations"] == [] and report["counts"]["pages"] == 1 and report["counts"]["rules of axe-core"] >= 60
     assert set(report["rules"]) == set(RULES) | set(SITE_RULES)
-    assert "0 violations on 0 of 1 pages" in capsys.readouterr().out
+    assert "0 violations, on 0 of 1 pages" in capsys.readouterr().out
 
 
 def test_a_broken_site_ends_with_one_and_every_violation_in_the_report(tmp_path, site, broken, monkeypatch, capsys):
