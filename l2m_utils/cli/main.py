@@ -98,6 +98,12 @@ def _course() -> ModuleType:
     return course
 
 
+def _grade() -> ModuleType:
+    from l2m_utils.cli import grade
+
+    return grade
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -178,6 +184,11 @@ COMMANDS = {
         _course,
         "make the slides of the course, and check its sessions",
         "l2m course slides --tier laptop --pdf",
+    ),
+    "grade": Command(
+        _grade,
+        "grade a folder of submitted notebooks",
+        "l2m grade submissions --jobs 2",
     ),
     "book": Command(
         _book,

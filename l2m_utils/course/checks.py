@@ -26,6 +26,8 @@ class CheckedTask:
     setup: str
     solution: str
     check: str
+    before: tuple[str, ...] = ()  # the code of all earlier cells
+    points: float = 1
 
     @property
     def label(self) -> str:
@@ -55,7 +57,7 @@ def tasks_of(path: Path, parameters: Mapping[str, Any] | None = None) -> list[Ch
         pieces = [f"{answer}\n{check}" for answer in (solution, *(wrong.source for wrong in exercise.wrong))]
         before = _code_before(cells, exercise.checks[0], parameters)
         wanted = set().union(*map(free_names, pieces))
-        found.append(CheckedTask(path.stem, exercise, prelude(before, wanted), solution, check))
+        found.append(CheckedTask(path.stem, exercise, prelude(before, wanted), solution, check, tuple(before)))
     return found
 
 

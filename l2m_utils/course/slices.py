@@ -131,6 +131,24 @@ def prelude(cells: Sequence[str], wanted: Iterable[str]) -> str:
     return "\n".join(reversed(kept))
 
 
+def answer_setup(cells: Sequence[str], setup: str, answer: str) -> str:
+    """``setup`` and what an answer needs beyond it of the cells; an answer that is no Python needs nothing more.
+
+    >>> answer_setup(["import math\\nx = 2"], "x = 2", "def f(): return math.pi")
+    'import math\\nx = 2'
+    """
+    try:
+        wanted = free_names(answer)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return setup
+    more = prelude(cells, wanted - _bound_by(setup))
+    return f"{more}\n{setup}" if more else setup
+
+
+def _bound_by(source: str) -> set[str]:
+    return set().union(*(_binds(node) for node in ast.parse(source).body))
+
+
 def _decorated(node: ast.stmt) -> bool:
     return bool(getattr(node, "decorator_list", []))
 
