@@ -17,6 +17,7 @@ from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
@@ -27,6 +28,7 @@ from l2m_utils.text.corpora import short_name
 
 BOOK = PROJECT / "book"
 LICENCES = BOOK / "licences.yml"
+NOTEBOOKS_ZIP = Path("notebooks.zip")  # the clean notebooks of all chapters, with the tables that they read
 _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 _FIGURE = re.compile(r"figures/[\w./-]+\.svg")
 
@@ -128,6 +130,11 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     config["sphinx"]["config"]["html_extra_path"] = (
         ["extra"] if any(exhibits.EXTRA in path.parents for path in files) else []
     )
+    if edition != "reader":
+        config["title"] += f" ({edition} edition)"
+    # Readers take the clean notebooks without answers along, not the executed ones with them.
+    copies = clean_notebooks("instructor" if edition == "instructor" else "student", texts, folder / "executed")
+    files[NOTEBOOKS_ZIP] = archive(copies)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
     stops = reading_path.read_path()

@@ -14,7 +14,12 @@ from pathlib import Path
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options to ``parser``; :func:`run` takes what it parses."""
     parser.add_argument("folder", type=Path, help="the submissions: .ipynb files, in folders or not")
-    parser.add_argument("--source", default="", help="chapter section/name (default: what each notebook says)")
+    parser.add_argument(
+        "--source",
+        default="",
+        help="chapter section/name, or the file of an assignment (default: what each notebook says)",
+    )
+    parser.add_argument("--seed", default="0", help="the class seed of an assignment (default: 0)")
     parser.add_argument("--out", type=Path, help="where the grades go (default: FOLDER-grades)")
     parser.add_argument("--seconds", type=int, default=60, help="for an answer with its check (default: 60)")
     parser.add_argument("--memory", type=int, default=4096, help="MB for an answer with its check (default: 4096)")
@@ -26,13 +31,15 @@ def run(options: argparse.Namespace) -> int:
     from l2m_utils.book.errors import BuildError
     from l2m_utils.course.grading import grade_folder
     from l2m_utils.course.jail import Limits
+    from l2m_utils.course.pack import seeded_tasks
 
     if min(options.seconds, options.memory, options.jobs) < 1:
         raise BuildError("--seconds, --memory and --jobs: expected whole numbers of at least 1")
     folder = options.folder.absolute()
     out = options.out or folder.with_name(f"{folder.name}-grades")
     limits = Limits(options.seconds, options.memory << 20)
-    rows = grade_folder(folder, out, source=options.source, limits=limits, jobs=options.jobs)
+    tasks = seeded_tasks(Path(options.source), options.seed) if options.source.endswith(".md") else ()
+    rows = grade_folder(folder, out, source=options.source, tasks=tasks, limits=limits, jobs=options.jobs)
     for row in rows:
         print(f"{row['passed']} of {row['of']}  {ascii(row['file'])[1:-1]}  {'; '.join(row['notes'])}".rstrip())
     print(out / "grades.csv")

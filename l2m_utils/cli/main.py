@@ -104,6 +104,12 @@ def _grade() -> ModuleType:
     return grade
 
 
+def _handout() -> ModuleType:
+    from l2m_utils.cli import handout
+
+    return handout
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -184,6 +190,11 @@ COMMANDS = {
         _course,
         "make the slides of the course, and check its sessions",
         "l2m course slides --tier laptop --pdf",
+    ),
+    "handout": Command(
+        _handout,
+        "write clean notebooks, the assignments of a class, or all that a teacher gets",
+        "l2m handout instructor --seed autumn",
     ),
     "grade": Command(
         _grade,

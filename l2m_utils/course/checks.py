@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l2m_utils.book.exercises import Exercise, exercises_of, stub_of, tags_of, text_of
+from l2m_utils.book.exercises import Exercise, boxes, exercises_of, stub_of, tags_of, text_of
 from l2m_utils.book.plan import NOTEBOOKS, load_tier
 from l2m_utils.book.source import read_notebook
 from l2m_utils.course.slices import free_names, prelude
 
 TIER_OF_CHECKS = "smoke"
-_NOT_BEFORE = {"solution", "check", "wrong", "expected", "parameters", "seal"}
+_NOT_BEFORE = {"check", "wrong", "expected"}
+_POINTS = re.compile(r"\((\d+(?:\.\d+)?) points?\)")
 
 
 @dataclass(frozen=True)
@@ -48,23 +49,38 @@ def tasks_of(path: Path, parameters: Mapping[str, Any] | None = None) -> list[Ch
     if parameters is None:
         name = path.relative_to(NOTEBOOKS).with_suffix("").as_posix()
         parameters = {**load_tier(TIER_OF_CHECKS).notebooks.get(name, {}), "tier": TIER_OF_CHECKS}
-    cells = read_notebook(path).cells
+    return tasks_in(read_notebook(path).cells, path.stem, parameters)
+
+
+def tasks_in(cells: list, name: str, parameters: Mapping[str, Any]) -> list[CheckedTask]:
+    """The tasks of cells, as :func:`tasks_of`; a title that ends in ``(3 points)`` says what an exercise is worth, else one."""
+    titles = {
+        box.options.get("label", ""): box.argument
+        for cell in cells
+        if cell["cell_type"] == "markdown"
+        for box in boxes(text_of(cell))
+        if box.name == "exercise"
+    }
     found = []
-    for exercise in exercises_of(cells, path.name):
+    for exercise in exercises_of(cells, name):
         solution = text_of(cells[exercise.solution])
         check = "\n\n".join(text_of(cells[number]) for number in exercise.checks)
         # A check may name what the answer binds.
         pieces = [f"{answer}\n{check}" for answer in (solution, *(wrong.source for wrong in exercise.wrong))]
-        before = _code_before(cells, exercise.checks[0], parameters)
+        before = _code_before(cells, exercise, parameters)
         wanted = set().union(*map(free_names, pieces))
-        found.append(CheckedTask(path.stem, exercise, prelude(before, wanted), solution, check, tuple(before)))
+        worth = _POINTS.search(titles.get(exercise.label, ""))
+        points = float(worth[1]) if worth else 1.0
+        setup = prelude(before, wanted)
+        found.append(CheckedTask(name, exercise, setup, solution, check, tuple(before), points))
     return found
 
 
-def _code_before(cells: list, last: int, parameters: Mapping[str, Any]) -> list[str]:
+def _code_before(cells: list, exercise: Exercise, parameters: Mapping[str, Any]) -> list[str]:
+    """The code above a check without the answer to it; the answers to earlier exercises, on which this one may build, are ours."""
     code = []
-    for cell in cells[:last]:
-        if cell["cell_type"] != "code":
+    for number, cell in enumerate(cells[: exercise.checks[0]]):
+        if cell["cell_type"] != "code" or number == exercise.solution:
             continue
         if "parameters" in tags_of(cell):
             code += [text_of(cell), "\n".join(f"{name} = {value!r}" for name, value in parameters.items())]
