@@ -13,7 +13,9 @@ override TIER := $(value TIER)
 override CORPUS := $(value CORPUS)
 override JOBS := $(value JOBS)
 override ENGINE := $(value ENGINE)
-export TIER CORPUS JOBS ENGINE
+SEED ?= 0
+override SEED := $(value SEED)
+export TIER CORPUS JOBS ENGINE SEED
 VENV := .venv
 LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python
@@ -26,7 +28,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book pdf smoke slides test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve lock clean
+.PHONY: help setup book pdf smoke slides test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve instructor lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -114,6 +116,9 @@ lab: setup ## JupyterLab on the notebooks
 
 serve: setup ## the built book on http://127.0.0.1:8000
 	@$(BUILD) serve $(WHICH)
+
+instructor: setup ## one zip for a teacher: answers, notes, and the assignments of the class with SEED=…
+	@exec $(RUN) -E -X utf8 -m l2m_utils handout instructor --seed="$$SEED"
 
 # One resolution for all Pythons and systems that the project supports. Pins that still fit pyproject.toml stay as they are;
 # `make lock UPGRADE=--upgrade` renews them all. torch is left out, and with it what only torch needs: requirements-torch.txt.

@@ -13,9 +13,11 @@ from typing import Any
 import yaml
 
 from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, sessions, status
+from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text
 from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
@@ -26,6 +28,7 @@ from l2m_utils.text.corpora import short_name
 
 BOOK = PROJECT / "book"
 LICENCES = BOOK / "licences.yml"
+NOTEBOOKS_ZIP = Path("notebooks.zip")  # the clean notebooks of all chapters, with the tables that they read
 _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 _FIGURE = re.compile(r"figures/[\w./-]+\.svg")
 
@@ -81,8 +84,13 @@ def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own
             cell["source"] = _SUBSTITUTION.sub(number, "".join(cell["source"]))
 
 
-def gather(folder: Path) -> dict[Path, bytes]:
-    """Every file of the Sphinx source, by path relative to it."""
+def home_of(folder: Path, edition: str) -> Path:
+    """Where the source and the pages of an edition lie: those of the public one in the build itself, the others apart."""
+    return folder if edition == "reader" else folder / "editions" / edition
+
+
+def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
+    """Every file of the Sphinx source of an edition, by path relative to it."""
     pools = read_pools(folder / "records")
     own = {record["id"]: [record] for record in load_values(folder / "records").values()}
     answers = reproduction.join(reproduction.read_rows(), pools)
@@ -99,7 +107,9 @@ def gather(folder: Path) -> dict[Path, bytes]:
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
         relative = path.relative_to(folder / "executed")
         name = str(relative.with_suffix(""))
-        page, taken = exhibits.arrange(json.loads(path.read_bytes()), name, folder / "records")
+        # Cut first: what an answer draws is no exhibit where the answer is not shown.
+        page = shown_in(json.loads(path.read_bytes()), edition, f"notebooks/{name}.md")
+        page, taken = exhibits.arrange(page, name, folder / "records")
         with_own_numbers(page, name, texts, own)
         files |= taken
         page_content = json.dumps(page, ensure_ascii=False, indent=1).encode()
@@ -120,6 +130,11 @@ def gather(folder: Path) -> dict[Path, bytes]:
     config["sphinx"]["config"]["html_extra_path"] = (
         ["extra"] if any(exhibits.EXTRA in path.parents for path in files) else []
     )
+    if edition != "reader":
+        config["title"] += f" ({edition} edition)"
+    # Readers take the clean notebooks without answers along, not the executed ones with them.
+    copies = clean_notebooks("instructor" if edition == "instructor" else "student", texts, folder / "executed")
+    files[NOTEBOOKS_ZIP] = archive(copies)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
     stops = reading_path.read_path()
@@ -205,10 +220,10 @@ def check_names(files: dict[Path, bytes], known: set[str]) -> None:
         raise BuildError("pages name records that do not exist:\n  " + "\n  ".join(wrong))
 
 
-def assemble(folder: Path) -> Path:
-    """Write the Sphinx source of a build to ``folder/source``; returns it."""
-    source = folder / "source"
-    files = gather(folder)
+def assemble(folder: Path, edition: str = "reader") -> Path:
+    """Write the Sphinx source of an edition of a build to the folder ``source`` of its home (:func:`home_of`); returns it."""
+    source = home_of(folder, edition) / "source"
+    files = gather(folder, edition)
     for path, content in files.items():
         target = source / path
         if not target.exists() or target.read_bytes() != content:

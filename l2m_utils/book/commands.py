@@ -45,7 +45,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     added = command(notebook, "execute one notebook of a planned build; Snakemake calls it")
     added.add_argument("name", help="section/name")
     added.add_argument("--folder", type=Path, default=Path(), help="the build folder (default: the working folder)")
-    command(html, "build the HTML of a build whose notebooks are executed", "build")
+    added = command(html, "build the HTML of a build whose notebooks are executed", "build")
+    added.add_argument(
+        "--edition", default="reader", help="reader, student or instructor (default: reader, the public site)"
+    )
     command(pdf, "print the whole book of a build to one PDF, beside its pages and linked from them", "build")
     command(check_usage, "check that what the cells of a build used are declared inputs of their pages", "build")
     added = command(publish, "copy the small records of a build to results/", "build")
@@ -170,12 +173,19 @@ def notebook(options: argparse.Namespace) -> None:
 
 
 def html(options: argparse.Namespace) -> None:
-    """Build the HTML of a build whose notebooks are executed."""
+    """Build the HTML of a build whose notebooks are executed; an edition other than the public one lies below ``editions``."""
+    from l2m_utils.book.editions import EDITIONS
+    from l2m_utils.book.html import build_html
     from l2m_utils.book.jobs import read_jobs
     from l2m_utils.book.locks import build_lock
 
+    if options.edition not in EDITIONS:
+        raise BuildError(f"--edition: got {options.edition!r}, expected one of {', '.join(EDITIONS)}")
     _, folder = _place_and_folder(options)
     with build_lock(folder, "html") as lock:
+        if options.edition != "reader":
+            print(_shown(build_html(folder, lock, options.edition)))
+            return
         _build_html(folder, read_jobs(folder), lock)
     print(_shown(folder / "html" / "index.html"))
 

@@ -14,7 +14,7 @@ from typing import Any
 from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import Hashes, digest_of, named
-from l2m_utils.book.jobs import Job, damaged, is_sealed, page_of, write_jobs
+from l2m_utils.book.jobs import Job, content_hash, damaged, is_sealed, page_of, write_jobs
 from l2m_utils.book.locks import Lock
 from l2m_utils.book.plan import Notebook
 from l2m_utils.book.processes import WATCHED, adopt_orphans, descendants, kill, tied_to_us, token_of
@@ -41,7 +41,7 @@ def plan_jobs(
         parameters = dict(notebook.parameters)
         if recompute and "recompute" in parameters:
             parameters["recompute"] = True
-        inputs = {named(path): hashes(path) for path in notebook.inputs()}
+        inputs = {named(path): content_hash(path, hashes) for path in notebook.inputs()}
         text = [corpus["name"], corpus["fingerprint"], corpus.get("note", "")] if notebook.reads_text else []
         needed = [jobs[need].digest for need in notebook.needs]
         python = list(sys.version_info[:3])

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exercises import without_wrong
 from l2m_utils.book.jobs import KILLED, Job, page_of, write_seal
 from l2m_utils.book.kernel import manager
 from l2m_utils.book.scrub import scrub
@@ -61,6 +62,7 @@ def _run(job: Job, folder: Path, failed: Path):
     from papermill.exceptions import PapermillExecutionError
 
     notebook = jupytext.read(PROJECT / job.path)
+    notebook.cells = without_wrong(notebook.cells)
     notebook.cells.append(nbformat.v4.new_code_cell(_REPORT))
     os.environ["OMP_NUM_THREADS"] = str(job.threads)  # before the kernel starts: torch reads it once
     os.environ["TOKENIZERS_PARALLELISM"] = "false" if job.threads == 1 else "true"

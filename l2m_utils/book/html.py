@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import subprocess
+import zipfile
 import zlib
 from pathlib import Path
 from typing import Any
 
-from l2m_utils.book.assemble import LICENCES, assemble
+from l2m_utils.book.assemble import LICENCES, NOTEBOOKS_ZIP, assemble, home_of
 from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import ENVIRONMENT, Hashes, digest_of, files_in, input_files, named
@@ -98,25 +99,27 @@ def _hashed(html: Path, hashes: Hashes) -> dict[str, str | None]:
     return {path.relative_to(html).as_posix(): hashes(path) for path in files_in(html)}
 
 
-def build_html(folder: Path, lock: Lock) -> Path:
-    """Build ``folder/html`` with ``jupyter-book build -n -W --keep-going``; returns its start page.
+def build_html(folder: Path, lock: Lock, edition: str = "reader") -> Path:
+    """Build ``html`` in the home of an edition with ``jupyter-book build -n -W --keep-going``; returns its start page.
 
-    Raises :class:`BuildError` with Sphinx's warnings when there are any; ``folder/html`` is then unchanged.
+    Raises :class:`BuildError` with Sphinx's warnings when there are any; the old pages are then unchanged.
     """
-    new, old, spare = folder / "html.new", folder / "html", folder / "html.old"
+    home = home_of(folder, edition)
+    new, old, spare = home / "html.new", home / "html", home / "html.old"
     if spare.exists() and not old.exists():  # a build was killed between two renames
         spare.rename(old)
     site = read_site()
     try:
-        source = assemble(folder)
+        source = assemble(folder, edition)
     except RecordError as error:
         raise BuildError(str(error)) from error
-    built = _run_sphinx(folder, source, lock)
+    built = _run_sphinx(home, source, lock)
     for path in (new, spare):
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(built, new, ignore=_unused)
     finish(new, site)
     settle_versions(new)
+    offer_clean_notebooks(source / NOTEBOOKS_ZIP, new)
     if (folder / "slides").is_dir():
         shutil.copytree(folder / "slides", new / "slides")
     refuse_unlicensed(new)
@@ -131,7 +134,9 @@ def _run_sphinx(folder: Path, source: Path, lock: Lock) -> Path:
     work = folder / "sphinx"
     hashes = Hashes()
     code = {named(path): hashes(path) for path in input_files(patterns=("l2m_utils/**/*.py", *ENVIRONMENT))}
-    shared = digest_of([{path.relative_to(source).as_posix(): skeleton(path) for path in files_in(source)}, code])
+    # Only the page that offers it for download depends on the archive, and Sphinx knows.
+    texts = [path for path in files_in(source) if path.relative_to(source) != NOTEBOOKS_ZIP]
+    shared = digest_of([{path.relative_to(source).as_posix(): skeleton(path) for path in texts}, code])
     mark = work / "skeleton"
     if not mark.exists() or mark.read_text() != shared:
         shutil.rmtree(work, ignore_errors=True)
@@ -181,6 +186,15 @@ def skeleton(path: Path) -> str:
     else:
         return Hashes()(path) or ""
     return "\n".join(line for line in lines if _SHARED.search(line))
+
+
+def offer_clean_notebooks(packed: Path, html: Path) -> None:
+    """Let the download button of a chapter give the clean notebook, which runs elsewhere, in place of the executed page."""
+    with zipfile.ZipFile(packed) as source:
+        for name in source.namelist():
+            target = html / "_sources" / "notebooks" / name
+            if target.exists():
+                target.write_bytes(source.read(name))
 
 
 def settle_versions(html: Path) -> None:

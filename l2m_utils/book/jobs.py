@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,17 @@ class Job:
         return self.parameters["tier"]
 
 
+# A wrong answer of an exercise as it stands in the file; none is executed or shown.
+_WRONG = re.compile(rb"^```\{code-cell\}[^\n]*\n:tags: \[wrong\]\n.*?^```\n+", re.M | re.S)
+
+
+def content_hash(path: Path, hashes: Hashes) -> str | None:
+    """The hash of a file, of a notebook without its wrong answers: changing those is no reason to execute it again."""
+    if path.suffix != ".md" or not path.is_file():
+        return hashes(path)
+    return hashlib.sha256(_WRONG.sub(b"", path.read_bytes())).hexdigest()
+
+
 def write_jobs(folder: Path, jobs: dict[str, Job]) -> Path:
     """Write the jobs of a build, by name."""
     return write_json(folder / "plan.json", {name: asdict(job) for name, job in jobs.items()})
@@ -65,7 +78,7 @@ def write_seal(folder: Path, job: Job) -> None:
     Nothing is written when an input changed while the notebook ran: nobody knows which of its versions the page shows.
     """
     hashes = Hashes()
-    if all(hashes(PROJECT / name) == known for name, known in job.inputs.items()):
+    if all(content_hash(PROJECT / name, hashes) == known for name, known in job.inputs.items()):
         write_json(folder / "seals" / f"{job.name}.json", {"digest": job.digest, "outputs": _outputs(folder, job.name)})
     else:
         print(f"note     {job.name}: an input changed while it ran; the next build runs it again", flush=True)

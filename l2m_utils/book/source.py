@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exercises import without_wrong
 from l2m_utils.project import PROJECT
 
 
@@ -49,8 +50,8 @@ def default_parameters(path: Path) -> dict[str, Any]:
 
 
 def code_of(path: Path) -> str:
-    """The Python code of a notebook, magics left out; raises :class:`BuildError` for a cell that is no Python."""
-    cells = [cell.source for cell in read_notebook(path).cells if cell.cell_type == "code"]
+    """The Python code of a notebook that runs, magics left out; raises :class:`BuildError` for a cell that is no Python."""
+    cells = [cell.source for cell in without_wrong(read_notebook(path).cells) if cell.cell_type == "code"]
     cells = [re.sub(r"^\s*[%!].*$", "", cell, flags=re.M) for cell in cells]
     for number, cell in enumerate(cells, 1):
         _parsed(cell, path, f"code cell {number}")

@@ -98,6 +98,18 @@ def _course() -> ModuleType:
     return course
 
 
+def _grade() -> ModuleType:
+    from l2m_utils.cli import grade
+
+    return grade
+
+
+def _handout() -> ModuleType:
+    from l2m_utils.cli import handout
+
+    return handout
+
+
 def _book() -> ModuleType:
     from l2m_utils.book import commands
 
@@ -178,6 +190,16 @@ COMMANDS = {
         _course,
         "make the slides of the course, and check its sessions",
         "l2m course slides --tier laptop --pdf",
+    ),
+    "handout": Command(
+        _handout,
+        "write clean notebooks, the assignments of a class, or all that a teacher gets",
+        "l2m handout instructor --seed autumn",
+    ),
+    "grade": Command(
+        _grade,
+        "grade a folder of submitted notebooks",
+        "l2m grade submissions --jobs 2",
     ),
     "book": Command(
         _book,

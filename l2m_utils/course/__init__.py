@@ -1,1 +1,1 @@
-"""The course: slides, assignments and grades."""
+"""The course: slides, copies to hand out, proven checks, drawn assignments and grades."""
