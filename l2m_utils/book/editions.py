@@ -16,9 +16,9 @@ from l2m_utils.book.exercises import (
     Box,
     Exercise,
     boxes,
-    exercises_of,
+    cell_tags,
+    coded_exercises,
     stub_of,
-    tags_of,
     text_of,
     without_wrong,
 )
@@ -41,17 +41,17 @@ def shown_in(notebook: dict[str, Any], edition: str, where: str, *, placed: bool
     """A copy of a notebook (as nbformat has it) as ``edition`` shows it; the outputs of answers and checks go with the answers.
 
     With ``placed`` false the boxes with answers to code stay out: in a notebook that is to be run the answer stands in its cell.
-    Raises :class:`~l2m_utils.book.errors.BuildError` as :func:`~l2m_utils.book.exercises.exercises_of` does.
+    Raises :class:`~l2m_utils.book.errors.BuildError` as :func:`~l2m_utils.book.exercises.coded_exercises` does.
     """
     notebook = copy.deepcopy(notebook)
     cells = without_wrong(notebook["cells"])
-    exercises = exercises_of(cells, where, shown=True)
+    exercises = coded_exercises(cells, where, shown=True)
     coded = {exercise.label: exercise for exercise in exercises}
     prose: dict[str, str] = {}  # the written part of the answers to code
     for cell in cells:
         if cell["cell_type"] == "markdown":
             cell["source"] = _without_answers(text_of(cell), edition, coded, prose)
-            if "instructor" in tags_of(cell):
+            if "instructor" in cell_tags(cell):
                 cell["source"] = fenced("admonition", "For teachers", {"class": "instructor"}, cell["source"])
     answers = {_last(exercise): _answer(cells, exercise, edition, prose, placed) for exercise in exercises}
     for exercise in exercises:
@@ -62,7 +62,7 @@ def shown_in(notebook: dict[str, Any], edition: str, where: str, *, placed: bool
                 cells[number]["outputs"] = []
     shown = []
     for number, cell in enumerate(cells):
-        if "instructor" in tags_of(cell) and edition != "instructor":
+        if "instructor" in cell_tags(cell) and edition != "instructor":
             continue
         if cell["cell_type"] == "markdown" and not text_of(cell).strip():
             continue

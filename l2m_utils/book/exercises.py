@@ -40,7 +40,7 @@ class Exercise:
     seal: int | None = None
 
 
-def tags_of(cell: Any) -> list[str]:
+def cell_tags(cell: Any) -> list[str]:
     """The tags of a cell."""
     return cell["metadata"].get("tags", [])
 
@@ -53,7 +53,7 @@ def text_of(cell: Any) -> str:
 
 def without_wrong(cells: list) -> list:
     """The cells that run and are shown: wrong answers are for the tests alone."""
-    return [cell for cell in cells if "wrong" not in tags_of(cell)]
+    return [cell for cell in cells if "wrong" not in cell_tags(cell)]
 
 
 def stub_of(source: str, where: str = "the cell") -> str:
@@ -73,7 +73,7 @@ def stub_of(source: str, where: str = "the cell") -> str:
     return f'{above}{indent}raise NotImplementedError("write your answer here, in place of this line")'
 
 
-def exercises_of(cells: list, where: str, *, shown: bool = False) -> list[Exercise]:
+def coded_exercises(cells: list, where: str, *, shown: bool = False) -> list[Exercise]:
     """The exercises with a code answer, in their order; ``where`` is the file for messages.
 
     With ``shown`` the cells are those of an executed page, which has no wrong answers.  Raises :class:`BuildError`, in one line that names
@@ -86,7 +86,7 @@ def exercises_of(cells: list, where: str, *, shown: bool = False) -> list[Exerci
         if cell["cell_type"] == "markdown":
             label = ([label] + _LABEL.findall(text_of(cell)))[-1]
             continue
-        kinds = [tag for tag in tags_of(cell) if tag in _KINDS]
+        kinds = [tag for tag in cell_tags(cell) if tag in _KINDS]
         if cell["cell_type"] != "code" or not kinds:
             continue
         if len(kinds) > 1:

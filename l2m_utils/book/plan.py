@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.exercises import exercises_of
+from l2m_utils.book.exercises import coded_exercises
 from l2m_utils.book.fingerprints import ENVIRONMENT, input_files, named
 from l2m_utils.book.imports import dependencies
 from l2m_utils.book.source import code_of, default_parameters, read_notebook
@@ -89,7 +89,7 @@ def load_plan(tier: str) -> dict[str, Notebook]:
                 raise BuildError(
                     f"notebooks/{name}.md has no parameter {required!r}; every notebook needs tier, seed and records"
                 )
-        exercises_of(read_notebook(path).cells, named(path))  # raises for one that is not whole
+        coded_exercises(read_notebook(path).cells, named(path))  # raises for one that is not whole
         overrides = settings.notebooks.get(name, {})
         if unknown := set(overrides) - set(parameters) | (set(overrides) & set(GIVEN)):
             raise BuildError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from l2m_utils import __version__
 from l2m_utils.book.commonmark import labels_of, to_commonmark
 from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.exercises import exercises_of, tags_of, text_of
+from l2m_utils.book.exercises import cell_tags, coded_exercises, text_of
 from l2m_utils.book.fingerprints import named
 from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.site import Site, read_site
@@ -50,11 +51,11 @@ def runnable(
     ``values`` replace ``{{ name }}`` in its text; ``wheel`` is what pip installs, an address or a file beside the notebooks; ``data``: it reads
     published tables; ``drawn``: the outputs of its cells tagged ``expected``, in their order, which show what an answer should give.  The cell of an answer carries the label of its exercise in its metadata, by which it is found again when it is graded.
     """
-    exercises = {exercise.solution: exercise.label for exercise in exercises_of(cells, name)}
+    exercises = {exercise.solution: exercise.label for exercise in coded_exercises(cells, name)}
     drawn = list(drawn or [])
     plain = []
     for number, cell in enumerate(cells):
-        metadata: dict[str, Any] = {"tags": list(tags)} if (tags := tags_of(cell)) else {}
+        metadata: dict[str, Any] = {"tags": list(tags)} if (tags := cell_tags(cell)) else {}
         if number in exercises:
             metadata["l2m"] = {"exercise": exercises[number]}
         kept = {
@@ -66,6 +67,10 @@ def runnable(
         outputs = drawn.pop(0) if drawn and "expected" in tags else []
         plain.append(kept | ({"outputs": outputs, "execution_count": None} if cell["cell_type"] == "code" else {}))
     cut = shown_in({"cells": plain}, edition, name, placed=False)["cells"]
+    # What the chapter itself records and no build has kept yet stands below its text when it has run.
+    own = f"{name}__".replace("/", "_").replace("-", "_")
+    named_here = re.findall(rf"\{{\{{\s*({own}\w+)", "\n".join(text_of(cell) for cell in cut))
+    values = {key: "(computed below)" for key in named_here} | dict(values)
     labels = labels_of(text_of(cell) for cell in plain if cell["cell_type"] == "markdown")
     for cell in cut:
         if cell["cell_type"] == "markdown":
@@ -143,7 +148,7 @@ def _drawn(page: Path) -> list[list]:
     return [
         [{**output, "metadata": {}} if "data" in output else output for output in cell["outputs"]]
         for cell in cells
-        if "expected" in tags_of(cell)
+        if "expected" in cell_tags(cell)
     ]
 
 

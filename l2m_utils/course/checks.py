@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from l2m_utils.book.exercises import Exercise, boxes, exercises_of, stub_of, tags_of, text_of
+from l2m_utils.book.exercises import Exercise, boxes, cell_tags, coded_exercises, stub_of, text_of
 from l2m_utils.book.plan import NOTEBOOKS, load_tier
 from l2m_utils.book.source import read_notebook
 from l2m_utils.course.slices import free_names, prelude
@@ -62,7 +62,7 @@ def tasks_in(cells: list, name: str, parameters: Mapping[str, Any]) -> list[Chec
         if box.name == "exercise"
     }
     found = []
-    for exercise in exercises_of(cells, name):
+    for exercise in coded_exercises(cells, name):
         solution = text_of(cells[exercise.solution])
         check = "\n\n".join(text_of(cells[number]) for number in exercise.checks)
         # A check may name what the answer binds.
@@ -82,9 +82,9 @@ def _code_before(cells: list, exercise: Exercise, parameters: Mapping[str, Any])
     for number, cell in enumerate(cells[: exercise.checks[0]]):
         if cell["cell_type"] != "code" or number == exercise.solution:
             continue
-        if "parameters" in tags_of(cell):
+        if "parameters" in cell_tags(cell):
             code += [text_of(cell), "\n".join(f"{name} = {value!r}" for name, value in parameters.items())]
-        elif not _NOT_BEFORE & set(tags_of(cell)):
+        elif not _NOT_BEFORE & set(cell_tags(cell)):
             code.append(re.sub(r"^\s*[%!].*$", "", text_of(cell), flags=re.M))
     return code
 

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Sequence
 from typing import Any
 
-from l2m_utils.book.exercises import ANSWER, tags_of, text_of
+from l2m_utils.book.exercises import ANSWER, cell_tags, text_of
 from l2m_utils.course.checks import CheckedTask
 
 _SCHEMA = 3
@@ -33,7 +33,7 @@ def with_nbgrader(notebook: dict[str, Any], tasks: Sequence[CheckedTask]) -> dic
             found.add(label)
             cell["source"] = _framed(text_of(cell))
             cell["metadata"]["nbgrader"] = _entry(label, solution=True)
-        elif "check" in tags_of(cell) and label:
+        elif "check" in cell_tags(cell) and label:
             entry = _entry(f"{label}-check-{number}", grade=True)
             if label in last:
                 last[label].update(grade=False)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.exercises import tags_of, text_of
+from l2m_utils.book.exercises import cell_tags, text_of
 from l2m_utils.book.fingerprints import named
 from l2m_utils.book.source import read_notebook
 from l2m_utils.course.draws import Sealed
@@ -38,7 +38,7 @@ def with_seed(path: Path, class_seed: int | str) -> tuple[list, dict[str, str]]:
     seeded = False
     for number, cell in enumerate(cells, 1):
         where = f"{named(path)}, cell {number}"
-        tags = set(tags_of(cell))
+        tags = set(cell_tags(cell))
         if cell["cell_type"] != "code" or tags & {"check", "wrong", "expected"}:
             kept.append(cell)
             continue

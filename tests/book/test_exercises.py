@@ -7,7 +7,7 @@ import pytest
 
 from l2m_utils.book.editions import EDITIONS, shown_in
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.exercises import boxes, exercises_of, stub_of, tags_of, without_wrong
+from l2m_utils.book.exercises import boxes, cell_tags, coded_exercises, stub_of, without_wrong
 from l2m_utils.book.fingerprints import Hashes
 from l2m_utils.book.jobs import content_hash
 from l2m_utils.book.source import code_of
@@ -45,7 +45,7 @@ def whole():
 
 
 def test_an_exercise_knows_its_cells():
-    (exercise,) = exercises_of(whole(), "page.md")
+    (exercise,) = coded_exercises(whole(), "page.md")
     assert (exercise.label, exercise.solution, exercise.checks, exercise.expected) == ("ex-double", 1, (2,), (4,))
     (wrong,) = exercise.wrong
     assert (wrong.what, wrong.says, wrong.source) == ("adds two", "did you add 2", "def double(x):\n    return x + 2")
@@ -74,7 +74,7 @@ def test_an_exercise_knows_its_cells():
 )
 def test_what_is_not_whole_ends_the_build_in_one_line(cells, message):
     with pytest.raises(BuildError, match=message) as error:
-        exercises_of(cells, "page.md")
+        coded_exercises(cells, "page.md")
     assert "\n" not in str(error.value)
 
 
@@ -113,7 +113,7 @@ def test_a_reader_finds_every_answer_in_one_folded_box():
     assert "return 2 * x" not in "".join(cell["source"] for cell in shown["cells"] if cell["cell_type"] == "code")
     assert "Because." in texts[-1] and ":class: dropdown" in texts[-1]
     assert "answer 5" not in everything(shown) and "checked 5" not in everything(shown)
-    order = [tags_of(cell) for cell in shown["cells"]]
+    order = [cell_tags(cell) for cell in shown["cells"]]
     assert order.index(["solution"]) < order.index(["check"]) < order.index(["expected"]) < len(order) - 2
 
 

@@ -46,7 +46,7 @@ def test_every_chapter_is_a_valid_notebook_without_outputs_answers_and_directive
 
 
 def test_what_a_chapter_reads_lies_beside_it(student):
-    assert f"{DATA}/workflow/gaussian.yml" in student and f"{DATA}/book/atlas/atlas.js" in student
+    assert f"{DATA}/workflow/gaussian.yml" in student
     assert any(name.startswith(f"{DATA}/results/") and "/tables/" in name for name in student)
     assert sum(map(len, student.values())) < 12 << 20
     first = json.loads(student["models/gaussian-kl.ipynb"])["cells"][0]["source"]

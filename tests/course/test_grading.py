@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.exercises import exercises_of
+from l2m_utils.book.exercises import coded_exercises
 from l2m_utils.cli.main import main
 from l2m_utils.course import isolation
 from l2m_utils.course.checks import CheckedTask
@@ -64,7 +64,7 @@ def task():
         nbformat.v4.new_code_cell(CHECK, metadata={"tags": ["check"]}),
         nbformat.v4.new_code_cell("# wrong: adds\ndef double(x): return x + 2", metadata={"tags": ["wrong"]}),
     ]
-    return CheckedTask("tiny", exercises_of(cells, "tiny")[0], "", SOLUTION, CHECK, points=2)
+    return CheckedTask("tiny", coded_exercises(cells, "tiny")[0], "", SOLUTION, CHECK, points=2)
 
 
 @pytest.fixture(scope="module")

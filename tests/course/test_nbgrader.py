@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from l2m_utils.book.exercises import tags_of
+from l2m_utils.book.exercises import cell_tags
 from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.runnable import runnable
 from l2m_utils.book.source import read_notebook
@@ -19,20 +19,10 @@ from l2m_utils.course.nbgrader import BEGIN, with_nbgrader
 CHAPTER = NOTEBOOKS / "estimation" / "universal-codes.md"
 
 
-class Anything(dict):
-    """Values for ``{{ name }}`` that no test looks at."""
-
-    def __contains__(self, name):
-        return True
-
-    def __missing__(self, name):
-        return "1"
-
-
 @pytest.fixture(scope="module")
 def exported():
     tasks = tasks_of(CHAPTER)
-    made = runnable(read_notebook(CHAPTER).cells, "estimation/universal-codes", "instructor", Anything(), wheel="x.whl")
+    made = runnable(read_notebook(CHAPTER).cells, "estimation/universal-codes", "instructor", {}, wheel="x.whl")
     return with_nbgrader(made, tasks), tasks
 
 
@@ -45,7 +35,7 @@ def test_answers_and_checks_carry_the_schema(exported):
         assert entry["solution"] != entry["grade"] or not entry["grade"]
         assert ("points" in entry) == entry["grade"] == entry["locked"]
     assert sum(entry.get("points", 0) for entry in entries) == sum(task.points for task in tasks)
-    assert BEGIN in "".join(cell["source"] for cell in notebook["cells"] if "solution" in tags_of(cell))
+    assert BEGIN in "".join(cell["source"] for cell in notebook["cells"] if "solution" in cell_tags(cell))
 
 
 def test_a_notebook_without_the_cells_is_refused(exported):
