@@ -25,13 +25,17 @@ def fitted_growth(points: pd.DataFrame, least_memory: float = 0.0) -> pd.DataFra
     rows = []
     for engine, mine in points.groupby("engine", sort=False):
         top = mine.sort_values("amount").tail(_TOP)
+        amounts = top["amount"].to_numpy()
         for quantity, column in _QUANTITIES.items():
-            if quantity == "memory" and top[column].min() <= least_memory:
+            values = top[column].to_numpy(dtype=float)
+            if quantity == "memory" and not (values > least_memory).all():
                 continue
-            fit = power_law(top["amount"], top[column])
+            fit = power_law(amounts, values)
             low, high = fit.intervals["exponent"]
-            span = (int(top["amount"].min()), int(top["amount"].max()))
-            rows.append((engine, quantity, mine["work"].iloc[0], fit.parameters["exponent"], low, high, *span))
+            work = mine["work"].tolist()[0]
+            rows.append(
+                (engine, quantity, work, fit.parameters["exponent"], low, high, int(amounts[0]), int(amounts[-1]))
+            )
     return pd.DataFrame(rows, columns=["engine", "quantity", "work", "exponent", "low", "high", "least", "most"])
 
 
@@ -44,10 +48,10 @@ def draw_growth(points: pd.DataFrame, exponents: pd.DataFrame):
     for axes, (quantity, column) in zip(panels, _QUANTITIES.items(), strict=True):
         for engine, colour in zip(engines, colours(len(engines)), strict=True):
             mine = points[points["engine"] == engine]
-            found = exponents[(exponents["engine"] == engine) & (exponents["quantity"] == quantity)]
-            if found.empty:
+            found = exponents.query("engine == @engine and quantity == @quantity").to_dict("records")
+            if not found:
                 continue
-            label = f"{engine}: {mine['work'].iloc[0]}$^{{{found['exponent'].iloc[0]:.2f}}}$"
+            label = f"{engine}: {found[0]['work']}$^{{{found[0]['exponent']:.2f}}}$"
             axes.plot(mine["amount"], mine[column], "o-", ms=4, lw=1, color=colour, label=label)
         unit = "processor time (s)" if quantity == "time" else "peak memory (MiB)"
         loglog_axes(axes, "work (tokens, characters, documents, L or entries)", unit, base=10)

@@ -321,6 +321,6 @@ def train(
                     if world > 1:  # who ends first ends the others, who may still be writing
                         torch.distributed.barrier()
                     raise Preempted(
-                        f"ended by SIGTERM after step {step + 1} of {settings.steps}, which {folder / CHECKPOINT} holds: start the same command again"
+                        f"ended by SIGTERM after step {step + 1} of {settings.steps}, which the checkpoint in {folder} holds: start the same command again"
                     )
     return log.rows

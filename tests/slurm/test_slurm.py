@@ -188,7 +188,7 @@ def test_a_node_that_dies_costs_a_retry_and_nothing_else(cluster, project, undis
     log = tmp_path / "log"
     going = begin(cluster, project, snakemake(project, tmp_path, [SEARCH], *ON_SLURM, *small(10)), log)
     checkpoint = tmp_path / "cells/unfinished" / SEARCH / "checkpoint.safetensors"
-    cluster.wait("a checkpoint", lambda: checkpoint.exists() or going.poll() is not None)
+    cluster.wait("a checkpoint", lambda: checkpoint.exists() or going.poll() is not None, PATIENCE)
     assert going.poll() is None, log.read_text()[-2000:]
     (node,) = cluster.ask("squeue", "--noheader", "--states=RUNNING", "--format=%N")
     kill_node(cluster, node)
