@@ -28,7 +28,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book pdf smoke slides test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve instructor lock clean
+.PHONY: help setup book pdf smoke slides site test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve instructor lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -62,6 +62,9 @@ smoke: setup ## the same at tier smoke: minutes, for checking that everything ru
 slides: setup ## make the slides of the course and build the book with links to them (TIER, CORPUS; asks npm for reveal.js once)
 	@$(RUN) -E -X utf8 -m l2m_utils course slides $(WHICH)
 	@$(BUILD) html $(WHICH)
+
+site: book ## all that readers, students and teachers get: slides, editions, PDF, the teacher's zip; time and size of each
+	@exec $(RUN) -E -X utf8 -m l2m_utils course site $(WHICH)
 
 test: setup ## the test suite, about six minutes on two cores
 	@$(TEST)

@@ -2,6 +2,7 @@
 
 l2m course slides                 a page of reveal.js a deck, from the records of a build and the published ones
 l2m course slides --pdf           and a PDF beside each, printed by Chromium
+l2m course site                   slides, all editions, PDF and the teacher's zip of a built book, with time and size of each
 l2m course sessions               check course/sessions.yml and print the sessions
 """
 
@@ -21,6 +22,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
     added.add_argument("--reveal", type=Path, help="archive of reveal.js (default: from .cache/npm, else from npm)")
     added.add_argument("--pdf", action="store_true", help="print every deck to a PDF as well; needs Chromium")
+    added = parts.add_parser("site", help="slides, all editions, PDF and the teacher's zip of a built book")
+    added.set_defaults(part=site)
+    added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
+    added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
     added = parts.add_parser("sessions", help="check the sessions and print them")
     added.set_defaults(part=sessions)
 
@@ -52,6 +57,18 @@ def slides(options: argparse.Namespace) -> None:
         pages += print_decks(pages)
     for page in pages:
         print(page)
+
+
+def site(options: argparse.Namespace) -> None:
+    """Make everything that readers, students and teachers get from a built book; print a line a step."""
+    from l2m_utils.book.commands import BUILDS
+    from l2m_utils.book.corpus import build_folder
+    from l2m_utils.course.whole import make_whole, steps
+    from l2m_utils.text.corpora import locate
+
+    folder = build_folder(BUILDS, options.tier, locate(options.corpus))
+    for line in make_whole(steps(folder, options.tier, options.corpus)):
+        print(line, flush=True)
 
 
 def sessions(options: argparse.Namespace) -> None:
