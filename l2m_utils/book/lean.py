@@ -130,7 +130,7 @@ def lean(html: Path) -> None:
 
 
 def _small_font(path: Path, characters: set[int]) -> bytes:
-    """The font at ``path`` with the glyphs of some characters only, as WOFF."""
+    """The font at ``path`` with the glyphs of some characters only, as WOFF, under a name of its own."""
     from fontTools import subset
     from fontTools.ttLib import TTFont
 
@@ -141,6 +141,10 @@ def _small_font(path: Path, characters: set[int]) -> bytes:
     cutter = subset.Subsetter(options)
     cutter.populate(unicodes=characters)
     cutter.subset(font)
+    # The licence of Font Awesome reserves its name for fonts that nobody changed.
+    for record in font["name"].names:
+        if record.nameID in (1, 3, 4, 6, 16, 18):
+            record.string = "L2M-icons"
     font.flavor = "woff"
     new = io.BytesIO()
     font.save(new)

@@ -21,7 +21,6 @@ THEME = tuple(
         r"let toggle\w+ = '[^'\\]*';",
         r"var togglebuttonSelector = '[^'\\]*';",
         r"DOCUMENTATION_OPTIONS\.\w+ = ('[^'\\]*'|true|false);",
-        r"// The interactive atlas: .*\nl2mAtlas\(\{.*\}\);",
         r"window\.MathJax = \{[\w\s\"|{}:,\[\]/-]*\}",
     )
 )

@@ -1,12 +1,13 @@
 """What is done to the pages that Sphinx has written: policy, mended markup, description, light styles and icons."""
 
 import re
+from pathlib import Path
 
 import pytest
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.finish import finish
-from l2m_utils.book.lean import pruned
+from l2m_utils.book.lean import lean, pruned
 from l2m_utils.book.markup import LONGEST_DESCRIPTION, description, mended
 from l2m_utils.book.policy import hash_of, secured
 from l2m_utils.book.site import Site
@@ -94,3 +95,20 @@ def test_styles_that_a_page_can_need_stay():
         'a,p:hover{x:y}@font-face{a:b}@keyframes k{from{a:b}}html[data-theme="light"] .a{c:"}"}.a:is(.b,.c){e:f}.A{g:h}'
     )
     assert pruned(css, {"a"}) == css.replace(".A{g:h}", "")
+
+
+def test_a_cut_icon_font_has_a_name_of_its_own(tmp_path):
+    """The licence of Font Awesome reserves its name for the font that nobody changed."""
+    import pydata_sphinx_theme
+    from fontTools.ttLib import TTFont
+
+    theme = Path(pydata_sphinx_theme.__file__).parent / "theme/pydata_sphinx_theme/static/vendor/fontawesome"
+    fonts = tmp_path / "_static/vendor/fontawesome/webfonts"
+    fonts.mkdir(parents=True)
+    (fonts / "fa-solid-900.ttf").write_bytes((theme / "webfonts/fa-solid-900.ttf").read_bytes())
+    (tmp_path / "a.css").write_text('.a{content:"\\f0f3"}')
+    (tmp_path / "a.html").write_text('<p class="a">')
+    lean(tmp_path)
+    font = TTFont(fonts / "fa-solid-900.woff")
+    assert set(font.getBestCmap()) == {0xF0F3}
+    assert not any("Awesome" in str(name) for name in font["name"].names if name.nameID in (1, 3, 4, 6, 16, 18))
