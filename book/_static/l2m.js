@@ -123,6 +123,10 @@
     addEventListener("toggle", markSoon, true);
     // Arrows on buttons that say in words what they do.
     addEventListener("load", function () {
+      document.querySelectorAll("button.toggle-button").forEach(function (button) {
+        var title = button.closest(".admonition-title");
+        if (title) button.setAttribute("aria-label", "Open or close: " + title.textContent.trim());
+      });
       document.querySelectorAll("svg.tb-icon").forEach(function (arrow) { arrow.setAttribute("aria-hidden", "true"); });
     });
     addEventListener("load", function () { afterFormulas(typesetting()); });

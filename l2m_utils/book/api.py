@@ -119,10 +119,12 @@ def pages() -> dict[Path, bytes]:
         "",
         "What every function, class and constant of `l2m_utils` does, a page for each room. Information is in nats throughout.",
         "",
+        ":::{table} The rooms of the library",
         "| room | what it holds |",
         "| --- | --- |",
         *rows,
         f"| [the ground floor]({GROUND}.md) | modules on which all rooms stand |",
+        ":::",
         "",
     ]
     found[Path("api") / "index.md"] = "\n".join(front).encode()

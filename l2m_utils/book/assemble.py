@@ -15,7 +15,7 @@ import yaml
 from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, sessions, status
 from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plain import as_text
+from l2m_utils.book.plain import as_text, captioned
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
@@ -142,14 +142,16 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     tables = {
         "CLAIMS": claims.claims_text(claims.read_claims(), answers, labels),
         "PATH": reading_path.path_list(stops),
-        "REPRODUCTION": reproduction.reproduction_table([row for row in answers if row["kind"] == "paper"]),
-        "ADDITIONS": reproduction.reproduction_table([row for row in answers if row["kind"] == "addition"]),
-        "RELATED": reproduction.reproduction_table([row for row in answers if row["kind"] == "related"]),
-        "CRITERIA": reproduction.criteria_table(answers),
-        "WORDS": reproduction.words_table(),
-        "STATUS": status.status_table(status.read_status(folder)),
+        "REPRODUCTION": _rows_of(
+            answers, "paper", "Figures, tables and theorems of the paper, and what our records say of each"
+        ),
+        "ADDITIONS": _rows_of(answers, "addition", "What this book adds, by the same rules"),
+        "RELATED": _rows_of(answers, "related", "The labs, a related paper each"),
+        "CRITERIA": captioned("Rule and reason of every row", reproduction.criteria_table(answers)),
+        "WORDS": captioned("The words, best evidence first", reproduction.words_table()),
+        "STATUS": captioned("The last run of every notebook", status.status_table(status.read_status(folder))),
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
-        "PERFORMANCE": performance(PROJECT / "benchmarks" / "report.json"),
+        "PERFORMANCE": captioned("Ours against theirs", performance(PROJECT / "benchmarks" / "report.json")),
     }
     if Path("teach.md") in files:
         tables |= sessions.course_tables(slides=(folder / "slides").is_dir())
@@ -164,6 +166,10 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     check_names(files, set(texts))
     exhibits.check_references(files)
     return files
+
+
+def _rows_of(answers: list[dict[str, Any]], kind: str, caption: str) -> str:
+    return captioned(caption, reproduction.reproduction_table([row for row in answers if row["kind"] == kind]))
 
 
 def figure_labels(files: dict[Path, bytes]) -> set[str]:
@@ -196,7 +202,14 @@ def licences_shown() -> dict[str, str]:
         f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::"
         for name, text in licence_texts(licences, BOOK / "licences").items()
     ]
-    return {"LICENCES": licence_tables(PROJECT, licences), "LICENCE-TEXTS": "\n\n".join(boxes)}
+    tables = re.sub(
+        r"(?m)^## (.+)\n\n((?:(?!\||## ).+\n\n)?)((?:\|.*(?:\n|\Z))+)",
+        lambda match: (
+            f"## {match[1]}\n\n{match[2]}{captioned(f'{match[1]}: what it is and its licence', match[3].strip())}\n"
+        ),
+        licence_tables(PROJECT, licences),
+    )
+    return {"LICENCES": tables, "LICENCE-TEXTS": "\n\n".join(boxes)}
 
 
 def check_names(files: dict[Path, bytes], known: set[str]) -> None:

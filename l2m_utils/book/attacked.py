@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from l2m_utils.book.plain import captioned
 from l2m_utils.records import RecordError
 
 
@@ -43,22 +44,24 @@ def attack_table(records: list[dict[str, Any]]) -> str:
     """Kind, tried, survived, lost as MyST, and below it what was asked for, at which commits and on which machines."""
     if not records:
         return "No attack has been recorded yet; `make attack` makes the records."
-    lines = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
+    kinds = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
     for record in records:
-        lines += [
+        kinds += [
             f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())
         ]
-    lines += ["", "| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
+    runs = ["| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
     for record in records:
         pieces = record["pieces"]
         commits, machines = (", ".join(sorted({piece[key] for piece in pieces})) for key in ("commit", "hardware"))
         done = sum(piece["number"] for piece in pieces)
-        lines.append(
+        runs.append(
             f"| {record['module'].replace('_', ' ')} | {record['asked']:,} | {done:,} | `{commits}` | {machines} |"
         )
     notes = sorted(
         {row["note"] for record in records for piece in record["pieces"] for row in piece["rows"] if row["lost"]}
     )
+    tables = (("What was tried, by kind", kinds), ("What was asked for, and where it ran", runs))
+    lines = [captioned(caption, "\n".join(table)) + "\n" for caption, table in tables]
     return "\n".join(
         [*lines, *(["", "Lost:", ""] if notes else []), *(f"- `{note.replace('`', chr(39))}`" for note in notes)]
     )

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.criteria import STATES
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.plain import captioned
 from l2m_utils.book.reproduction import BADGES
 from l2m_utils.project import PROJECT
 
@@ -88,13 +89,14 @@ def _section(claim: Claim, rows: dict[str, dict[str, Any]], old: list[str], labe
     lines = [f"(claim-{claim.name})=", f"### {claim.title}", ""]
     if claim.claim:
         lines += [":::{admonition} The paper", ":class: paper", claim.claim, ":::", ""]
-    lines += ["| row | what | paper | ours | word |", "| --- | --- | --- | --- | --- |"]
+    table = ["| row | what | paper | ours | word |", "| --- | --- | --- | --- | --- |"]
     for identifier in claim.written_for:
         row = rows[identifier]
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
-        lines.append(
+        table.append(
             f"| {identifier} | {title} | {row['paper']} | {row['shown'] or 'no record'} | {BADGES[row['state']]} {row['state']} |"
         )
+    lines.append(captioned(f"Our evidence: {claim.title[0].lower()}{claim.title[1:]}", "\n".join(table)))
     shown = ", ".join(figure_link(figure, labels) for figure in claim.figures)
     kind = "check" if claim.claim else "addition"
     lines += ["", f"See {shown}.", "", ":::{admonition} What we think", f":class: {kind}", claim.think]

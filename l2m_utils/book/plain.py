@@ -27,6 +27,21 @@ def as_text(text: str) -> str:
     return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in " ".join(words))
 
 
+def captioned(caption: str, table: str) -> str:
+    """A pipe table of MyST with a caption, which gives it a number; what is no table (a sentence that there is none) stays as it is.
+
+    >>> print(captioned("Two words", "| a |\\n| --- |\\n| b |"))
+    :::{table} Two words
+    | a |
+    | --- |
+    | b |
+    :::
+    >>> captioned("Two words", "Nothing yet.")
+    'Nothing yet.'
+    """
+    return f":::{{table}} {caption}\n{table}\n:::" if table.startswith("|") else table
+
+
 def private_folders(parameters: Mapping[str, Any]) -> list[str]:
     """Folders of this machine, longest first, that no page and no record may name: project, home, temporary files, and those of absolute paths in ``parameters``.
 

@@ -173,7 +173,7 @@ def asked_text(row: dict[str, Any]) -> str:
 def reproduction_table(answers: list[dict[str, Any]]) -> str:
     """The table as MyST, one row a line; page names become links."""
     lines = [
-        "| | what | paper | asked | ours, whole interval | data, model | tier | state |",
+        "| row | what | paper | asked | ours, whole interval | data, model | tier | state |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in answers:
@@ -190,14 +190,14 @@ def reproduction_table(answers: list[dict[str, Any]]) -> str:
 
 def criteria_table(answers: list[dict[str, Any]]) -> str:
     """Rule and reason of every row, as MyST."""
-    lines = ["| | rule | asked | because |", "| --- | --- | --- | --- |"]
+    lines = ["| row | rule | asked | because |", "| --- | --- | --- | --- |"]
     lines += [f"| {row['id']} | {row['criterion']} | {asked_text(row)} | {row['because']} |" for row in answers]
     return "\n".join(lines)
 
 
 def words_table() -> str:
     """What each state means, as MyST."""
-    return "\n".join(["| | says that |", "| --- | --- |", *(f"| {BADGES[w]} **{w}** | {says} |" for w, says in WORDS.items())])  # fmt: skip
+    return "\n".join(["| word | says that |", "| --- | --- |", *(f"| {BADGES[w]} **{w}** | {says} |" for w, says in WORDS.items())])  # fmt: skip
 
 
 def counts(answers: list[dict[str, Any]], kind: str = "paper") -> dict[str, int]:

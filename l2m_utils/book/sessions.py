@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.plain import captioned
 from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.project import PROJECT
 
@@ -103,16 +104,19 @@ def course_tables(slides: bool) -> dict[str, str]:
     chapters = read_chapters()
     course = read_course(chapters)
     return {
-        "SESSIONS": sessions_table(course, chapters, slides),
+        "SESSIONS": captioned("Twelve sessions", sessions_table(course, chapters, slides)),
         "OBJECTIVES": objectives_list(course),
-        "SEMINARS": seminars_table(course, chapters),
+        "SEMINARS": captioned("Thirteen seminars", seminars_table(course, chapters)),
         "SLIDES": _SLIDES if slides else _NO_SLIDES,
     }
 
 
 def sessions_table(course: Course, chapters: Mapping[str, Chapter], slides: bool) -> str:
     """The twelve sessions as a table of MyST: number, title, minutes, reading, exercises, deck (a link if ``slides`` are built), assignment."""
-    lines = ["| | session | minutes | read before | exercises | hand out |", "| ---: | --- | ---: | --- | --- | --- |"]
+    lines = [
+        "| number | session | minutes | read before | exercises | hand out |",
+        "| ---: | --- | ---: | --- | --- | --- |",
+    ]
     for number, session in enumerate(course.sessions, 1):
         title = f"[{session.title}](slides:{session.deck})" if slides and session.deck else session.title
         reading = "; ".join(_link(chapters[name]) for name in session.reading)
