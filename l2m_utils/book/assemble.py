@@ -143,10 +143,10 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
         "CLAIMS": claims.claims_text(claims.read_claims(), answers, labels),
         "PATH": reading_path.path_list(stops),
         "REPRODUCTION": _rows_of(
-            answers, "paper", "Figures, tables and theorems of the paper, and what our records say of each"
+            answers, "paper", labels, "Figures, tables and theorems of the paper, and what our records say of each"
         ),
-        "ADDITIONS": _rows_of(answers, "addition", "What this book adds, by the same rules"),
-        "RELATED": _rows_of(answers, "related", "The labs, a related paper each"),
+        "ADDITIONS": _rows_of(answers, "addition", labels, "What this book adds, by the same rules"),
+        "RELATED": _rows_of(answers, "related", labels, "The labs, a related paper each"),
         "CRITERIA": captioned("Rule and reason of every row", reproduction.criteria_table(answers)),
         "WORDS": captioned("The words, best evidence first", reproduction.words_table()),
         "STATUS": captioned("The last run of every notebook", status.status_table(status.read_status(folder))),
@@ -168,18 +168,19 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     return files
 
 
-def _rows_of(answers: list[dict[str, Any]], kind: str, caption: str) -> str:
-    return captioned(caption, reproduction.reproduction_table([row for row in answers if row["kind"] == kind]))
+def _rows_of(answers: list[dict[str, Any]], kind: str, labels: set[str], caption: str) -> str:
+    rows = [row for row in answers if row["kind"] == kind]
+    return captioned(caption, reproduction.reproduction_table(rows, labels))
 
 
 def figure_labels(files: dict[Path, bytes]) -> set[str]:
-    """The labels of the figures that the pages number.
+    """The labels of the figures and tables that the pages number.
 
     >>> sorted(figure_labels({Path("a.md"): b":name: fig-a-curves\\n", Path("b.ipynb"): b'":name: fig-b-law\\\\n"'}))
     ['fig-a-curves', 'fig-b-law']
     """
     pages = [content.decode() for path, content in files.items() if path.suffix in (".md", ".ipynb")]
-    return {label for page in pages for label in re.findall(r":name: (fig-[\w-]+)", page)}
+    return {label for page in pages for label in re.findall(r":name: ((?:fig|tab)-[\w-]+)", page)}
 
 
 def performance(report: Path) -> str:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, Literal
 
@@ -50,6 +51,9 @@ class Row(BaseModel):
     corpora: list[str] = []
     ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
     page: str = ""
+    shown_in: str = Field(
+        default="", pattern="^(|(fig|tab)-[a-z0-9-]+)$"
+    )  # label of the figure or table that shows the number
     kind: Literal["paper", "addition", "related"] = "paper"
 
     @model_validator(mode="after")
@@ -170,14 +174,15 @@ def asked_text(row: dict[str, Any]) -> str:
     }[row["criterion"]]
 
 
-def reproduction_table(answers: list[dict[str, Any]]) -> str:
-    """The table as MyST, one row a line; page names become links."""
+def reproduction_table(answers: list[dict[str, Any]], labels: Set[str] = frozenset()) -> str:
+    """The table as MyST, one row a line; page names become links, and so does the figure that shows the number, if it is among the ``labels`` of the book."""
     lines = [
         "| row | what | paper | asked | ours, whole interval | data, model | tier | state |",
         "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for row in answers:
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
+        title += f" ({{numref}}`{row['shown_in']}`)" if row["shown_in"] in labels else ""
         data = ", ".join(as_text(part) for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
         ours = as_text(row["shown"]) if isinstance(row["ours"], str) and row["ours"] != "figure" else row["shown"]
         limits = f" *{row['limits']}*" if row["limits"] else ""

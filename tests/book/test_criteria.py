@@ -1,5 +1,6 @@
 """Every rule of the reproduction table can say differs, and no word is given without its evidence."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from l2m_utils.book import reproduction
 from l2m_utils.book.criteria import RULES, STATES, Evidence
 from l2m_utils.book.pools import read_pools
+from l2m_utils.project import PROJECT
 
 
 def record(value, interval=None):
@@ -127,3 +129,14 @@ def test_rows_that_rest_on_one_run_say_so():
 
 def test_no_word_rests_on_a_figure_alone():
     assert not [row.id for row in ROWS if row.record in PUBLISHED.figures]
+
+
+def test_a_row_names_a_figure_that_its_page_draws():
+    for row in reproduction.read_rows():
+        if row.shown_in:
+            kind, chapter = row.shown_in.split("-")[0], row.page.split("/")[-1]
+            name = row.shown_in.removeprefix(f"{kind}-{chapter}-")
+            drawn = (PROJECT / f"{row.page}.md").read_text()
+            call = "figure" if kind == "fig" else "shown"
+            assert row.shown_in == f"{kind}-{chapter}-{name}", row.id
+            assert re.search(rf'run\.{call}\(\s*"{name}"', drawn), row.id
