@@ -36,8 +36,6 @@ UNCONVERTED = frozenset(
         "labs/map",
         "labs/places",
         "labs/planning",
-        "labs/survey",
-        "labs/timescales",
         "labs/working-memory",
         "models/atlas",
         "models/gaussian-kl",
