@@ -29,8 +29,6 @@ UNCONVERTED = frozenset(
         "estimation/summary",
         "estimation/universal-codes",
         "estimation/your-model",
-        "labs/life-stories",
-        "labs/map",
         "models/atlas",
         "models/gaussian-kl",
         "models/kl-collapse",
