@@ -6,7 +6,7 @@ import pytest
 
 from l2m_utils.labs import exhibits
 from l2m_utils.labs.bench import LABS
-from l2m_utils.plots import render
+from l2m_utils.pictures import render
 from l2m_utils.records import Recorder, RecordError
 
 
