@@ -48,7 +48,6 @@ UNCONVERTED = frozenset(
         "models/kl-collapse",
         "models/layers",
         "models/text-nll",
-        "theory/concept",
         "theory/gaussian-families",
         "theory/hilberg-santa-fe",
         "theory/information-theory",
