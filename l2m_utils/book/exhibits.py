@@ -50,7 +50,6 @@ UNCONVERTED = frozenset(
         "models/text-nll",
         "theory/gaussian-families",
         "theory/hilberg-santa-fe",
-        "theory/information-theory",
         "theory/l2m-condition",
         "theory/two-point-bipartite-conditional",
     ]
