@@ -51,7 +51,6 @@ UNCONVERTED = frozenset(
         "theory/gaussian-families",
         "theory/hilberg-santa-fe",
         "theory/l2m-condition",
-        "theory/two-point-bipartite-conditional",
     ]
 )
 _PREFIX = {"figure": "fig", "table": "tab"}
