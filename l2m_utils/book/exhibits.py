@@ -48,7 +48,6 @@ UNCONVERTED = frozenset(
         "models/kl-collapse",
         "models/layers",
         "models/text-nll",
-        "theory/hilberg-santa-fe",
         "theory/l2m-condition",
     ]
 )
