@@ -48,7 +48,6 @@ UNCONVERTED = frozenset(
         "models/kl-collapse",
         "models/layers",
         "models/text-nll",
-        "theory/l2m-condition",
     ]
 )
 _PREFIX = {"figure": "fig", "table": "tab"}
