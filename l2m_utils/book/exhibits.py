@@ -34,12 +34,6 @@ UNCONVERTED = frozenset(
         "models/kl-collapse",
         "models/layers",
         "models/text-nll",
-        "theory/concept",
-        "theory/gaussian-families",
-        "theory/hilberg-santa-fe",
-        "theory/information-theory",
-        "theory/l2m-condition",
-        "theory/two-point-bipartite-conditional",
     ]
 )
 _PREFIX = {"figure": "fig", "table": "tab"}
