@@ -45,7 +45,6 @@ UNCONVERTED = frozenset(
         "labs/working-memory",
         "models/gaussian-kl",
         "models/kl-collapse",
-        "models/layers",
         "models/text-nll",
         "theory/concept",
         "theory/gaussian-families",
