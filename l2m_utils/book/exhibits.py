@@ -44,7 +44,6 @@ UNCONVERTED = frozenset(
         "labs/timescales",
         "labs/working-memory",
         "models/gaussian-kl",
-        "models/text-nll",
         "theory/concept",
         "theory/gaussian-families",
         "theory/hilberg-santa-fe",
