@@ -58,7 +58,7 @@ class ExhibitDirective(SphinxDirective):
 
     required_arguments = 1
     has_content = True
-    option_spec = {"name": directives.unchanged}  # noqa: RUF012
+    option_spec = {"name": directives.unchanged, "folded": directives.flag}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         """The node of the record that the argument names."""
@@ -92,7 +92,7 @@ class ExhibitDirective(SphinxDirective):
                 "", ShownPicture(path=name, alt=record["alt"], wide=sizes[0], narrow=sizes[1])
             )
         else:
-            whole = ShownTable("", ShownSheet("", **record["sheet"], label=plain))
+            whole = ShownTable("", ShownSheet("", **record["sheet"], label=plain, folded="folded" in self.options))
         whole["classes"].append("l2m-exhibit")
         self.set_source_info(whole)
         if caption:
@@ -137,9 +137,12 @@ def visit_picture(writer, node) -> None:
 
 
 def visit_sheet(writer, node) -> None:
-    """The rows, in a box that scrolls."""
+    """The rows, in a box that scrolls; folded where the table is long, its number and caption stay in sight."""
     made = Sheet(node["head"], node["rows"], node["numeric"], node["stub"])
-    writer.body.append(html_of(made, node["label"]) + "\n")
+    rows = html_of(made, node["label"]) + "\n"
+    if node.get("folded"):
+        rows = f'<details class="l2m-fold"><summary>Show the {len(made.rows)} rows</summary>\n{rows}</details>\n'
+    writer.body.append(rows)
     raise nodes.SkipNode
 
 

@@ -23,11 +23,7 @@ EXTRA = Path("extra")  # what lies in it in the source, lies in the site
 # Chapters that still show figures without a caption or frames of pandas.  Take one off when it is converted: the list only shrinks.
 UNCONVERTED = frozenset(
     [
-        "models/atlas",
         "models/gaussian-kl",
-        "models/kl-collapse",
-        "models/layers",
-        "models/text-nll",
     ]
 )
 _PREFIX = {"figure": "fig", "table": "tab"}
@@ -115,11 +111,12 @@ def raw_output(output: dict[str, Any]) -> str:
 
 
 def _placed(cell: NotebookCell, shown: list[tuple[str, str, str]], number: int) -> list[NotebookCell]:
-    """A code cell and its exhibits in the order of the page: the code folds under what it makes, unless it is tagged ``show-input``."""
+    """A code cell and its exhibits in the order of the page: the code folds under what it makes, unless it is tagged ``show-input``; the rows of a table fold with ``hide-output``."""
     made = []
     for kind, identifier, label in shown:
         path = f"{_FOLDER[kind][1]}/{identifier.replace(':', '/')}"
-        text = f":::{{exhibit}} {path}\n" + (f":name: {label}\n" if label else "") + ":::"
+        folded = ":folded:\n" if kind == "table" and "hide-output" in tags_of(cell) else ""
+        text = f":::{{exhibit}} {path}\n" + (f":name: {label}\n" if label else "") + f"{folded}:::"
         made.append({"cell_type": "markdown", "id": f"exhibit-{number}-{len(made)}", "metadata": {}, "source": text})
     if shown and "show-input" not in tags_of(cell):
         named = [f"<{label}>" if label else f"the {kind}" for kind, _, label in shown]

@@ -35,8 +35,9 @@ def tags_of(cell: NotebookCell) -> list[str]:
 
 
 def fold(cell: NotebookCell, prompt: str) -> NotebookCell:
-    """The cell with its code folded under ``prompt``."""
-    metadata = {**cell["metadata"], "tags": [*(tag for tag in tags_of(cell) if tag != "hide-input"), "hide-input"]}
+    """The cell with its code folded under ``prompt``, and with nothing else folded."""
+    others = [tag for tag in tags_of(cell) if tag not in ("hide-input", "hide-output")]
+    metadata = {**cell["metadata"], "tags": [*others, "hide-input"]}
     metadata["mystnb"] = {**metadata.get("mystnb", {}), "code_prompt_show": prompt, "code_prompt_hide": prompt}
     return {**cell, "metadata": metadata}
 

@@ -239,7 +239,8 @@ True.
 def test_a_small_site_numbers_by_chapter(run, tmp_path):
     """One run of Sphinx: numbers, files, folds, both themes, both widths, and text from outside."""
     caption = "Rises by $1$ a step; <b>not bold</b> & {numref}`tab-chapter-steps`."
-    cells, files = arranged(chapter(run, caption=caption), run)
+    long_table = run.shown("all", pd.DataFrame({"n": [1, 2]}), caption="Every step that there is.")
+    cells, files = arranged(chapter(run, code("all()", output(long_table), tags=["hide-output"]), caption=caption), run)
     source = tmp_path / "source"
     written = {
         "conf.py": CONFIG,
@@ -262,6 +263,7 @@ def test_a_small_site_numbers_by_chapter(run, tmp_path):
     assert "Show the code of Figure 2.1" in page and plumbing.SETUP in page and "Toggle hidden" not in page
     assert '<source media="(max-width: 600px)" srcset="../../figures/part/chapter/line.narrow-dark.svg"' in page
     assert page.count(f'alt="{ALT}"') == 2 and "&lt;b&gt;not bold&lt;/b&gt; &amp;" in page
+    assert page.count("<summary>Show the 2 rows</summary>") == 1 and "Show the code of Table 2.2" in page
     assert '<th scope="col" class="number">n</th>' in page and 'aria-label="How many steps there are."' in page
     assert (
         "Records of this chapter (1)" in page
