@@ -7,6 +7,7 @@ direction with a margin.  A lab keeps its bound when the *whole* interval of its
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -60,6 +61,21 @@ class Lab:
         if self.at_least == -self.at_most:
             return f"within ±{self.at_most:g}"
         return f"between {self.at_least:g} and {self.at_most:g}"
+
+    def announcement(self, width: int = 80) -> str:
+        """What the lab asks and its bound, in lines of at most ``width`` characters, for the top of its page.
+
+        >>> print(LABS["stuffed-memory"].announcement())
+        Bound of this lab, written before it was run: within ±0.02.
+        Of what: exponent of the length at which a memory of N facts is full, less 1/β.
+        Why: the inverse of the expected number of facts, exact at every length.
+        """
+        lines = (
+            f"Bound of this lab, written before it was run: {f'{self.bound()} {self.unit}'.strip()}.",
+            f"Of what: {self.gate}.",
+            f"Why: {self.reason}.",
+        )
+        return "\n".join(textwrap.fill(line, width, subsequent_indent="  ") for line in lines)
 
 
 _ROWS = (

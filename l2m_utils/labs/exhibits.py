@@ -62,35 +62,34 @@ def collect_exhibit(
 
 
 def draw_map():
-    """The identity in the middle, and around it the thirteen papers by the quantity that each measures."""
+    """The identity at the top and, in a column that a phone can show, the thirteen papers by the quantity that each measures."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9.6, 5.4))
-    axes.set(xlim=(0, 12), ylim=(0, 7))
+    lines = [
+        [f"{quantity}: {formula}", *(f"{LABS[lab].number:>2}  {LABS[lab].title}" for lab in labs)]
+        for quantity, (formula, labs) in QUANTITIES.items()
+    ]
+    heights = [0.19 * len(each) + 0.42 for each in lines]
+    total = sum(heights) + 0.75
+    figure, axes = plt.subplots(figsize=(4.6, total))
+    axes.set(xlim=(0, 1), ylim=(0, total))
     axes.set_axis_off()
-    centre = (6.0, 3.72)
-    spots = ((2.1, 6.0), (9.9, 6.0), (1.95, 1.45), (6.0, 1.05), (10.05, 1.45))
-    for (quantity, (formula, labs)), spot, colour in zip(QUANTITIES.items(), spots, colours(5), strict=True):
-        axes.plot(*zip(centre, spot, strict=True), color=colour, linewidth=2, zorder=1)
-        lines = [f"{LABS[lab].number:>2}  {LABS[lab].title}" for lab in labs]
-        axes.text(
-            *spot,
-            "\n".join([f"{quantity}: {formula}", *lines]),
-            ha="center",
-            va="center",
-            fontsize=9,
-            linespacing=1.5,
-            zorder=2,
-            bbox={"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": colour, "linewidth": 2},
-        )
+    top = total - 0.35
+    for each, height, end, colour in zip(lines, heights, np.cumsum(heights), colours(5), strict=True):
+        middle = total - 0.75 - end + height / 2
+        axes.plot([0.5, 0.5], [top, middle], color="0.6", linewidth=1.5, zorder=1)
+        box = {"boxstyle": "round,pad=0.5", "facecolor": "white", "edgecolor": colour, "linewidth": 2}
+        text = {"ha": "center", "va": "center", "fontsize": 9, "linespacing": 1.5}
+        axes.text(0.5, middle, "\n".join(each), zorder=2, bbox=box, **text)
     axes.text(
-        *centre,
+        0.5,
+        top,
         r"$I^{\mathrm{BP}}_{n;2n} = \sum_c\, \min(c,\, 2n - c)\; \Delta_c\; \leq\; C\, \dim z + \ln M$",
         ha="center",
         va="center",
-        fontsize=14,
+        fontsize=11,
         zorder=3,
-        bbox={"boxstyle": "round,pad=0.7", "facecolor": "0.95", "edgecolor": "0.3"},
+        bbox={"boxstyle": "round,pad=0.5", "facecolor": "0.95", "edgecolor": "0.3"},
     )
     return figure
 
@@ -102,7 +101,7 @@ def draw_exponents(exponents: pd.DataFrame):
     """
     import matplotlib.pyplot as plt
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.2), width_ratios=(1, 1.1))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9.6, 4.8), width_ratios=(1, 1.1))
     betas = np.linspace(0.45, 0.85, 50)
     for name, law in BETA_LAWS.items():
         left.plot(betas, law(betas), color="0.6", linewidth=1, zorder=1)
@@ -120,26 +119,25 @@ def draw_exponents(exponents: pd.DataFrame):
     left.set(xlabel="exponent β of the source", ylabel="exponent measured by a lab", xlim=(0.43, 0.92), xticks=BETAS)
     right.set(xlabel="exponent β of the source", ylabel="measured less theory", xticks=BETAS)
     if rows:
-        figure.legend(loc="outside lower center", ncols=2, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=1, fontsize=8)
     return figure
 
 
 def draw_carried(carried: pd.DataFrame):
-    """Bars: nats carried as a share of their ceiling, with both numbers beside; columns :data:`CARRIED_COLUMNS` and ``lab``."""
+    """Bars under their names: nats carried as a share of their ceiling, with both numbers beside; columns :data:`CARRIED_COLUMNS` and ``lab``."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(9.6, 0.9 + 0.29 * max(len(carried), 1)))
-    places = np.arange(len(carried))
+    figure, axes = plt.subplots(figsize=(5.4, 0.9 + 0.36 * max(len(carried), 1)))
     palette = dict(zip(CARRIED_LABS, colours(len(CARRIED_LABS)), strict=True))
-    share = carried["nats"].to_numpy(dtype=float) / carried["ceiling"].to_numpy(dtype=float)
-    axes.barh(places, share, 0.7, color=[palette[lab] for lab in carried["lab"]])
+    nats, ceilings = (carried[name].to_numpy(dtype=float) for name in ("nats", "ceiling"))
+    places = np.arange(len(carried))
+    axes.barh(places, nats / ceilings, 0.36, color=[palette[lab] for lab in carried["lab"]])
     axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
-    for place, nats, ceiling in zip(places.tolist(), carried["nats"], carried["ceiling"], strict=True):
-        axes.text(1.02, place, f"{nats:.2f} of {ceiling:.2f} nats", va="center", fontsize=8)
-    names = [f"{LABS[lab].number}: {what}" for lab, what in zip(carried["lab"], carried["what"], strict=True)]
-    axes.set(yticks=places, yticklabels=names, xlim=(0, 1.3), xlabel="share of the ceiling that is carried")
-    axes.tick_params(axis="y", labelsize=8)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
+    for place, lab, what in zip(places.tolist(), carried["lab"], carried["what"], strict=True):
+        axes.text(0.01, place - 0.42, f"{LABS[lab].number}: {what}", va="center", fontsize=8)
+        axes.text(1.02, place, f"{nats[place]:.2f} of {ceilings[place]:.2f} nats", va="center", fontsize=8)
+    axes.set(yticks=[], xlim=(0, 1.5), ylim=(-0.8, max(len(carried), 1) - 0.4))
+    axes.set(xlabel="share of the ceiling that is carried", xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.grid(visible=False, axis="y")
     axes.invert_yaxis()
     return figure
