@@ -66,7 +66,8 @@ def substitutions(pools: Pools) -> dict[str, str]:
 def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own: dict[str, list]) -> None:
     """Write the numbers that the notebook ``name`` names of itself into the prose of its executed ``page``: those of this build (``own``), which its figures show.
 
-    ``texts`` may hold them of a better tier.  One that this build did not record, though another did, is said to be none here.
+    ``texts`` may hold them of a better tier.  One that this build did not record, though another did, is said to be none here.  A name that says its
+    corpus (``…__on__books``) asks for the published record, which the stored tables of the chapter belong to, and stays.
     """
     prefix = substitution_key(f"{name}:")
     here = substitutions(
@@ -75,7 +76,7 @@ def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own
 
     def number(match: re.Match) -> str:
         key = match[1]
-        if not key.startswith(prefix) or key not in here and key not in texts:
+        if not key.startswith(prefix) or "__on__" in key or (key not in here and key not in texts):
             return match[0]
         return here.get(key, "none here")
 

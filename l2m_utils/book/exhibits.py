@@ -25,7 +25,6 @@ UNCONVERTED = frozenset(
     [
         "estimation/estimators-against-truth",
         "estimation/how-sure",
-        "estimation/ruler",
         "estimation/summary",
         "estimation/universal-codes",
         "estimation/your-model",

@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from l2m_utils.book import plan
-from l2m_utils.book.assemble import check_names, substitution_key
+from l2m_utils.book.assemble import check_names, substitution_key, with_own_numbers
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.source import read_notebook
 from l2m_utils.project import PROJECT
@@ -32,6 +32,16 @@ def test_pages_may_only_name_records_that_exist():
 
 def test_key_is_a_name_that_templates_accept():
     assert substitution_key("estimation/two-point:alpha-on-books").isidentifier()
+
+
+def test_a_chapter_shows_its_own_numbers_unless_it_names_a_text():
+    record = {"interval": None, "tier": "smoke", "corpus": "toy"}
+    own = {"a/b:x": [record | {"id": "a/b:x", "value": 1}]}
+    page = {
+        "cells": [{"cell_type": "markdown", "source": "{{ a_b__x }} {{ a_b__y }} {{ a_b__x__on__books }} {{ c_d__z }}"}]
+    }
+    with_own_numbers(page, "a/b", {"a_b__x": "2", "a_b__y": "3", "a_b__x__on__books": "4", "c_d__z": "5"}, own)
+    assert page["cells"][0]["source"] == "1 none here {{ a_b__x__on__books }} {{ c_d__z }}"
 
 
 def test_there_are_notebooks_to_look_at():
