@@ -24,7 +24,6 @@ EXTRA = Path("extra")  # what lies in it in the source, lies in the site
 UNCONVERTED = frozenset(
     [
         "estimation/summary",
-        "estimation/your-model",
         "labs/automata",
         "labs/context-scaling",
         "labs/detection",
