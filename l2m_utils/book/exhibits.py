@@ -23,7 +23,6 @@ EXTRA = Path("extra")  # what lies in it in the source, lies in the site
 # Chapters that still show figures without a caption or frames of pandas.  Take one off when it is converted: the list only shrinks.
 UNCONVERTED = frozenset(
     [
-        "estimation/summary",
         "labs/automata",
         "labs/context-scaling",
         "labs/detection",
