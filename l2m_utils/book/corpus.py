@@ -56,7 +56,7 @@ def describe(place: Place, parameters: Mapping[str, Mapping[str, Any]]) -> dict[
         "fingerprint": loaded.fingerprint,
         "documents": len(loaded.documents),
         "note": loaded.note,
-        "bytes": sum(len(document.text.encode()) for document in loaded.documents),
+        "bytes": loaded.size,
     }
 
 

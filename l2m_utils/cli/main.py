@@ -38,6 +38,12 @@ def _two_point() -> ModuleType:
     return two_point
 
 
+def _counts() -> ModuleType:
+    from l2m_utils.cli import counts
+
+    return counts
+
+
 def _state() -> ModuleType:
     from l2m_utils.cli import state
 
@@ -140,6 +146,11 @@ COMMANDS = {
         _two_point,
         "measure two-point information of whole corpora, with every choice",
         "l2m two-point --texts openings.parquet books.parquet --folder cells",
+    ),
+    "counts": Command(
+        _counts,
+        "count a text of any size in shares, one job each, and add them up to two-point information",
+        "l2m counts --corpus texts --folder counts --of 20 --share 3",
     ),
     "state": Command(
         _state,

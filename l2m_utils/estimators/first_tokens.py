@@ -22,6 +22,7 @@ from scipy.special import logsumexp
 from tqdm import tqdm
 
 from l2m_utils import paper
+from l2m_utils.information.counting import Table
 from l2m_utils.information.entropy import grassberger, grassberger_digamma
 
 
@@ -75,6 +76,23 @@ class NgramTable:
             raise ValueError(f"no document has {order} tokens: nothing to count")
         self.keys, self.counts = np.unique(np.concatenate(keys), return_counts=True)
         self.total = int(self.counts.sum())
+
+    @classmethod
+    def of_counts(cls, tables: Iterable[Table], order: int, vocabulary: int) -> NgramTable:
+        """The table of single tokens or pairs that were counted elsewhere, such as in parts (:mod:`l2m_utils.information.merging`).
+
+        ``tables`` are shards in ascending order whose symbols are tokens (``order`` 1), or neighbours, left · ``vocabulary`` + right (``order`` 2).
+
+        >>> from l2m_utils.information.counting import pair_shards
+        >>> NgramTable.of_counts(pair_shards([0, 1, 0, 1, 0], [0, 5], 1, 2), 2, 2).counts.tolist()
+        [2, 2]
+        """
+        made = cls.__new__(cls)
+        made.order, made.vocabulary = order, vocabulary
+        parts = [(table.symbols, table.counts) for table in tables]
+        made.keys, made.counts = (np.concatenate(each) for each in zip(*parts, strict=True))
+        made.total = int(made.counts.sum())
+        return made
 
     def _keys(self, ngrams: np.ndarray) -> np.ndarray:
         if ngrams.dtype.kind not in "iu":

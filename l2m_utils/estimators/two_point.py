@@ -14,13 +14,14 @@ Letters: N pairs, D documents, V vocabulary size, k distances.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm.auto import tqdm
 
-from l2m_utils.information.counting import SHARD, check_groups, count_tokens, pair_shards, tally
+from l2m_utils.information.counting import SHARD, Table, check_groups, count_tokens, pair_shards, tally
 from l2m_utils.information.leave_one_out import LeaveOneOut, pair_information
 from l2m_utils.information.token_pairs import Pairs, check_nonempty, null_pairs, regrouped
 from l2m_utils.stats.decay import Decay, fit_decay
@@ -140,12 +141,36 @@ def two_point_mi(
         token_entropy = everything.entropies
     elif marginals != "pairs":
         raise ValueError(f"marginals {marginals!r}: expected 'pairs' or 'tokens'")
-    rows = []
-    for distance in tqdm(distances.tolist(), desc="two-point", leave=False, disable=tokens.size < 10**6):
-        shards = pair_shards(
+
+    def counted(distance: int) -> Iterator[Table]:
+        return pair_shards(
             tokens, offsets, distance, vocabulary, reach=reach, by_document=True, groups=groups, shard=shard
         )
-        rows.append(pair_information(shards, vocabulary, token_entropy))
+
+    return curve_of_counts(distances, counted, vocabulary, token_entropy, quick=tokens.size < 10**6)
+
+
+def curve_of_counts(
+    distances: np.ndarray,
+    counted: Callable[[int], Iterable[Table]],
+    vocabulary: int,
+    token_entropy: np.ndarray | None = None,
+    *,
+    quick: bool = False,
+) -> DistanceCurve:
+    """Î_d in nats from tables of pairs, ``counted(d)`` for each of the ``distances`` (k,), whoever has counted them; what is left out is a document of the tables.
+
+    ``token_entropy`` as for :func:`~l2m_utils.information.leave_one_out.pair_information`; no bar is shown when it is ``quick``.
+
+    >>> tokens, offsets = [0, 1] * 400, [0, 400, 800]
+    >>> curve = curve_of_counts(np.array([1]), lambda d: pair_shards(tokens, offsets, d, 2, by_document=True), 2)
+    >>> curve.mi.round(3).tolist(), curve.pairs.tolist()
+    ([0.693], [798])
+    """
+    rows = [
+        pair_information(counted(distance), vocabulary, token_entropy)
+        for distance in tqdm(distances.tolist(), desc="two-point", leave=False, disable=quick)
+    ]
     values = np.stack([row[0] for row in rows], axis=1)
     return DistanceCurve(
         distances, values[0], values[1:], np.array([row[1] for row in rows]), np.array([row[2] for row in rows])

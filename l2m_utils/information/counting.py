@@ -225,7 +225,13 @@ def pair_shards(
         )
 
     total = sum(b - a for _, a, b in spans)
-    ranges = [(0, vocabulary_size, total)] if total <= shard else list(_ranges(ids, spans, vocabulary_size, shard))
+    if total <= shard:
+        ranges = [(0, vocabulary_size, total)]
+    else:
+        lefts = np.zeros(vocabulary_size, np.int64)
+        for _, a, b in _pieces(spans, shard):
+            lefts += np.bincount(ids[a:b], minlength=vocabulary_size)
+        ranges = list(token_ranges(lefts, shard))
     key_type = np.int32 if largest <= np.iinfo(np.int32).max else np.int64  # half the bytes sort twice as fast
     for low, high, size in ranges:
         keys = np.empty(size, key_type)
@@ -252,13 +258,12 @@ def _pieces(spans: list[tuple[int, int, int]], size: int) -> Iterator[tuple[int,
             yield number, start, min(start + size, b)
 
 
-def _ranges(
-    ids: np.ndarray, spans: list[tuple[int, int, int]], vocabulary_size: int, shard: int
-) -> Iterator[tuple[int, int, int]]:
-    """Consecutive ranges of left tokens, and how many pairs each has: at most ``shard``, or the range is a single id."""
-    counts = np.zeros(vocabulary_size, np.int64)
-    for _, a, b in _pieces(spans, shard):
-        counts += np.bincount(ids[a:b], minlength=vocabulary_size)
+def token_ranges(counts: np.ndarray, shard: int) -> Iterator[tuple[int, int, int]]:
+    """Consecutive ranges of tokens, and how much of ``counts`` (V,) each has: at most ``shard``, or the range is a single token.
+
+    >>> list(token_ranges(np.array([3, 0, 2, 9, 1]), 5))
+    [(0, 3, 5), (3, 4, 9), (4, 5, 1)]
+    """
     ends = np.cumsum(counts)
     low, done = 0, 0
     while done < ends[-1]:

@@ -10,10 +10,11 @@ from pathlib import Path
 from l2m_utils.files import checksum
 from l2m_utils.project import CACHE, PROJECT
 from l2m_utils.text import files, folders, hub
-from l2m_utils.text.copies import Copies, join_notes, shared_note, without_copies
+from l2m_utils.text.copies import Copies, SharedLines, join_notes, shared_note, without_copies
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus, CorpusError, Document, with_unique_ids
 from l2m_utils.text.kept import python_docs_corpus
 from l2m_utils.text.sentences import line_starts, sentence_starts
+from l2m_utils.text.stored import gathered
 from l2m_utils.text.streams import shown
 
 HUB_LIMIT = 100_000_000  # bytes taken of a hub data set when no limit is given: pg19 alone has 11 GB
@@ -88,6 +89,9 @@ def load(
     limited to :data:`HUB_LIMIT` bytes unless told otherwise.  ``cache`` is the folder in which texts that are slow to get are kept
     (default ``.cache`` of the project).
 
+    Texts of more than :data:`l2m_utils.text.stored.IN_MEMORY` characters stay in their files: ``documents`` is then a sequence that reads them when they are asked
+    for, and memory does not grow with the text (some 100 bytes a document while it is loaded, 60 afterwards).
+
     Line ends become ``\\n``.  Empty documents and copies of others (:mod:`l2m_utils.text.copies`) are left out; an id that comes again gets a number.
     The note says in words and numbers what was left out, what of a folder was not read, and what documents have in common.
 
@@ -108,8 +112,8 @@ def load(
     home = (Path(cache) if cache is not None else CACHE) / "corpora"
     place = locate(name_or_path)
     if place.path is not None:
-        corpus = _from_files(place, place.path, limit_bytes)
-    elif place.hub is not None:
+        return _from_files(place, place.path, limit_bytes)
+    if place.hub is not None:
         limit = limit_bytes or HUB_LIMIT
         corpus = hub.corpus(place.hub, place.short, lambda documents: _take(documents, limit), limit, home)
     else:
@@ -123,7 +127,7 @@ def load(
 
 def _from_files(place: Place, path: Path, limit: int | None) -> Corpus:
     """The documents of a file or folder that have any text, each once, with what is to be said of the others."""
-    held, copies, empty = folders.holdings(path), Copies(), 0
+    held, copies, cut_copies, shared, empty = folders.holdings(path), Copies(), Copies(), SharedLines(), 0
 
     def with_text() -> Iterator[Document]:
         nonlocal empty
@@ -133,7 +137,10 @@ def _from_files(place: Place, path: Path, limit: int | None) -> Corpus:
             else:
                 empty += 1
 
-    kept = list(_take(copies.kept(with_unique_ids(with_text())), limit))
+    taken = _take(copies.kept(with_unique_ids(with_text())), limit)
+    if limit is not None:  # cuts may make documents equal
+        taken = cut_copies.kept(taken)
+    kept = gathered(shared.watched(taken), distinct=True)
     if not kept and limit is not None and copies.passed:
         raise CorpusError(
             f"{place.name}: limit_bytes={limit} leaves only white space of its texts, of which each gives a tenth of the limit at most. Give a larger limit"
@@ -143,9 +150,8 @@ def _from_files(place: Place, path: Path, limit: int | None) -> Corpus:
             f"{place.name}: {join_notes(f'no document has any text ({empty} empty)', held.note)}. Give a corpus with at least two texts"
         )
     left_out = f"{empty} empty documents left out" if empty else ""
-    return Corpus(
-        place.short, kept, join_notes(f"text of {shown(path.name)}", _limited(limit), held.note, left_out, copies.note)
-    )
+    said = (_limited(limit), held.note, left_out, copies.note, cut_copies.note, shared.note)
+    return Corpus(place.short, kept, join_notes(f"text of {shown(path.name)}", *said))
 
 
 def _limited(limit: int | None) -> str:
@@ -159,7 +165,7 @@ def limited(corpus: Corpus, limit_bytes: int) -> Corpus:
     >>> [len(document.text) for document in limited(texts, 200)]
     [14, 14]
     """
-    return replace(corpus, documents=list(_take(corpus, limit_bytes))) if limit_bytes else corpus
+    return replace(corpus, documents=gathered(_take(corpus, limit_bytes), distinct=False)) if limit_bytes else corpus
 
 
 def short_name(name_or_path: str | Path) -> str:
@@ -184,7 +190,7 @@ def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document
     for document in documents:
         encoded = document.text.encode()
         if len(encoded) > min(left, most):
-            document = Document(document.id, _cut(encoded[: min(left, most)].decode(errors="ignore")))
+            document = document.beginning(len(_cut(encoded[: min(left, most)].decode(errors="ignore"))))
             encoded = document.text.encode()
         if document.text.strip():
             yield document

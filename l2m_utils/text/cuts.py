@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from l2m_utils.text.copies import without_copies
-from l2m_utils.text.documents import Corpus, CorpusError, Document
+from l2m_utils.text.copies import Copies, join_notes, without_copies
+from l2m_utils.text.documents import Corpus, CorpusError
 from l2m_utils.text.openings import openings
+from l2m_utils.text.stored import gathered
 
 Positions = Sequence[np.ndarray] | Callable[[int], np.ndarray]
 _SPLIT_DRAWS, _EXCHANGES = 256, 4
@@ -31,12 +32,14 @@ def shortened(corpus: Corpus, most: int, unit: str = "characters") -> Corpus:
     if most < 1 or unit not in ("characters", "bytes"):
         raise CorpusError(f"the first {most} {unit}: expected a positive number of 'characters' or 'bytes'")
 
-    def cut(text: str) -> str:
-        return text[:most] if unit == "characters" else text.encode()[:most].decode(errors="ignore")
+    def length(text: str) -> int:
+        return most if unit == "characters" else len(text[:most].encode()[:most].decode(errors="ignore"))
 
-    documents = [Document(document.id, cut(document.text)) for document in corpus]
+    copies = Copies()
+    cut = (document.beginning(length(document.text)) for document in corpus)
+    documents = gathered(copies.kept(cut), distinct=True)
     note = f"{corpus.note}; the first {most:,} {unit} of each document"
-    return without_copies(replace(corpus, documents=documents, note=note))
+    return replace(corpus, documents=documents, note=join_notes(note, copies.note))
 
 
 def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus, Corpus]:
@@ -63,16 +66,22 @@ def split(corpus: Corpus, held_out: float = 0.2, seed: int = 0) -> tuple[Corpus,
             f"corpus {corpus.name!r} has only one document ({corpus.documents[0].id!r}; {corpus.note}): training and held-out text, and error bars, need "
             "several. Give a folder or a .parquet file with several texts, cut this one into chapters, or raise limit_bytes"
         )
-    rng = np.random.default_rng(seed)
     groups = np.array_split(
         np.argsort(corpus.sizes, kind="stable"), min(max(round(n * held_out), 2 if n > 3 else 1), n - 1)
     )
-    draws = np.stack([rng.choice(group, _SPLIT_DRAWS) for group in groups], axis=1)
-    lacking = held_out * corpus.size - corpus.sizes[draws].sum(axis=1)
+
+    def draws() -> Iterator[np.ndarray]:
+        rng = np.random.default_rng(
+            seed
+        )  # twice the same draws: of millions of documents they would not fit into memory
+        return (rng.choice(group, _SPLIT_DRAWS) for group in groups)
+
+    lacking = held_out * corpus.size - sum((corpus.sizes[draw] for draw in draws()), np.zeros(_SPLIT_DRAWS, np.int64))
     best = np.abs(lacking).argmin()
-    chosen = _exchange(corpus.sizes, draws[best], lacking[best])
-    parts = [[document for i, document in enumerate(corpus) if (i in chosen) is wanted] for wanted in (False, True)]
-    return replace(corpus, documents=parts[0]), replace(corpus, documents=parts[1])
+    chosen = _exchange(corpus.sizes, np.array([draw[best] for draw in draws()]), lacking[best])
+    held = np.zeros(n, bool)
+    held[list(chosen)] = True
+    return corpus.chosen(np.flatnonzero(~held)), corpus.chosen(np.flatnonzero(held))
 
 
 def _exchange(sizes: np.ndarray, chosen: np.ndarray, lacking: float) -> set[int]:

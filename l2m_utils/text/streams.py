@@ -174,6 +174,15 @@ class _Bounded(io.RawIOBase):
         return len(piece)
 
 
+def skip(stream: BinaryIO, size: int) -> None:
+    """Go on ``size`` bytes behind the beginning; what is packed has to be unpacked up to there."""
+    if stream.seekable():
+        stream.seek(size)
+        return
+    while size > 0 and (piece := stream.read(min(_CHUNK, size))):
+        size -= len(piece)
+
+
 def content(stream: BinaryIO, where: str, most: int | None = None) -> bytes:
     """The content of a stream, or its first ``most`` bytes; raises :class:`CorpusError` at the first piece that is made of NULs."""
     pieces, left = [], LARGEST_FILE if most is None else most

@@ -8,6 +8,7 @@ calls map that file into memory.  Ids hold no special tokens: whoever scores a b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from l2m_utils.text.sentences import line_starts, sentence_starts
 
 END_OF_TEXT = "<|endoftext|>"  # id 0 of every tokenizer trained here: the explicit prefix (BOS) of a block
 SMALLEST_VOCABULARY = 257  # 256 bytes and END_OF_TEXT
+_POSITIONS = ("offsets", "starts", "lines")
 _FORMAT = 2  # raise when the stored files change
 _BATCH_BYTES = 4_000_000  # encodings are some hundred bytes a token: keep few of them
 
@@ -195,24 +197,27 @@ def _token_starts(wanted: np.ndarray, text: str, encoding: Encoding) -> np.ndarr
 
 
 def _write(batches: Iterator[tuple[str, Encoding]], folder: Path) -> None:
-    """Write ids as they come, then offsets and the starts of sentences and lines."""
-    offsets, starts, lines = [0], [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    with open(folder / "ids.bin", "wb") as stream:
+    """Write ids, offsets and the starts of sentences and lines as they come: there are more of them than fit into memory."""
+    with ExitStack() as stack:
+        ids, *others = (stack.enter_context(open(folder / f"{name}.bin", "wb")) for name in ("ids", *_POSITIONS))
+        end = 0
+        others[0].write(np.array([end], "<i8").tobytes())
         for text, encoding in batches:
-            stream.write(np.array(encoding.ids, dtype="<i4").tobytes())
-            starts.append(offsets[-1] + _token_starts(sentence_starts(text), text, encoding))
-            lines.append(offsets[-1] + _token_starts(line_starts(text), text, encoding))
-            offsets.append(offsets[-1] + len(encoding.ids))
-    arrays = {"offsets": np.array(offsets, np.int64), "starts": np.concatenate(starts), "lines": np.concatenate(lines)}
-    for name, array in arrays.items():
-        (folder / f"{name}.bin").write_bytes(array.astype("<i8").tobytes())
+            ids.write(np.array(encoding.ids, dtype="<i4").tobytes())
+            sentences, lines = (
+                _token_starts(find(text), text, encoding) + end for find in (sentence_starts, line_starts)
+            )
+            end += len(encoding.ids)
+            for stream, positions in zip(others, ([end], sentences, lines), strict=True):
+                stream.write(np.asarray(positions, "<i8").tobytes())
 
 
 def _read(folder: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Ids, mapped into memory, offsets, and the starts of sentences and lines."""
-    offsets, starts, lines = (
-        np.frombuffer((folder / f"{name}.bin").read_bytes(), "<i8") for name in ("offsets", "starts", "lines")
-    )
+    """Ids, offsets, and the starts of sentences and lines, mapped into memory."""
+    offsets, starts, lines = (_mapped(folder / f"{name}.bin", "<i8") for name in _POSITIONS)
+    return _mapped(folder / "ids.bin", "<i4"), offsets, starts, lines
+
+
+def _mapped(path: Path, kind: str) -> np.ndarray:
     # An empty file cannot be mapped.
-    ids = np.memmap(folder / "ids.bin", "<i4", "r") if offsets[-1] else np.zeros(0, "<i4")
-    return ids, offsets, starts, lines
+    return np.memmap(path, kind, "r") if path.stat().st_size else np.zeros(0, kind)
