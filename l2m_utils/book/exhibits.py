@@ -21,11 +21,7 @@ from l2m_utils.text.corpora import short_name
 
 EXTRA = Path("extra")  # what lies in it in the source, lies in the site
 # Chapters that still show figures without a caption or frames of pandas.  Take one off when it is converted: the list only shrinks.
-UNCONVERTED = frozenset(
-    [
-        "models/gaussian-kl",
-    ]
-)
+UNCONVERTED: frozenset[str] = frozenset()
 _PREFIX = {"figure": "fig", "table": "tab"}
 _FOLDER = {"figure": ("figures", "figures"), "table": ("shown", "tables")}  # in the records, in the site
 _PROMPTS = {"hide-input": "Show the code", "hide-output": "Show the output", "hide-cell": "Show the cell"}

@@ -17,6 +17,7 @@ from l2m_utils.tables import sheet
 
 NotebookCell = dict[str, Any]
 SETUP = "Set-up: imports, parameters, record"
+_SETTINGS = ("plots.use_style(", "pd.set_option(", "os.environ.setdefault(", "warnings.filterwarnings(")
 _KINDS = {
     "imports": "Show the imports",
     "parameters": "Show the parameters",
@@ -71,8 +72,8 @@ def _parsed(source: str) -> list[ast.stmt]:
 
 
 def _setting(statement: ast.stmt) -> bool:
-    """Whether a statement is a setting of a library: ``plots.use_style()``, ``pd.set_option(…)``."""
-    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(("plots.use_style(", "pd.set_option("))
+    """Whether a statement is a setting of a library: ``plots.use_style()``, ``warnings.filterwarnings(…)``."""
+    return isinstance(statement, ast.Expr) and ast.unparse(statement).startswith(_SETTINGS)
 
 
 def _exhibit(output: dict[str, Any]) -> bool:
