@@ -119,7 +119,7 @@ def draw_exponents(exponents: pd.DataFrame):
     left.set(xlabel="exponent β of the source", ylabel="exponent measured by a lab", xlim=(0.43, 0.92), xticks=BETAS)
     right.set(xlabel="exponent β of the source", ylabel="measured less theory", xticks=BETAS)
     if rows:
-        figure.legend(loc="outside lower center", ncols=1, fontsize=8)
+        figure.legend(loc="outside lower center", ncols=1, fontsize=9)
     return figure
 
 
@@ -127,16 +127,16 @@ def draw_carried(carried: pd.DataFrame):
     """Bars under their names: nats carried as a share of their ceiling, with both numbers beside; columns :data:`CARRIED_COLUMNS` and ``lab``."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(5.4, 0.9 + 0.36 * max(len(carried), 1)))
+    figure, axes = plt.subplots(figsize=(5.4, 0.9 + 0.4 * max(len(carried), 1)))
     palette = dict(zip(CARRIED_LABS, colours(len(CARRIED_LABS)), strict=True))
     nats, ceilings = (carried[name].to_numpy(dtype=float) for name in ("nats", "ceiling"))
     places = np.arange(len(carried))
     axes.barh(places, nats / ceilings, 0.36, color=[palette[lab] for lab in carried["lab"]])
     axes.axvline(1, color="0.3", linestyle=":", linewidth=1)
     for place, lab, what in zip(places.tolist(), carried["lab"], carried["what"], strict=True):
-        axes.text(0.01, place - 0.42, f"{LABS[lab].number}: {what}", va="center", fontsize=8)
-        axes.text(1.02, place, f"{nats[place]:.2f} of {ceilings[place]:.2f} nats", va="center", fontsize=8)
-    axes.set(yticks=[], xlim=(0, 1.5), ylim=(-0.8, max(len(carried), 1) - 0.4))
+        axes.text(0.01, place - 0.42, f"{LABS[lab].number}: {what}", va="center", fontsize=9)
+        axes.text(1.02, place, f"{nats[place]:.2f} of {ceilings[place]:.2f} nats", va="center", fontsize=9)
+    axes.set(yticks=[], xlim=(0, 1.6), ylim=(-0.8, max(len(carried), 1) - 0.4))
     axes.set(xlabel="share of the ceiling that is carried", xticks=[0, 0.25, 0.5, 0.75, 1])
     axes.grid(visible=False, axis="y")
     axes.invert_yaxis()
