@@ -235,7 +235,8 @@ def in_jobs_of(cluster: Cluster, node: str) -> list[int]:
     return [
         int(path.name)
         for path in Path("/proc").glob("[0-9]*")
-        if told <= {each if each.startswith("SLURMD") else each.split(":")[0] for each in words_of(path.name, "environ")}
+        if told
+        <= {each if each.startswith("SLURMD") else each.split(":")[0] for each in words_of(path.name, "environ")}
     ]
 
 
