@@ -40,6 +40,7 @@ rule grid:
         "{PYTHON:q} -m l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --results {params.results:q} --collect"
 
 
+# An executor that takes outputs from a storage has another name for the record, under which it gets a copy.
 # A cell without a learning rate takes the one that the search found, so the search comes first.
 rule cell:
     input:
@@ -49,9 +50,11 @@ rule cell:
     params:
         tier=TIER,
         folder=FOLDER,
+        record=lambda wildcards: f"{FOLDER}/{wildcards.name}/record.json",
     threads: 1
     resources:
         **RESOURCES,
     retries: 5
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m {RUN} l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name}"
+        "OMP_NUM_THREADS={threads} {PYTHON:q} -m {RUN} l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name} && "
+        "{{ [ {params.record:q} -ef {output:q} ] || cp {params.record:q} {output:q}; }}"

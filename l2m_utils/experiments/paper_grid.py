@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -193,4 +194,5 @@ def start(cells: list[PaperCell], folder: Path, profile: str) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     write_json(folder / "cells.json", [asdict(cell) for cell in cells])
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(PROJECT / "workflow" / "paper.smk")]
-    return subprocess.run([*command, "--directory", str(folder), "--workflow-profile", profile]).returncode
+    command += ["--directory", str(folder), "--workflow-profile", profile]
+    return subprocess.run(command, env={**os.environ, "L2M_FOLDER": str(folder)}).returncode

@@ -63,7 +63,9 @@ def test_the_slowness_of_state_space_layers_is_that_of_a_record():
 def test_nothing_starts_without_a_yes_or_without_commits(tmp_path, monkeypatch, capsys):
     started = []
     monkeypatch.setattr(
-        paper_grid.subprocess, "run", lambda command: started.append(command) or type("Done", (), {"returncode": 0})
+        paper_grid.subprocess,
+        "run",
+        lambda command, env: started.append(command) or type("Done", (), {"returncode": 0}),
     )
     words = ["paper", "--folder", str(tmp_path / "out"), "--parts"]
     assert main([*words, "measure", "--dry-run"]) == 0

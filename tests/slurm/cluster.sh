@@ -81,7 +81,6 @@ SchedulerParameters=sched_interval=2,sched_min_interval=100000,batch_sched_delay
 ReturnToService=2
 SlurmdTimeout=10
 SlurmctldTimeout=30
-KillWait=3
 OverTimeLimit=0
 JobRequeue=0
 MinJobAge=${L2M_SLURM_AGE:-600}
