@@ -71,14 +71,11 @@ class ExhibitDirective(SphinxDirective):
             raise self.error(f"no record {name} among the extra files of the book") from None
         kind = name.split("/")[0]
         if kind == "records":
-            return [
-                RecordsBox(
-                    "",
-                    ShownSheet("", **record["sheet"], label="Records of this chapter"),
-                    path=name,
-                    count=len(record["records"]),
-                )
-            ]
+            sheet = ShownSheet("", **record["sheet"], label="Records of this chapter")
+            table = ShownTable("", Caption("", "What this chapter keeps as records"), sheet)
+            self.options["name"] = f"tab-{base.name}-all-records"
+            self.add_name(table)
+            return [RecordsBox("", table, path=name, count=len(record["records"]))]
         caption = "\n".join(self.content).strip() or record.get("caption", "")
         plain = re.sub(r"\{[\w:]+\}`([^`]*)`", r"\1", caption).replace("$", "").replace("*", "").replace("`", "")
         files = [
