@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plan import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS
 
 # Pages about the book itself: no chapters of the course.
 OUTSIDE = ("course",)

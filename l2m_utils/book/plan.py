@@ -17,10 +17,9 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import coded_exercises
 from l2m_utils.book.fingerprints import ENVIRONMENT, input_files, named
 from l2m_utils.book.imports import dependencies
-from l2m_utils.book.source import code_of, default_parameters, read_notebook
+from l2m_utils.book.source import NOTEBOOKS, code_of, default_parameters, read_notebook
 from l2m_utils.project import PROJECT, TIERS
 
-NOTEBOOKS = PROJECT / "notebooks"
 TIER_FILES = PROJECT / "workflow" / "tiers"
 GIVEN = ("tier", "corpus", "records")  # set by the build itself, never by a tier file
 

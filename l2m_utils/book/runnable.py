@@ -16,9 +16,8 @@ from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import cell_tags, coded_exercises, text_of
 from l2m_utils.book.fingerprints import named
-from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.site import Site, read_site
-from l2m_utils.book.source import read_notebook
+from l2m_utils.book.source import NOTEBOOKS, read_notebook
 from l2m_utils.project import PROJECT
 
 DATA = "l2m-data"  # folder beside the notebooks, or above them, in the place of a checkout's results

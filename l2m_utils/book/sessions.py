@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import captioned
-from l2m_utils.book.plan import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS
 from l2m_utils.project import PROJECT
 
 COURSE = PROJECT / "course"

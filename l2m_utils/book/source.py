@@ -14,6 +14,8 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import without_wrong
 from l2m_utils.project import PROJECT
 
+NOTEBOOKS = PROJECT / "notebooks"
+
 
 @cache
 def read_notebook(path: Path):

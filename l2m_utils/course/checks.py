@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.book.exercises import Exercise, boxes, cell_tags, coded_exercises, stub_of, text_of
-from l2m_utils.book.plan import NOTEBOOKS, load_tier
-from l2m_utils.book.source import read_notebook
+from l2m_utils.book.plan import load_tier
+from l2m_utils.book.source import NOTEBOOKS, read_notebook
 from l2m_utils.course.slices import free_names, prelude
 
 TIER_OF_CHECKS = "smoke"

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plan import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS
 
 LEAST_SLIDES = 12
 SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")

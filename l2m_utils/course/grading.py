@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plan import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS
 from l2m_utils.course.checks import CheckedTask, tasks_of
 from l2m_utils.course.jail import Limits, Outcome, judge
 from l2m_utils.course.slices import answer_setup

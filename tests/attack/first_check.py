@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from random_corpora import corpus
 
-from l2m_utils.book.plan import NOTEBOOKS, load_tier
-from l2m_utils.book.source import default_parameters
+from l2m_utils.book.plan import load_tier
+from l2m_utils.book.source import NOTEBOOKS, default_parameters
 from l2m_utils.estimators import codes
 from l2m_utils.estimators.contributions import derangements
 from l2m_utils.experiments import small_rulers, text_draws

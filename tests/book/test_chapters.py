@@ -8,8 +8,8 @@ import yaml
 
 from l2m_utils.book.chapters import Chapter, among, depth_of, order_of, read_chapters
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.sessions import COURSE, course_tables, exercises_of, read_course, sessions_table
+from l2m_utils.book.source import NOTEBOOKS
 from l2m_utils.project import PROJECT
 
 

@@ -4,8 +4,7 @@ import ast
 
 import pytest
 
-from l2m_utils.book.plan import NOTEBOOKS
-from l2m_utils.book.source import code_of, default_parameters, read_notebook
+from l2m_utils.book.source import NOTEBOOKS, code_of, default_parameters, read_notebook
 
 # Every assertion in a notebook whose page depends on the text, by what makes it true of any text.
 EXACT = {

@@ -12,12 +12,11 @@ from l2m_utils.book.assemble import substitutions
 from l2m_utils.book.commonmark import labels_of, to_commonmark
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.html import offer_clean_notebooks
-from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.reproduction import join, read_rows, table_texts
 from l2m_utils.book.runnable import DATA, archive, clean_notebooks, runnable, wheel_to_install
 from l2m_utils.book.site import Site
-from l2m_utils.book.source import code_of
+from l2m_utils.book.source import NOTEBOOKS, code_of
 
 
 @pytest.fixture(scope="module")

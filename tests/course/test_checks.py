@@ -4,8 +4,7 @@ import ast
 
 import pytest
 
-from l2m_utils.book.plan import NOTEBOOKS
-from l2m_utils.book.source import read_notebook
+from l2m_utils.book.source import NOTEBOOKS, read_notebook
 from l2m_utils.course.checks import CheckedTask, attempt, faults, tasks_of
 
 WITH_ANSWERS = [

@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 
 from l2m_utils.book.exercises import cell_tags
-from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.runnable import runnable
-from l2m_utils.book.source import read_notebook
+from l2m_utils.book.source import NOTEBOOKS, read_notebook
 from l2m_utils.course.checks import tasks_of
 from l2m_utils.course.nbgrader import BEGIN, with_nbgrader
 

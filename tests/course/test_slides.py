@@ -8,9 +8,9 @@ import pytest
 
 from l2m_utils.book.chapters import read_chapters
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plan import NOTEBOOKS
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.sessions import COURSE, read_course
+from l2m_utils.book.source import NOTEBOOKS
 from l2m_utils.course import reveal
 from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, read_deck, read_theorems
 from l2m_utils.course.material import mathjax_folder, pictures_of, texts_of
