@@ -55,8 +55,22 @@ def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
     axes.set_xscale("log", base=base)
     if np.isfinite(axes.dataLim.minposy):
         axes.set_yscale("log")
+        plain_minor(axes.yaxis)
     axes.set_xlabel(x_label)
     axes.set_ylabel(y_label)
+
+
+def plain_minor(axis) -> None:
+    """Write what stands between the powers of a short logarithmic ``axis`` as plain numbers: exponents would be too small for a phone.
+
+    >>> import matplotlib.pyplot as plt
+    >>> axes = plt.figure().subplots()
+    >>> axes.set(yscale="log", ylim=(2, 8)), plain_minor(axes.yaxis), axes.yaxis.get_minor_formatter()(4.0)
+    ([None, (2.0, 8.0)], None, '4')
+    """
+    from matplotlib.ticker import LogFormatter
+
+    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
 
 
 def curve_points(axes, x, values, low, high, *, positive: bool = False, **style):

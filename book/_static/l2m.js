@@ -21,7 +21,7 @@
         box.classList.toggle("l2m-wide", wide);
       }
       if (wide) {
-        if (box.hasAttribute("tabindex")) return;
+        if (box.getAttribute("tabindex") === "0") return;  // a script of the copy buttons gives -1
         box.setAttribute("tabindex", "0");
         box.dataset.l2mScrolls = "";
       } else if ("l2mScrolls" in box.dataset) {
@@ -53,7 +53,9 @@
       page.querySelectorAll(".math, .cell_input, .cell_output, pre, figure img, script, style, nav, button").forEach(function (one) {
         one.replaceWith(" … ");
       });
-      var text = toText(page.documentElement.outerHTML, anchor);
+      // The names of modules have dots, which a selector reads as classes.
+      var place = anchor ? "#" + CSS.escape(anchor.slice(1)) : anchor;
+      var text = toText(page.documentElement.outerHTML, place);
       return text.replace(/(\s*…\s*)+/g, " … ").replace(/[ \t]+/g, " ");
     };
   }

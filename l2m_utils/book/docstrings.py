@@ -10,6 +10,8 @@ import ast
 import re
 from functools import cache
 
+from docutils import nodes
+
 from l2m_utils.book.api import source_of
 
 _HEADING = re.compile(r"(Parameters|Attributes)\n-+\n((?:\S.* : .*\n(?:[ \t]+\S.*\n)*)+)", re.M)
@@ -81,6 +83,17 @@ def setup(app) -> dict[str, bool]:
         domain, node["py:module"], node["py:class"] = env.get_domain("py"), None, None
         return domain.resolve_xref(env, node["refdoc"], app.builder, node["reftype"], target, node, content)
 
+    def caption(app, tree) -> None:
+        """Tables in docstrings get a caption, and so a number, like all tables of the book."""
+        if app.env.docname.startswith("api/"):
+            for number, table in enumerate(
+                [one for one in tree.findall(nodes.table) if one.next_node(nodes.title) is None]
+            ):
+                table.insert(0, nodes.title("", "", nodes.Text("Names and what they mean")))
+                label = f"tab-{app.env.docname.replace('/', '-')}-{number}"
+                table["ids"].append(label)
+
+    app.connect("doctree-read", caption)
     app.connect("autodoc-process-docstring", process)
     app.connect("missing-reference", resolve)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -66,8 +66,8 @@ def draw_chapters(
         corner = (x - _WIDTH / 2, y - _HEIGHT / 2)
         box = FancyBboxPatch(corner, _WIDTH, _HEIGHT, boxstyle="round,pad=0,rounding_size=0.08", facecolor="white", edgecolor=colour, linewidth=1.6, zorder=2)  # fmt: skip
         axes.add_patch(box)
-        words = textwrap.fill(titles[name], 24, max_lines=3, placeholder=" …")
-        axes.text(x, y, f"{words}\n{minutes[name]} min", ha="center", va="center", fontsize=7, zorder=3)
+        words = textwrap.fill(titles[name], 21, max_lines=3, placeholder=" …")
+        axes.text(x, y, f"{words}\n{minutes[name]} min", ha="center", va="center", fontsize=8.3, zorder=3)
     for part in dict.fromkeys(name.partition("/")[0] for name in at):
         axes.plot([], [], color=paint[part], linewidth=4, label=part)
     axes.legend(loc="lower left", ncols=len(parts), frameon=False)

@@ -29,7 +29,7 @@ def required_and_available(
     """What text asks for and what a history state can hold, in nats, by length.
 
     ``lengths`` (n,) tokens; returns arrays (n,) under the keys ``text`` (the published law A·L^β),
-    ``growing`` (a state with one entry a token) and ``fixed-<d>`` for each fixed state of ``d`` entries,
+    ``growing`` (a state with one entry a token) and ``fixed-d`` for each fixed state of ``d`` entries,
     each holding at most ``nats_per_entry`` nats an entry (theorem 5.2 with C = ``nats_per_entry``, log M left out).
 
     >>> required_and_available(np.array([1024.0]), (64,))["fixed-64"]

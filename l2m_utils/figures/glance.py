@@ -48,7 +48,7 @@ def draw_landing(curve: pd.DataFrame, memory: float = 64.0):
     loglog_axes(axes, "words and pieces of words in both halves together", "what the halves share (nats)")
     axes.xaxis.set_major_formatter(lambda length, _: f"{length:,.0f}")
     axes.yaxis.set_major_formatter(lambda nats, _: f"{nats:,g}")
-    axes.legend(fontsize=8, loc="lower right")
+    axes.legend(fontsize=8.5, loc="lower right")
     return figure
 
 

@@ -102,7 +102,9 @@
       formulas: formulas(),
       texts: [...spoken()].filter(([text]) => rawTex.test(text)).map(([text, element]) => `${described(element)}: ${squeezed(rawTex.exec(text)[0]).slice(0, 40)}`),
       tables: all("table", main()).filter((element) => !layoutOnly(element)).map((element) => (
-        {what: described(element), captioned: numbered(element.caption || element.closest("figure")?.querySelector("figcaption"))})),
+        // Nor has a table that a script makes a number of its own; a caption it has.
+        {what: described(element), captioned: element.closest("[data-widget]") ? Boolean(squeezed(element.caption?.textContent)) :
+          numbered(element.caption || element.closest("figure")?.querySelector("figcaption"))})),
       heads: all("th").map((element) => (
         {what: described(element), scope: element.getAttribute("scope"), empty: !name(element) && !element.querySelector("mjx-container")})),
       folds: folds(),

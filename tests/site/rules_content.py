@@ -32,7 +32,7 @@ def figures_captioned(page: Page, site: Site) -> Lines:
 
 
 def tables_captioned(page: Page, site: Site) -> Lines:
-    """Every table has number and caption."""
+    """Every table has number and caption; one that a script makes has a caption."""
     yield from (table["what"] for table in page.facts["tables"] if not table["captioned"])
 
 
