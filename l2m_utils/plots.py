@@ -66,7 +66,7 @@ def plain_minor(axis) -> None:
     >>> import matplotlib.pyplot as plt
     >>> axes = plt.figure().subplots()
     >>> axes.set(yscale="log", ylim=(2, 8)), plain_minor(axes.yaxis), axes.yaxis.get_minor_formatter()(4.0)
-    ([None, (2.0, 8.0)], None, '4')
+    ([None, (2, 8)], None, '4')
     """
     from matplotlib.ticker import LogFormatter
 
