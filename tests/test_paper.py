@@ -20,7 +20,8 @@ def code():
     for path in sorted((PROJECT / "l2m_utils").rglob("*.py")):
         yield path, path.read_text()
     for path in sorted((PROJECT / "notebooks").rglob("*.md")):
-        cells = re.findall(r"^```\{code-cell\}[^\n]*\n(?::[^\n]*\n)*(.*?)^```", path.read_text(), flags=re.S | re.M)
+        options = r"(?:---\n.*?^---\n|(?::[^\n]*\n)*)"
+        cells = re.findall(rf"^```\{{code-cell\}}[^\n]*\n{options}(.*?)^```", path.read_text(), flags=re.S | re.M)
         yield path, re.sub(r"^\s*[%!].*$", "pass", "\n".join(cells), flags=re.M)
 
 

@@ -116,8 +116,8 @@ def write_slides(
 def policy_of(notes: bytes) -> str:
     """The Content-Security-Policy of a deck: only what lies beside it, and the one script that the speaker's window of reveal.js writes into itself.
 
-    >>> policy_of(b"x(`<script>run()<\\\\/script>`)")[43:105]
-    "'sha256-q30IQiX2bGxPTYsOX6cqfFWHzV8h0BIbN6ReqQqpsWk='; style-s"
+    >>> policy_of(b"x(`<script>run()<\\\\/script>`)")[38:91]
+    "'sha256-AvyuiL0SD1mVY3NNxR+V2uo+lhk6RMFrytWmRt6CrJQ='"
     """
     text = notes.decode("utf-8")
     hashes = "".join(

@@ -88,7 +88,7 @@ def test_tables_and_substitutions_keep_their_form(text):
         assert shown(value) == (f"tier smoke, {expected(text)}" if key.endswith("__source") else expected(text))
     row = {"id": "1", "title": "t", "paper": "p", "page": "", "note": "", "tier": "smoke", "state": "differs"}
     status = {"notebook": "a/b", "tier": "smoke", "corpus": text, "seconds": 1.0, "state": "executed"}
-    asked = {"limits": "", "shares": [], "criterion": "near", "target": 0.76, "margin": 0.1}
+    asked = {"limits": "", "shares": [], "shown_in": "", "criterion": "near", "target": 0.76, "margin": 0.1}
     answer = {**row, **asked, "data": text, "model": text, "shown": text, "ours": text}
     for table in (
         reproduction_table([answer]),
