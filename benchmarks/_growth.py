@@ -7,6 +7,7 @@ what the process held before, its time the least of three.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -124,10 +125,8 @@ def _kilobytes(word: str) -> int:
 
 def _give_back() -> None:
     """Return freed memory to the system, where the C library can, so that it counts when it is taken again."""
-    try:
+    with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
-    except (OSError, AttributeError):
-        pass
 
 
 def point(engine: str, work: int) -> tuple[float, float]:
