@@ -142,9 +142,10 @@ def _small_font(path: Path, characters: set[int]) -> bytes:
     cutter.populate(unicodes=characters)
     cutter.subset(font)
     # The licence of Font Awesome reserves its name for fonts that nobody changed.
-    for record in font["name"].names:
+    for record in list(font["name"].names):
         if record.nameID in (1, 3, 4, 6, 16, 18):
-            record.string = "L2M-icons"
+            place = (record.platformID, record.platEncID, record.langID)
+            font["name"].setName("L2M-icons", record.nameID, *place)
     font.flavor = "woff"
     new = io.BytesIO()
     font.save(new)

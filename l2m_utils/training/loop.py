@@ -288,8 +288,8 @@ def train(
         dtype = torch.bfloat16 if settings.precision == "bf16" else torch.float32
         peak = matmul_rate(device, dtype) * world if done < settings.steps else 1.0
         flops = 6 * sum(p.numel() for p in model.parameters() if p.requires_grad)
-        writes = folder is not None and rank == 0
-        log = _Log(folder / LOG if writes else None, rows, begun, flops / peak)
+        kept = folder if rank == 0 else None  # one process writes
+        log = _Log(kept / LOG if kept else None, rows, begun, flops / peak)
         with (
             _told_to_stop(listens=folder is not None) as told,
             tqdm(
@@ -315,8 +315,8 @@ def train(
                 stops = folder is not None and any_process(told.is_set(), world, device)
                 if last or stops or settings.save_every and (step + 1) % settings.save_every == 0:
                     begun = (mean_over_processes(log.total, world, device), log.steps)
-                    if writes:
-                        save_checkpoint(folder / CHECKPOINT, model, makers, step + 1, identity, begun, log.rows)
+                    if kept:
+                        save_checkpoint(kept / CHECKPOINT, model, makers, step + 1, identity, begun, log.rows)
                 if stops and not last:
                     if world > 1:  # who ends first ends the others, who may still be writing
                         torch.distributed.barrier()
