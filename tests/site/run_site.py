@@ -14,6 +14,7 @@ import asyncio
 import sys
 import time
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2])]
@@ -44,6 +45,12 @@ def pages_of(folder: Path) -> list[str]:
         for file in files
         if "<html" in file.read_text(errors="replace")[:2000].lower()
     ]
+
+
+def seen(folder: Path, names: list[str], axe: str, workers: int, whole: bool) -> Site:
+    """:func:`look`, in a thread of its own: in that of a test there may be an event loop already, of a browser that other tests share."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, look(folder, names, axe, workers, whole)).result()
 
 
 async def look(folder: Path, names: list[str], axe: str, workers: int, whole: bool) -> Site:
@@ -193,7 +200,7 @@ def main(words: list[str] | None = None) -> int:
     start = time.monotonic()
     try:
         chromium()
-        site = asyncio.run(look(folder, chosen, source(), options.jobs, whole=chosen == names))
+        site = seen(folder, chosen, source(), options.jobs, whole=chosen == names)
     except (NoAxe, NoBrowser) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

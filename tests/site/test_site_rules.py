@@ -1,6 +1,5 @@
 """Each rule of the site test breaks by one small fault, and by that fault alone; a page that is as it shall be breaks none."""
 
-import asyncio
 import json
 import shutil
 from pathlib import Path
@@ -155,7 +154,7 @@ def site(tmp_path_factory, axe):
         "_static/part.html": "{% macro part() %}",
     }
     write(folder, faulty | others)
-    return asyncio.run(run_site.look(folder, run_site.pages_of(folder), axe, workers=2, whole=True))
+    return run_site.seen(folder, run_site.pages_of(folder), axe, workers=2, whole=True)
 
 
 @pytest.fixture(scope="module")
@@ -236,7 +235,7 @@ def test_a_page_that_hangs_is_named_and_the_run_ends(tmp_path, axe, monkeypatch)
     monkeypatch.setattr("visit.PATIENCE", 3)
     script = "<script>addEventListener('load', () => setTimeout(() => { while (true) {} }))</script>"
     (tmp_path / "a.html").write_text(f"<html><title>a</title>{script}</html>")
-    site = asyncio.run(run_site.look(tmp_path, ["a.html"], axe, workers=1, whole=False))
+    site = run_site.seen(tmp_path, ["a.html"], axe, workers=1, whole=False)
     assert run_site.judge(site)[0] == {"page": "a.html", "rule": "page-opens", "element": "TimeoutError: within 3 s"}
 
 
