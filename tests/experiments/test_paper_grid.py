@@ -19,7 +19,7 @@ REAL = os.environ.get("L2M_CORPORA", "")  # a folder with books.parquet and wiki
 
 @pytest.fixture(scope="module")
 def cells():
-    return paper_cells(Path("/work/l2m"), CARDS["h100"], {}, {"llama-3.1-405b": "0" * 40})
+    return paper_cells(Path("/data/l2m"), CARDS["h100"], {}, {"llama-3.1-405b": "0" * 40})
 
 
 def test_the_grid_is_that_of_the_paper(cells):
