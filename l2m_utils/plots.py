@@ -63,14 +63,23 @@ def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
 def plain_minor(axis) -> None:
     """Write what stands between the powers of a short logarithmic ``axis`` as plain numbers: exponents would be too small for a phone.
 
+    Which of them have room for a number is matplotlib's rule, so that long axes show their powers only.
+
     >>> import matplotlib.pyplot as plt
     >>> axes = plt.figure().subplots()
-    >>> axes.set(yscale="log", ylim=(2, 8)), plain_minor(axes.yaxis), axes.yaxis.get_minor_formatter()(4.0)
-    ([None, (2, 8)], None, '4')
+    >>> axes.set(yscale="log", ylim=(0.17, 0.24)), plain_minor(axes.yaxis)
+    ([None, (0.17, 0.24)], None)
+    >>> shown = axes.yaxis.get_minor_formatter()
+    >>> shown.set_locs([0.18, 0.2, 0.22]), [shown(place) for place in (0.18, 0.2, 0.22)]
+    (None, ['0.18', '0.2', '0.22'])
     """
     from matplotlib.ticker import LogFormatter
 
-    axis.set_minor_formatter(LogFormatter(labelOnlyBase=False))
+    class Plain(LogFormatter):
+        def __call__(self, x, pos=None) -> str:
+            return f"{x:g}" if super().__call__(x, pos) else ""
+
+    axis.set_minor_formatter(Plain(labelOnlyBase=False))
 
 
 def curve_points(axes, x, values, low, high, *, positive: bool = False, **style):
