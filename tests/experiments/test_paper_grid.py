@@ -82,7 +82,7 @@ def test_nothing_starts_without_a_yes_or_without_commits(tmp_path, monkeypatch, 
 
 
 @pytest.mark.skipif(
-    not REAL, reason="reads a gigabyte of real texts: L2M_CORPORA=folder with books.parquet and wiki.parquet"
+    not REAL, reason="seconds on the whole real texts: L2M_CORPORA=folder with books.parquet and wiki.parquet"
 )
 def test_the_dry_run_counts_the_real_files(capsys):
     files = ["--pg19", f"{REAL}/books.parquet", "--wikipedia", f"{REAL}/wiki.parquet"]
