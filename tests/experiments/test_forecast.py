@@ -107,3 +107,6 @@ def test_parallel_plans_share_weights_and_time_and_say_what_does_not_fit():
 def test_a_number_format_that_nobody_knows_is_refused():
     with pytest.raises(ValueError, match="dtype 'int3'"):
         engine_of(LLAMA_405B, "vllm", CARDS["h100"], dtype="int3")
+    four_bits = LlamaConfig(quantization_config={"quant_method": "awq", "bits": 4})
+    with pytest.raises(ValueError, match="quantised as 'awq': a forecast knows fp8"):
+        engine_of(four_bits, "vllm", CARDS["h100"])
