@@ -103,7 +103,14 @@ class MergedCounts:
         self.shares, self.vocabulary, self.distances = shares, int(about[0]["vocabulary"]), about[0]["distances"]
 
     def tables(self, distance: int) -> Iterable[Table]:
-        """Pairs at a distance of the folder, or tokens (0), in ascending order; their "documents" are the shares."""
+        """Pairs at a distance of the folder, or tokens (0), in ascending order; their "documents" are the shares.
+
+        Raises ``ValueError`` for a distance that was not counted.
+        """
+        if distance not in (0, *self.distances):
+            raise ValueError(
+                f"distance {distance} was not counted: expected one of {', '.join(map(str, self.distances))}"
+            )
         paths = [share / f"{distance}.parquet" for share in self.shares]
         return merged(paths, self.vocabulary if distance else 1)
 

@@ -72,6 +72,8 @@ def test_what_does_not_belong_together_is_not_added_up(texts, capsys):
         pair_counts.count_documents(corpus, tokenizer, 2, 2, texts / "counts", [1])
     with pytest.raises(ValueError, match="increasing whole numbers"):
         pair_counts.count_documents(corpus, tokenizer, 0, 2, texts / "counts", [2, 2])
+    assert count(texts, "--corpus", str(texts / "texts"), "--of", "1") == 1
+    assert "--of 1: error bars" in capsys.readouterr().err
 
 
 def test_more_shares_than_documents_leave_some_empty(texts):
@@ -80,4 +82,6 @@ def test_more_shares_than_documents_leave_some_empty(texts):
     for share in range(3):
         pair_counts.count_documents(corpus, tokenizer, share, 3, texts / "counts", [1])
     found = pair_counts.MergedCounts(texts / "counts").curve()
+    with pytest.raises(ValueError, match="distance 2 was not counted: expected one of 1"):
+        pair_counts.MergedCounts(texts / "counts").tables(2)
     assert found.without.shape == (3, 1) and found.without[2, 0] == pytest.approx(found.mi[0])
