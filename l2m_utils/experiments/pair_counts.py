@@ -119,7 +119,10 @@ class MergedCounts:
         return curve_of_counts(np.array(self.distances), self.tables, self.vocabulary)
 
     def ngrams(self, order: int) -> NgramTable:
-        """All tokens (1), or all neighbours within the reach of the largest distance (2), for :func:`~l2m_utils.estimators.first_tokens.ngram_correction`."""
+        """All tokens (1), or all neighbours within the reach of the largest distance (2), for :func:`~l2m_utils.estimators.first_tokens.ngram_correction`.
+
+        That correction asks for all neighbours there are: count them with distance 1 alone, in a folder of their own.
+        """
         return NgramTable.of_counts(self.tables(order - 1), order, self.vocabulary)
 
 
