@@ -263,7 +263,8 @@ def engine_of(
             tensor,
             pipeline,
         )
-    from l2m_utils.scoring.transformers import BATCH_TOKENS, CHUNK
+    from l2m_utils.scoring.chunked import CHUNK
+    from l2m_utils.scoring.transformers import BATCH_TOKENS
 
     return Engine(card, dtype, BATCH_TOKENS, CHUNK)
 
