@@ -1,7 +1,7 @@
 """How cost grows: processor seconds and peak memory against work, for each engine, with fitted exponents.
 
 Not a ratio against an alternative, so a module of its own: ``python -m benchmarks._growth`` (part of ``make bench``) writes the records
-``performance/growth`` that the page *Performance* shows.  Every point runs in a process of its own on one thread; its memory is the peak above
+``performance/growth``; none are published, and no page shows them.  Every point runs in a process of its own on one thread; its memory is the peak above
 what the process held before, its time the least of three.
 """
 

@@ -39,6 +39,8 @@ def run(options: argparse.Namespace) -> int:
         if options.corpus is None:
             print(save_curve(MergedCounts(options.folder).curve(), options.folder).to_string(index=False))
             return 0
+        if options.of < 2:
+            raise ValueError(f"--of {options.of}: error bars leave out a share at a time, so expected at least 2")
         corpus = load(options.corpus)
         tokenizer = counting_tokenizer(options.folder, corpus, options.vocabulary)
         for share in range(options.of) if options.share is None else [options.share]:

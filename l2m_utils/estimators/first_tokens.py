@@ -90,6 +90,8 @@ class NgramTable:
         made = cls.__new__(cls)
         made.order, made.vocabulary = order, vocabulary
         parts = [(table.symbols, table.counts) for table in tables]
+        if not parts:
+            raise ValueError(f"no document has {order} tokens within reach: nothing to count")
         made.keys, made.counts = (np.concatenate(each) for each in zip(*parts, strict=True))
         made.total = int(made.counts.sum())
         return made

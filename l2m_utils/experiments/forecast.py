@@ -229,6 +229,8 @@ def engine_of(
 ) -> Engine:
     """The engine that ``l2m measure`` would start: batch and logits chunk of ours, or those of vLLM.
 
+    Raises ``ValueError`` for a number format or quantisation whose size is not known here.
+
     >>> from transformers import LlamaConfig
     >>> from l2m_utils.experiments.cards import CARDS
     >>> engine_of(LlamaConfig(quantization_config={"quant_method": "fp8"}), "vllm", CARDS["h100"], tensor=8).dtype
@@ -240,6 +242,10 @@ def engine_of(
     )
     if "fp8" in str(method):
         dtype = "fp8"
+    elif method:
+        raise ValueError(
+            f"weights quantised as {str(method)!r}: a forecast knows fp8 and what is not quantised. Leave --card out"
+        )
     elif dtype == "auto":
         dtype = str(getattr(config, "dtype", None) or "float32").removeprefix("torch.")
     if dtype not in BYTES:
@@ -257,7 +263,8 @@ def engine_of(
             tensor,
             pipeline,
         )
-    from l2m_utils.scoring.transformers import BATCH_TOKENS, CHUNK
+    from l2m_utils.scoring.chunked import CHUNK
+    from l2m_utils.scoring.transformers import BATCH_TOKENS
 
     return Engine(card, dtype, BATCH_TOKENS, CHUNK)
 

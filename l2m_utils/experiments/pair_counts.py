@@ -103,7 +103,14 @@ class MergedCounts:
         self.shares, self.vocabulary, self.distances = shares, int(about[0]["vocabulary"]), about[0]["distances"]
 
     def tables(self, distance: int) -> Iterable[Table]:
-        """Pairs at a distance of the folder, or tokens (0), in ascending order; their "documents" are the shares."""
+        """Pairs at a distance of the folder, or tokens (0), in ascending order; their "documents" are the shares.
+
+        Raises ``ValueError`` for a distance that was not counted.
+        """
+        if distance not in (0, *self.distances):
+            raise ValueError(
+                f"distance {distance} was not counted: expected one of {', '.join(map(str, self.distances))}"
+            )
         paths = [share / f"{distance}.parquet" for share in self.shares]
         return merged(paths, self.vocabulary if distance else 1)
 
@@ -112,7 +119,10 @@ class MergedCounts:
         return curve_of_counts(np.array(self.distances), self.tables, self.vocabulary)
 
     def ngrams(self, order: int) -> NgramTable:
-        """All tokens (1), or all neighbours within the reach of the largest distance (2), for :func:`~l2m_utils.estimators.first_tokens.ngram_correction`."""
+        """All tokens (1), or all neighbours within the reach of the largest distance (2), for :func:`~l2m_utils.estimators.first_tokens.ngram_correction`.
+
+        That correction asks for all neighbours there are: count them with distance 1 alone, in a folder of their own.
+        """
         return NgramTable.of_counts(self.tables(order - 1), order, self.vocabulary)
 
 

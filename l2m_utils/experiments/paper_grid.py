@@ -122,13 +122,12 @@ def blocks_in(name: str, limit: int, max_length: int, per_document: int) -> int 
 
 def measure_part(grid: Mapping[str, Any], folder: Path, card: Card, revisions: Mapping[str, str]) -> list[PaperCell]:
     """Figures 2b and B.1 to B.3: a cell a text and model, all ratios in one."""
-    from transformers import CONFIG_MAPPING
+    from transformers import AutoConfig
 
     wanted, cells = plan(grid["max_length"], grid["ratios"]), []
     sources = [(short, text, *_blocks(text, grid)) for short, text in grid["texts"].items()]
     for name, model in grid["models"].items():
-        sizes = dict(model["config"])
-        config = CONFIG_MAPPING[sizes.pop("model_type")](**sizes)
+        config = AutoConfig.for_model(**model["config"])
         tensor, pipeline = model["tensor"], model["pipeline"]
         engine = engine_of(config, "vllm", card, quantization=model["quantization"], tensor=tensor, pipeline=pipeline)
         pair = forecast(config, engine, wanted, 1)

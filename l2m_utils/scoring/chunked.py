@@ -23,6 +23,7 @@ import torch
 
 from l2m_utils.scoring.base import ScoringError
 
+CHUNK = (512, 4096)  # tokens and vocabulary of the largest array of logits
 _SCALES = ("logit_scale", "logits_scaling", "lm_head_multiplier", "output_multiplier", "logits_mup_width_multiplier")
 _CAPS = ("final_logit_softcapping", "logits_soft_cap", "output_logit_soft_cap")
 _PROBE_PEAK = 50.0  # size of the largest logit in the probe: above the usual caps, so that one cannot hide
@@ -36,8 +37,8 @@ def token_logprobs(
     *,
     scale: float = 1.0,
     cap: float | None = None,
-    chunk_tokens: int = 512,
-    chunk_vocabulary: int = 4096,
+    chunk_tokens: int = CHUNK[0],
+    chunk_vocabulary: int = CHUNK[1],
 ) -> torch.Tensor:
     """log q(target | hidden) in nats, float32 (tokens,), without the logits of all tokens at once.
 

@@ -23,12 +23,11 @@ from l2m_utils.scoring.base import (
     equal_length_batches,
     pinned,
 )
-from l2m_utils.scoring.chunked import split_model
+from l2m_utils.scoring.chunked import CHUNK, split_model
 from l2m_utils.scoring.loading import load_causal_model, load_tokenizer
 from l2m_utils.scoring.shared_prefix import score_batch
 
 BATCH_TOKENS = 8192  # of one forward pass
-CHUNK = (512, 4096)  # tokens and vocabulary of the largest array of logits
 
 
 class TransformersScorer:

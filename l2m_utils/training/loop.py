@@ -265,8 +265,8 @@ def train(
     A checkpoint holds nothing of how many processes there were.  Torch's own random state is left alone.
 
     Raises :class:`~l2m_utils.training.errors.TrainingError` for a loss that is not finite (the last good checkpoint stays), a missing GPU, a
-    checkpoint of another configuration, and memory that does not suffice; :class:`~l2m_utils.training.errors.Preempted` after SIGTERM, when the
-    step that was begun is done and, with a ``folder``, in a checkpoint.
+    checkpoint of another configuration, and memory that does not suffice; with a ``folder``, :class:`~l2m_utils.training.errors.Preempted` after
+    SIGTERM, when the step that was begun is done and in a checkpoint.
     """
     device, rank, world = _place(settings.device)
     folder, rate = Path(folder) if folder is not None else None, rate or settings.rate

@@ -4,22 +4,19 @@ import json
 
 import pandas as pd
 import pytest
-from transformers import DeepseekV3Config, GPT2Config, LlamaConfig, Qwen3Config
+import yaml
+from transformers import AutoConfig, GPT2Config, LlamaConfig, Qwen3Config
 
 from l2m_utils.estimators.evaluations import plan
 from l2m_utils.experiments.cards import CARDS, GIB, Card
 from l2m_utils.experiments.forecast import WITHIN, Engine, engine_of, forecast, weigh
 from l2m_utils.experiments.gpu import ruler
+from l2m_utils.experiments.paper_grid import GRID
 from l2m_utils.project import PROJECT
 
-LLAMA_405B = LlamaConfig(
-    hidden_size=16384,
-    intermediate_size=53248,
-    num_hidden_layers=126,
-    num_attention_heads=128,
-    num_key_value_heads=8,
-    vocab_size=128256,
-    tie_word_embeddings=False,
+LLAMA_405B, DEEPSEEK_V3 = (
+    AutoConfig.for_model(**yaml.safe_load(GRID.read_text())["measure"]["models"][name]["config"])
+    for name in ("llama-3.1-405b", "deepseek-v3")
 )
 SMOLLM2 = LlamaConfig(
     hidden_size=576,
@@ -40,7 +37,7 @@ def test_weights_are_those_that_the_makers_print():
     assert llama.active == llama.total - llama.head  # all but the embeddings, which are looked up
     small = weigh(SMOLLM2)
     assert small.total == small.active == 134_515_008  # tied: the one matrix is looked up and multiplied
-    deepseek = weigh(DeepseekV3Config())
+    deepseek = weigh(DEEPSEEK_V3)
     assert round(deepseek.total / 1e9) == 671 and 36 < deepseek.active / 1e9 < 38  # "671B total, 37B activated"
     dense = weigh(
         Qwen3Config(
@@ -110,3 +107,6 @@ def test_parallel_plans_share_weights_and_time_and_say_what_does_not_fit():
 def test_a_number_format_that_nobody_knows_is_refused():
     with pytest.raises(ValueError, match="dtype 'int3'"):
         engine_of(LLAMA_405B, "vllm", CARDS["h100"], dtype="int3")
+    four_bits = LlamaConfig(quantization_config={"quant_method": "awq", "bits": 4})
+    with pytest.raises(ValueError, match="quantised as 'awq': a forecast knows fp8"):
+        engine_of(four_bits, "vllm", CARDS["h100"])

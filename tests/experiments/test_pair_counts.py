@@ -10,7 +10,6 @@ from l2m_utils.estimators.two_point import two_point_mi
 from l2m_utils.experiments import pair_counts
 from l2m_utils.files import OtherEntry
 from l2m_utils.information.token_pairs import flatten
-from l2m_utils.project import CACHE
 from l2m_utils.text.corpora import load
 from l2m_utils.text.tokens import encode_corpus
 
@@ -54,7 +53,6 @@ def test_shares_give_the_curve_of_the_whole_text(texts, capsys):
     np.testing.assert_allclose(found.without, whole.without, rtol=1e-12)
     assert found.coverage.tolist() == whole.coverage.tolist()
     assert merged.ngrams(1).total == sum(map(len, ids))
-    assert CACHE not in (texts / "cache").parents
 
 
 def test_what_does_not_belong_together_is_not_added_up(texts, capsys):
@@ -74,6 +72,8 @@ def test_what_does_not_belong_together_is_not_added_up(texts, capsys):
         pair_counts.count_documents(corpus, tokenizer, 2, 2, texts / "counts", [1])
     with pytest.raises(ValueError, match="increasing whole numbers"):
         pair_counts.count_documents(corpus, tokenizer, 0, 2, texts / "counts", [2, 2])
+    assert count(texts, "--corpus", str(texts / "texts"), "--of", "1") == 1
+    assert "--of 1: error bars" in capsys.readouterr().err
 
 
 def test_more_shares_than_documents_leave_some_empty(texts):
@@ -82,4 +82,6 @@ def test_more_shares_than_documents_leave_some_empty(texts):
     for share in range(3):
         pair_counts.count_documents(corpus, tokenizer, share, 3, texts / "counts", [1])
     found = pair_counts.MergedCounts(texts / "counts").curve()
+    with pytest.raises(ValueError, match="distance 2 was not counted: expected one of 1"):
+        pair_counts.MergedCounts(texts / "counts").tables(2)
     assert found.without.shape == (3, 1) and found.without[2, 0] == pytest.approx(found.mi[0])

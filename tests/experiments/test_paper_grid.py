@@ -71,8 +71,10 @@ def test_nothing_starts_without_a_yes_or_without_commits(tmp_path, monkeypatch, 
     assert main([*words, "measure", "--dry-run"]) == 0
     assert main([*words, "measure", "--yes"]) == 1
     assert "llama-3.1-405b" in (said := capsys.readouterr()).out and "name the commit of each model" in said.err
-    monkeypatch.setattr("builtins.input", lambda question: "n" if "6 jobs" in question else "?")
+    asked = []
+    monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     assert main([*words, "text"]) == 1 and not started and not (tmp_path / "out").exists()
+    assert len(asked) == 1 and f"start {len(TEXT)} jobs with the profile slurm?" in asked[0]
     monkeypatch.setattr("builtins.input", lambda question: "y")
     assert main([*words, "text"]) == 0 and started[0][-1] == "slurm"
     assert len(json.loads((tmp_path / "out/cells.json").read_text())) == len(TEXT)
@@ -80,7 +82,7 @@ def test_nothing_starts_without_a_yes_or_without_commits(tmp_path, monkeypatch, 
 
 
 @pytest.mark.skipif(
-    not REAL, reason="the real texts are not here: L2M_CORPORA=folder with books.parquet and wiki.parquet"
+    not REAL, reason="seconds on the whole real texts: L2M_CORPORA=folder with books.parquet and wiki.parquet"
 )
 def test_the_dry_run_counts_the_real_files(capsys):
     files = ["--pg19", f"{REAL}/books.parquet", "--wikipedia", f"{REAL}/wiki.parquet"]

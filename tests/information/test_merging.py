@@ -64,3 +64,5 @@ def test_an_ngram_table_of_shares_is_that_of_the_documents(tmp_path, order):
     whole = NgramTable(texts, order, V)
     assert found.keys.tolist() == whole.keys.tolist() and found.counts.tolist() == whole.counts.tolist()
     assert found.total == whole.total and found.entropy == whole.entropy
+    with pytest.raises(ValueError, match=f"no document has {order} tokens within reach"):
+        NgramTable.of_counts([], order, V)
