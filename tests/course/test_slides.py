@@ -6,6 +6,7 @@ import tarfile
 
 import pytest
 
+from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import read_pools
@@ -13,7 +14,7 @@ from l2m_utils.book.sessions import COURSE, read_course
 from l2m_utils.book.source import NOTEBOOKS
 from l2m_utils.course import reveal
 from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, read_deck, read_theorems
-from l2m_utils.course.material import mathjax_folder, pictures_of, texts_of
+from l2m_utils.course.material import mathjax_folder, pictures_of
 from l2m_utils.course.slides import Deck, Illustration, html_page, markdown, policy_of, section, write_slides
 
 DECK = """# One
@@ -89,7 +90,7 @@ def test_the_decks_of_the_course_name_only_what_there_is():
     """Every record and theorem is there without a build, and every figure is published or drawn by its notebook."""
     chapters = read_chapters()
     pools = read_pools()
-    texts, theorems, figures = texts_of(pools), read_theorems(), set(pictures_of(pools, chapters))
+    texts, theorems, figures = page_texts(pools), read_theorems(), set(pictures_of(pools, chapters))
     for name in chapters:
         drawn = re.findall(r'run\.figure\(\s*"([\w-]+)"', (NOTEBOOKS / f"{name}.md").read_text())
         figures |= {f"{name}:{figure}" for figure in drawn}
