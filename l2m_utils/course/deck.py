@@ -14,7 +14,7 @@ from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import boxes
-from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 
 LEAST_SLIDES = 12
 SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
@@ -107,8 +107,7 @@ def read_theorems(notebooks: Path = NOTEBOOKS) -> dict[str, Theorem]:
     'Gibbs'
     """
     found = {}
-    for path in sorted(notebooks.glob("*/*.md")):
-        chapter = path.relative_to(notebooks).with_suffix("").as_posix()
+    for chapter, path in notebook_paths(notebooks).items():
         for box in boxes(path.read_text(encoding="utf-8")):
             room, _, kind = box.name.partition(":")
             if room == "prf" and "label" in box.options:
