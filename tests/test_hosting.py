@@ -16,7 +16,7 @@ import yaml
 from jsonschema.validators import validator_for
 from ruamel.yaml import YAML
 
-from l2m_utils.book.commands import _place_and_folder
+from l2m_utils.book.commands import place_and_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -93,7 +93,7 @@ def test_ci_runs_every_python_of_the_lock():
 
 def build_folder(tier: str) -> Path:
     """Where a build on the default text lies."""
-    return _place_and_folder(Namespace(tier=tier, corpus="python-docs"))[1]
+    return place_and_folder(Namespace(tier=tier, corpus="python-docs"))[1]
 
 
 def test_the_site_that_is_published_is_the_one_that_make_book_builds():

@@ -6,12 +6,14 @@ import tarfile
 
 import pytest
 
+from l2m_utils.book import commands
 from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.sessions import COURSE, read_course
 from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.cli.main import main
 from l2m_utils.course import reveal
 from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, read_deck, read_theorems
 from l2m_utils.course.material import mathjax_folder, pictures_of
@@ -174,6 +176,14 @@ def test_without_npm_one_line_says_what_to_do(tmp_path, monkeypatch):
     ) as raised:
         reveal.reveal_files(cache=tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_slides_of_a_tier_that_is_none_and_of_what_was_not_built(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "BUILDS", tmp_path)
+    assert main(["course", "slides", "--tier", "smok"]) == 1
+    assert "unknown tier 'smok'" in capsys.readouterr().err
+    assert main(["course", "slides", "--tier", "smoke"]) == 1
+    assert "`make book` writes it" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_slides_run_in_a_browser(tmp_path):
