@@ -16,7 +16,7 @@ import yaml
 from jsonschema.validators import validator_for
 from ruamel.yaml import YAML
 
-from l2m_utils.book.commands import _place_and_folder
+from l2m_utils.book.commands import place_and_folder
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
@@ -93,7 +93,7 @@ def test_ci_runs_every_python_of_the_lock():
 
 def build_folder(tier: str) -> Path:
     """Where a build on the default text lies."""
-    return _place_and_folder(Namespace(tier=tier, corpus="python-docs"))[1]
+    return place_and_folder(Namespace(tier=tier, corpus="python-docs"))[1]
 
 
 def test_the_site_that_is_published_is_the_one_that_make_book_builds():
@@ -125,15 +125,19 @@ def test_what_a_release_attaches_is_gathered_and_checked(tmp_path):
         (tmp_path / name).write_text(name)
     l2m = '[ "$2" = release-notes ] && [ "$3" != v1.2.3 ] && exit 1; echo "$*" | tee -a "$CALLS"'
     environment = programs(tmp_path / "bin", make=":", l2m=l2m, unzip='echo "$3"', gh='echo "$*" >> "$CALLS"')
-    environment |= {"CALLS": str(tmp_path / "calls.txt"), "TAG": "v1.2.3"}
+    (tmp_path / "temp").mkdir()
+    environment |= {"CALLS": str(tmp_path / "calls.txt"), "TAG": "v1.2.3", "RUNNER_TEMP": str(tmp_path / "temp")}
     for name in ("cp", "mkdir", "sha256sum"):
         (tmp_path / "bin" / name).symlink_to(shutil.which(name))
     (tmp_path / ".venv").mkdir()
     (tmp_path / ".venv" / "bin").symlink_to(tmp_path / "bin")
     notes = command_of("release", "Check that the tag is the version, and take its notes")
+    before = set(os.listdir(tmp_path)) | {"calls.txt"}
     assert shell(notes, tmp_path, environment).returncode == 0
+    assert set(os.listdir(tmp_path)) == before, "`make archive` refuses a checkout with files that nobody committed"
     gathered = shell(command_of("release", "Gather what is attached, and check it"), tmp_path, environment)
     assert gathered.returncode == 0, gathered.stderr
+    assert (tmp_path / "release" / "NOTES.md").read_text() == "book release-notes v1.2.3\n"
     listed = [line.split()[1] for line in (tmp_path / "release" / "SHA256SUMS").read_text().splitlines()]
     assert listed == ["a-1.whl", "a-1.tar.gz", "a-1.zip", "a.pdf", "sbom.cdx.json", "licences.md"]
     made = shell(command_of("release", "Make the release"), tmp_path, environment)

@@ -63,6 +63,15 @@ def substitutions(pools: Pools) -> dict[str, str]:
     return texts
 
 
+def page_texts(pools: Pools, answers: list[dict[str, Any]] | None = None) -> dict[str, str]:
+    """Everything that ``{{ … }}`` may name on a page or a slide: the values of the records, and what the reproduction table says.
+
+    ``answers`` is the table where it is at hand already.
+    """
+    answers = reproduction.join(reproduction.read_rows(), pools) if answers is None else answers
+    return substitutions(pools) | reproduction.table_texts(answers)
+
+
 def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own: dict[str, list]) -> None:
     """Write the numbers that the notebook ``name`` names of itself into the prose of its executed ``page``: those of this build (``own``), which its figures show.
 
@@ -95,7 +104,7 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     pools = read_pools(folder / "records")
     own = {record["id"]: [record] for record in load_values(folder / "records").values()}
     answers = reproduction.join(reproduction.read_rows(), pools)
-    texts = substitutions(pools) | reproduction.table_texts(answers)
+    texts = page_texts(pools, answers)
     files: dict[Path, bytes] = {}
     for path in sorted(BOOK.rglob("*")):
         relative = path.relative_to(BOOK)

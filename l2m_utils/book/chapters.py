@@ -17,7 +17,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 
 # Pages about the book itself: no chapters of the course.
 OUTSIDE = ("course",)
@@ -52,8 +52,8 @@ def read_chapters(notebooks: Path = NOTEBOOKS) -> dict[str, Chapter]:
     >>> read_chapters()["theory/information-theory"].requires
     ('theory/concept',)
     """
-    paths = {path.relative_to(notebooks).with_suffix("").as_posix(): path for path in sorted(notebooks.glob("*/*.md"))}
-    chapters = {name: _read(name, path) for name, path in paths.items() if name.partition("/")[0] not in OUTSIDE}
+    paths = notebook_paths(notebooks).items()
+    chapters = {name: _read(name, path) for name, path in paths if name.partition("/")[0] not in OUTSIDE}
     for chapter in chapters.values():
         for other in (*chapter.requires, chapter.after):
             if other not in chapters:

@@ -33,8 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         added = commands.add_parser(name, help=help, description=help)
         added.set_defaults(book_command=function)
         if "build" in options:
-            added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
-            added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
+            add_which(added)
         if "jobs" in options:
             added.add_argument("--jobs", default="2", help="processor cores to use (default: 2)")
             added.add_argument("--engine", default="", help="further options for Snakemake, as one word")
@@ -65,6 +64,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     added.add_argument("tag", help="such as v0.2.0")
     command(archive, "write source, site, licences and checksums of this commit into one zip file", "build")
     command(clean, "remove builds and caches, unless a build is running")
+
+
+def add_which(parser: argparse.ArgumentParser) -> None:
+    """Add ``--tier`` and ``--corpus``, which :func:`place_and_folder` reads."""
+    parser.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
+    parser.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
 
 
 def run(options: argparse.Namespace) -> int:
@@ -115,7 +120,7 @@ def build(options: argparse.Namespace) -> None:
     from l2m_utils.text.files import files_of
 
     start = time.perf_counter()
-    place, folder = _place_and_folder(options)
+    place, folder = place_and_folder(options)
     files = files_of(place.path) if place.path else []
     with build_lock(folder, "make book") as lock:
         changed = fingerprints.changes(folder, place.source, files)
@@ -137,7 +142,7 @@ def corpus(options: argparse.Namespace) -> None:
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.plan import load_plan, of_text
 
-    place, folder = _place_and_folder(options)
+    place, folder = place_and_folder(options)
     with build_lock(folder, "corpus"):
         found = text.ensure(folder, place, Hashes(), of_text(load_plan(options.tier)))
     print(
@@ -181,7 +186,7 @@ def html(options: argparse.Namespace) -> None:
 
     if options.edition not in EDITIONS:
         raise BuildError(f"--edition: got {options.edition!r}, expected one of {', '.join(EDITIONS)}")
-    _, folder = _place_and_folder(options)
+    _, folder = place_and_folder(options)
     with build_lock(folder, "html") as lock:
         if options.edition != "reader":
             print(_shown(build_html(folder, lock, options.edition)))
@@ -198,7 +203,7 @@ def pdf(options: argparse.Namespace) -> None:
     from l2m_utils.book.site import PDF
 
     start = time.perf_counter()
-    _, folder = _place_and_folder(options)
+    _, folder = place_and_folder(options)
     with build_lock(folder, "pdf") as lock:
         _build_html(folder, read_jobs(folder), lock)
         made = ensure_pdf(folder)
@@ -213,7 +218,7 @@ def check_usage(options: argparse.Namespace) -> None:
     from l2m_utils.book.plan import load_plan
     from l2m_utils.text.files import files_of
 
-    place, folder = _place_and_folder(options)
+    place, folder = place_and_folder(options)
     wrong = usage.check_usage(load_plan(options.tier), folder, files_of(place.path) if place.path else [])
     if wrong:
         raise BuildError("what cells used and what their pages depend on differ:\n  " + "\n  ".join(wrong))
@@ -225,7 +230,7 @@ def publish(options: argparse.Namespace) -> None:
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.publish import publish_records
 
-    _, folder = _place_and_folder(options)
+    _, folder = place_and_folder(options)
     with build_lock(folder, "publish"):
         for path in publish_records(folder, options.notebooks):
             print(_shown(path))
@@ -237,7 +242,7 @@ def reproduce(options: argparse.Namespace) -> None:
     from l2m_utils.book.locks import build_lock
     from l2m_utils.book.publish import compare
 
-    place, usual = _place_and_folder(options)
+    place, usual = place_and_folder(options)
     folder = usual.with_name(f"{usual.name}-from-nothing")
     with build_lock(folder, "make reproduce") as lock:
         if not options.resume:
@@ -260,7 +265,7 @@ def serve(options: argparse.Namespace) -> None:
     """Show a built book on this machine until interrupted."""
     from l2m_utils.book import serve
 
-    _, folder = _place_and_folder(options)
+    _, folder = place_and_folder(options)
     serve.serve(folder, options.port)
 
 
@@ -286,7 +291,7 @@ def archive(options: argparse.Namespace) -> None:
     from l2m_utils.book.archiving import archive_build
     from l2m_utils.files import checksum
 
-    place, folder = _place_and_folder(options)
+    place, folder = place_and_folder(options)
     path, with_site = archive_build(place, folder, BUILDS / "archive")
     if not with_site:
         print(f"no site is built in {_shown(folder)}: the archive holds source and records only")
@@ -308,8 +313,8 @@ def clean(_: argparse.Namespace) -> None:
         _remove(PROJECT / name)
 
 
-def _place_and_folder(options: argparse.Namespace):
-    """The text that ``--corpus`` means, and the folder of its build at ``--tier``."""
+def place_and_folder(options: argparse.Namespace):
+    """The text that ``--corpus`` means, and the folder of its build at ``--tier``; raises :class:`BuildError` for a tier that is none."""
     from l2m_utils.book.corpus import build_folder
     from l2m_utils.project import TIERS
     from l2m_utils.text.corpora import locate

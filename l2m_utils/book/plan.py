@@ -17,7 +17,7 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import coded_exercises
 from l2m_utils.book.fingerprints import ENVIRONMENT, input_files, named
 from l2m_utils.book.imports import dependencies
-from l2m_utils.book.source import NOTEBOOKS, code_of, default_parameters, read_notebook
+from l2m_utils.book.source import NOTEBOOKS, code_of, default_parameters, notebook_paths, read_notebook
 from l2m_utils.project import PROJECT, TIERS
 
 TIER_FILES = PROJECT / "workflow" / "tiers"
@@ -77,7 +77,7 @@ def load_tier(tier: str) -> Tier:
 def load_plan(tier: str) -> dict[str, Notebook]:
     """All notebooks at ``tier``, by name; raises :class:`BuildError` for anything that does not fit together."""
     settings = load_tier(tier)
-    paths = {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): path for path in sorted(NOTEBOOKS.glob("*/*.md"))}
+    paths = notebook_paths(NOTEBOOKS)
     if unknown := set(settings.notebooks) - set(paths):
         raise BuildError(f"workflow/tiers/{tier}.yml names notebooks that do not exist: {', '.join(sorted(unknown))}")
     plan = {}

@@ -17,7 +17,7 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import cell_tags, coded_exercises, text_of
 from l2m_utils.book.fingerprints import named
 from l2m_utils.book.site import Site, read_site
-from l2m_utils.book.source import NOTEBOOKS, read_notebook
+from l2m_utils.book.source import notebook_paths, read_notebook
 from l2m_utils.project import PROJECT
 
 DATA = "l2m-data"  # folder beside the notebooks, or above them, in the place of a checkout's results
@@ -129,7 +129,7 @@ def clean_notebooks(edition: str, values: Mapping[str, str], executed: Path | No
     ``executed`` is the folder of executed pages, from which the pictures of ``expected`` cells come.
     """
     files: dict[str, bytes] = {}
-    paths = {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): path for path in sorted(NOTEBOOKS.glob("*/*.md"))}
+    paths = notebook_paths()
     for name, path in paths.items():
         notebook = read_notebook(path)
         data = data_files(notebook.metadata.get("l2m", {}), list(paths))

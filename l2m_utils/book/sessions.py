@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import captioned
-from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 from l2m_utils.project import PROJECT
 
 COURSE = PROJECT / "course"
@@ -78,8 +78,8 @@ def exercises_of(notebooks: Path = NOTEBOOKS) -> dict[str, str]:
     'estimation/bipartite'
     """
     return {
-        label: path.relative_to(notebooks).with_suffix("").as_posix()
-        for path in sorted(notebooks.glob("*/*.md"))
+        label: name
+        for name, path in notebook_paths(notebooks).items()
         for label in _EXERCISE.findall(path.read_text(encoding="utf-8"))
     }
 

@@ -17,6 +17,15 @@ from l2m_utils.project import PROJECT
 NOTEBOOKS = PROJECT / "notebooks"
 
 
+def notebook_paths(notebooks: Path = NOTEBOOKS) -> dict[str, Path]:
+    """The files of all notebooks by ``section/name``, in the order of their paths.
+
+    >>> notebook_paths()["theory/concept"].name
+    'concept.md'
+    """
+    return {path.relative_to(notebooks).with_suffix("").as_posix(): path for path in sorted(notebooks.glob("*/*.md"))}
+
+
 @cache
 def read_notebook(path: Path):
     """The notebook as an nbformat node, its text and parameters included."""

@@ -15,17 +15,17 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Which part of the course."""
+    from l2m_utils.book.commands import add_which
+
     parts = parser.add_subparsers(required=True, metavar="PART")
     added = parts.add_parser("slides", help="write _build/<build>/slides")
     added.set_defaults(part=slides)
-    added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
-    added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
+    add_which(added)
     added.add_argument("--reveal", type=Path, help="archive of reveal.js (default: from .cache/npm, else from npm)")
     added.add_argument("--pdf", action="store_true", help="print every deck to a PDF as well; needs Chromium")
     added = parts.add_parser("site", help="slides, all editions, PDF and the teacher's zip of a built book")
     added.set_defaults(part=site)
-    added.add_argument("--tier", default="laptop", help="smoke, laptop, gpu or cluster (default: laptop)")
-    added.add_argument("--corpus", default="python-docs", help="name or path of a text (default: python-docs)")
+    add_which(added)
     added = parts.add_parser("sessions", help="check the sessions and print them")
     added.set_defaults(part=sessions)
 
@@ -44,12 +44,12 @@ def run(options: argparse.Namespace) -> int:
 
 def slides(options: argparse.Namespace) -> None:
     """Write the slides of a build, and their PDFs if asked for."""
-    from l2m_utils.book.commands import BUILDS
-    from l2m_utils.book.corpus import build_folder
+    from l2m_utils.book.commands import place_and_folder
+    from l2m_utils.book.jobs import read_jobs
     from l2m_utils.course.material import make_slides
-    from l2m_utils.text.corpora import locate
 
-    folder = build_folder(BUILDS, options.tier, locate(options.corpus))
+    _, folder = place_and_folder(options)
+    read_jobs(folder)  # some figures are only in a build: without one, say so and not which figure is missing
     pages = make_slides(folder, options.reveal)
     if options.pdf:
         from l2m_utils.course.printing import print_decks
@@ -61,12 +61,10 @@ def slides(options: argparse.Namespace) -> None:
 
 def site(options: argparse.Namespace) -> None:
     """Make everything that readers, students and teachers get from a built book; print a line a step."""
-    from l2m_utils.book.commands import BUILDS
-    from l2m_utils.book.corpus import build_folder
+    from l2m_utils.book.commands import place_and_folder
     from l2m_utils.course.whole import make_whole, steps
-    from l2m_utils.text.corpora import locate
 
-    folder = build_folder(BUILDS, options.tier, locate(options.corpus))
+    _, folder = place_and_folder(options)
     for line in make_whole(steps(folder, options.tier, options.corpus)):
         print(line, flush=True)
 

@@ -18,7 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--price-per-hour", type=float, default=0.0, help="of one GPU, in any currency")
     parser.add_argument("--pg19", default="", help="file or folder of books, instead of the data set of the hub")
     parser.add_argument("--wikipedia", default="", help="file or folder of articles")
-    parser.add_argument("--revision", action="append", default=[], metavar="MODEL=COMMIT", help="of a model on the hub")
+    parser.add_argument(
+        "--revision", action="append", default=[], metavar="MODEL=COMMIT", help="on the hub, of each model of the grid"
+    )
     parser.add_argument("--folder", type=Path, default=PROJECT / "_build" / "paper", help="of all results")
     parser.add_argument("--profile", default="slurm", help="who runs the jobs: a folder of workflow/profiles")
     parser.add_argument("--parts", nargs="+", choices=("gaussian", "text", "measure"), help="only these")
@@ -29,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the cost, ask, and start; 1 if somebody says no."""
     from l2m_utils.experiments.forecast import WITHIN
-    from l2m_utils.experiments.paper_grid import GRID_PARTS, cost_table, paper_cells, start
+    from l2m_utils.experiments.paper_grid import GRID_PARTS, cost_table, paper_cells, start, without_commit
 
     texts = {name: given for name in ("pg19", "wikipedia") if (given := getattr(options, name))}
     revisions = dict(given.partition("=")[::2] for given in options.revision)
@@ -46,8 +48,9 @@ def run(options: argparse.Namespace) -> int:
     )
     if options.dry_run:
         return 0
-    if missing := sorted({cell.words[4] for cell in cells if cell.words[0] == "measure" and not cell.words[6]}):
-        raise ValueError(f"{', '.join(missing)}: name the commit of each model, --revision MODEL=COMMIT")
+    if "measure" in parts and (missing := without_commit(revisions)):
+        wanted = " ".join(f"--revision {name}=COMMIT" for name in missing)
+        raise ValueError(f"{', '.join(missing)}: name the commit of each model on the hub, {wanted}")
     if not options.yes and input(
         f"start {len(cells)} jobs with the profile {options.profile}? [y/N] "
     ).strip().lower() not in ("y", "yes"):

@@ -13,15 +13,12 @@ from functools import cache
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.book.exercises import boxes
+from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 
 LEAST_SLIDES = 12
 SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
 INCLUDE = re.compile(r"^!\[\[(\S+) (\S+?)\]\]$", re.MULTILINE)
-_BLOCK = re.compile(
-    r"^(?P<fence>:{3,}|`{3,})\{prf:(?P<kind>\w+)\} *(?P<title>[^\n]*)\n:label: (?P<label>\S+)\n(?P<body>.*?)^(?P=fence) *$",
-    re.DOTALL | re.MULTILINE,
-)
 _EQUATION = re.compile(r"^\$\$ *\((eq-[\w-]+)\) *$", re.MULTILINE)
 _ROLE = re.compile(r"[ \t]?\{(cite|eq|prf:ref|ref|numref)\}`([^`]+)`")
 
@@ -110,10 +107,11 @@ def read_theorems(notebooks: Path = NOTEBOOKS) -> dict[str, Theorem]:
     'Gibbs'
     """
     found = {}
-    for path in sorted(notebooks.glob("*/*.md")):
-        for block in _BLOCK.finditer(path.read_text(encoding="utf-8")):
-            chapter = path.relative_to(notebooks).with_suffix("").as_posix()
-            found[block["label"]] = Theorem(block["kind"], block["title"].strip(), block["body"].strip(), chapter)
+    for chapter, path in notebook_paths(notebooks).items():
+        for box in boxes(path.read_text(encoding="utf-8")):
+            room, _, kind = box.name.partition(":")
+            if room == "prf" and "label" in box.options:
+                found[box.options["label"]] = Theorem(kind, box.argument, box.text, chapter)
     titles = {label: f"*{block.title}*" if block.title else f"the {block.kind}" for label, block in found.items()}
     return {
         label: Theorem(block.kind, plain_roles(block.title, titles), plain_roles(block.text, titles), block.chapter)

@@ -15,7 +15,7 @@ from typing import Any
 from tqdm import tqdm
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.book.source import notebook_paths
 from l2m_utils.course.checks import CheckedTask, tasks_of
 from l2m_utils.course.jail import Limits, Outcome, judge
 from l2m_utils.course.slices import answer_setup
@@ -41,7 +41,7 @@ class Mark:
 @lru_cache
 def chapter_tasks(source: str) -> tuple[CheckedTask, ...]:
     """The tasks of a chapter ``section/name``; raises :class:`BuildError` for a name that is none of ours."""
-    known = {path.relative_to(NOTEBOOKS).with_suffix("").as_posix(): path for path in NOTEBOOKS.glob("*/*.md")}
+    known = notebook_paths()
     if source not in known:
         raise BuildError(f"no notebook {source!r} in this book; name one with --source, such as theory/concept")
     return tuple(tasks_of(known[source]))
@@ -51,7 +51,7 @@ def source_of_file(submission: Submission, given: str) -> str:
     """The chapter of a submission: the given one, the one that it names, or the only one with its file name."""
     if given:
         return given
-    named = sorted(path.relative_to(NOTEBOOKS).with_suffix("").as_posix() for path in NOTEBOOKS.glob("*/*.md"))
+    named = notebook_paths()
     if submission.source in named:
         return submission.source
     stems = [name for name in named if name.split("/")[1] == Path(submission.path).stem]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from l2m_utils.book import reproduction
-from l2m_utils.book.assemble import substitutions
+from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import Pools, read_pools
@@ -29,15 +28,10 @@ def make_slides(folder: Path, archive: Path | None = None) -> list[Path]:
         if session.deck
     ]
     pools = read_pools(folder / "records")
-    texts, pictures, theorems = texts_of(pools), pictures_of(pools, chapters), read_theorems()
+    texts, pictures, theorems = page_texts(pools), pictures_of(pools, chapters), read_theorems()
     for deck in decks:  # before anything is fetched
         check_slides(list(deck.slides), set(texts), set(pictures), theorems)
     return write_slides(folder / "slides", decks, texts, pictures, theorems, reveal_files(archive), mathjax_folder())
-
-
-def texts_of(pools: Pools) -> dict[str, str]:
-    """Everything that ``{{ … }}`` may name: the values of the records and what the reproduction table says."""
-    return substitutions(pools) | reproduction.table_texts(reproduction.join(reproduction.read_rows(), pools))
 
 
 def pictures_of(pools: Pools, chapters: Mapping[str, Chapter]) -> dict[str, Illustration]:

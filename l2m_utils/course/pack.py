@@ -6,8 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from l2m_utils.book import reproduction
-from l2m_utils.book.assemble import substitutions
+from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import files_in
 from l2m_utils.book.pools import read_pools
@@ -20,8 +19,7 @@ from l2m_utils.files import write_atomically
 
 def page_values(build: Path | None = None) -> dict[str, str]:
     """What stands for ``{{ name }}`` on the pages of a build, or of the published records."""
-    pools = read_pools(build / "records" if build else None)
-    return substitutions(pools) | reproduction.table_texts(reproduction.join(reproduction.read_rows(), pools))
+    return page_texts(read_pools(build / "records" if build else None))
 
 
 def seeded_tasks(path: Path, class_seed: int | str) -> tuple[CheckedTask, ...]:

@@ -154,6 +154,15 @@ def _blocks(text: Mapping[str, Any], grid: Mapping[str, Any]) -> tuple[int, str]
     )
 
 
+def without_commit(revisions: Mapping[str, str]) -> list[str]:
+    """Models of the grid, by the names that ``revisions`` has, of which it gives no commit.
+
+    >>> without_commit({"deepseek-v3": "0123456"})
+    ['llama-3.1-405b']
+    """
+    return [name for name in yaml.safe_load(GRID.read_text())["measure"]["models"] if not revisions.get(name)]
+
+
 def paper_cells(
     folder: Path, card: Card, texts: Mapping[str, str], revisions: Mapping[str, str], parts: Sequence[str] = GRID_PARTS
 ) -> list[PaperCell]:

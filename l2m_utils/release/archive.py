@@ -38,7 +38,7 @@ Version {version} of {date}, commit {commit}
 To check that all of it is whole, here or unpacked:
 
   sha256sum --check {sums}        in this folder, or
-  l2m verify FILE_OR_FOLDER          with the library of source/ (Python 3.11 or later)
+  l2m verify FILE_OR_FOLDER          with the library of source/ (Python 3.11.5 or later)
 
 {metadata} describes the same for machines (RO-Crate 1.2).
 """

@@ -45,7 +45,7 @@ def test_a_notebook_without_the_cells_is_refused(exported):
 
 @pytest.mark.skipif(
     not (os.environ.get("L2M_NBGRADER") or shutil.which("nbgrader")),
-    reason="nbgrader is not installed (pip install 'l2m-book[course]' in an environment of its own, and L2M_NBGRADER=its command)",
+    reason="nbgrader is not installed (pip install '.[course]' in an environment of its own, and L2M_NBGRADER=its command)",
 )
 def test_nbgrader_grades_it(tmp_path, exported):
     """A good and an empty submission, by ``nbgrader generate_assignment`` and ``autograde``, on the answer and its check alone."""

@@ -6,14 +6,17 @@ import tarfile
 
 import pytest
 
+from l2m_utils.book import commands
+from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import read_chapters
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.sessions import COURSE, read_course
 from l2m_utils.book.source import NOTEBOOKS
+from l2m_utils.cli.main import main
 from l2m_utils.course import reveal
 from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, read_deck, read_theorems
-from l2m_utils.course.material import mathjax_folder, pictures_of, texts_of
+from l2m_utils.course.material import mathjax_folder, pictures_of
 from l2m_utils.course.slides import Deck, Illustration, html_page, markdown, policy_of, section, write_slides
 
 DECK = """# One
@@ -89,7 +92,7 @@ def test_the_decks_of_the_course_name_only_what_there_is():
     """Every record and theorem is there without a build, and every figure is published or drawn by its notebook."""
     chapters = read_chapters()
     pools = read_pools()
-    texts, theorems, figures = texts_of(pools), read_theorems(), set(pictures_of(pools, chapters))
+    texts, theorems, figures = page_texts(pools), read_theorems(), set(pictures_of(pools, chapters))
     for name in chapters:
         drawn = re.findall(r'run\.figure\(\s*"([\w-]+)"', (NOTEBOOKS / f"{name}.md").read_text())
         figures |= {f"{name}:{figure}" for figure in drawn}
@@ -173,6 +176,14 @@ def test_without_npm_one_line_says_what_to_do(tmp_path, monkeypatch):
     ) as raised:
         reveal.reveal_files(cache=tmp_path)
     assert "\n" not in str(raised.value)
+
+
+def test_slides_of_a_tier_that_is_none_and_of_what_was_not_built(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(commands, "BUILDS", tmp_path)
+    assert main(["course", "slides", "--tier", "smok"]) == 1
+    assert "unknown tier 'smok'" in capsys.readouterr().err
+    assert main(["course", "slides", "--tier", "smoke"]) == 1
+    assert "`make book` writes it" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
 def test_slides_run_in_a_browser(tmp_path):

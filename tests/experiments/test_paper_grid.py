@@ -71,6 +71,7 @@ def test_nothing_starts_without_a_yes_or_without_commits(tmp_path, monkeypatch, 
     assert main([*words, "measure", "--dry-run"]) == 0
     assert main([*words, "measure", "--yes"]) == 1
     assert "llama-3.1-405b" in (said := capsys.readouterr()).out and "name the commit of each model" in said.err
+    assert "--revision llama-3.1-405b=COMMIT --revision deepseek-v3=COMMIT" in said.err  # the names that it takes
     asked = []
     monkeypatch.setattr("builtins.input", lambda question: asked.append(question) or "n")
     assert main([*words, "text"]) == 1 and not started and not (tmp_path / "out").exists()
