@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.criteria import STATES
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exhibits import label_of
 from l2m_utils.book.plain import captioned
 from l2m_utils.book.reproduction import BADGES
 from l2m_utils.project import PROJECT
@@ -112,5 +113,5 @@ def figure_link(figure: str, labels: set[str]) -> str:
     ('{numref}`fig-ruler-curves`', '[the figure `curves`](notebooks/estimation/ruler)')
     """
     notebook, name = figure.split(":")
-    label = f"fig-{notebook.split('/')[1]}-{name}"
+    label = label_of("figure", figure)
     return f"{{numref}}`{label}`" if label in labels else f"[the figure `{name}`](notebooks/{notebook})"

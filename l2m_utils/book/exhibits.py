@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plumbing import NotebookCell, fold, fold_records, fold_setup, record_files, source_of_cell, tags_of
+from l2m_utils.book.exercises import cell_tags, text_of
+from l2m_utils.book.plumbing import NotebookCell, fold, fold_records, fold_setup, record_files
 from l2m_utils.book.pools import Pools
 from l2m_utils.pictures import darkened
 from l2m_utils.records import read_record
@@ -56,7 +57,7 @@ def arrange(
         if cell["cell_type"] != "code":
             cells.append(cell)
             continue
-        number += "injected-parameters" not in tags_of(cell)
+        number += "injected-parameters" not in cell_tags(cell)
         where = f"notebooks/{name}.md, code cell {number}"
         shown, rest = [], []
         for output in cell["outputs"]:
@@ -111,14 +112,14 @@ def _placed(cell: NotebookCell, shown: list[tuple[str, str, str]], number: int) 
     made = []
     for kind, identifier, label in shown:
         path = f"{_FOLDER[kind][1]}/{identifier.replace(':', '/')}"
-        folded = ":folded:\n" if kind == "table" and "hide-output" in tags_of(cell) else ""
+        folded = ":folded:\n" if kind == "table" and "hide-output" in cell_tags(cell) else ""
         text = f":::{{exhibit}} {path}\n" + (f":name: {label}\n" if label else "") + f"{folded}:::"
         made.append({"cell_type": "markdown", "id": f"exhibit-{number}-{len(made)}", "metadata": {}, "source": text})
-    if shown and "show-input" not in tags_of(cell):
+    if shown and "show-input" not in cell_tags(cell):
         named = [f"<{label}>" if label else f"the {kind}" for kind, _, label in shown]
         return [*made, fold(cell, f"Show the code of {' and '.join(dict.fromkeys(named))}")]
     for tag, prompt in _PROMPTS.items():
-        if tag in tags_of(cell) and "mystnb" not in cell["metadata"]:
+        if tag in cell_tags(cell) and "mystnb" not in cell["metadata"]:
             prompts = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
             cell = {**cell, "metadata": {**cell["metadata"], "mystnb": prompts}}
     return [cell, *made]
@@ -184,7 +185,7 @@ def _texts(path: Path, content: bytes) -> list[tuple[str, str]]:
     """Texts of a file that may name labels: a page, the Markdown cells of a notebook, the caption of an exhibit."""
     if path.suffix == ".ipynb":
         cells = enumerate(json.loads(content)["cells"], 1)
-        return [(f", cell {number}", source_of_cell(cell)) for number, cell in cells if cell["cell_type"] == "markdown"]
+        return [(f", cell {number}", text_of(cell)) for number, cell in cells if cell["cell_type"] == "markdown"]
     if path.suffix == ".json" and path.parts[0] == EXTRA.name:
         return [(" (caption)", json.loads(content).get("caption", ""))]
     return [("", content.decode())] if path.suffix == ".md" else []

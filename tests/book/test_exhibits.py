@@ -12,6 +12,7 @@ import pytest
 from l2m_utils.book import exhibits, plan, plumbing
 from l2m_utils.book.environment import python
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exercises import text_of
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.source import read_notebook
 from l2m_utils.project import PROJECT
@@ -84,7 +85,7 @@ def arranged(notebook, run, strict=True):
 
 def test_figures_and_tables_become_directives_with_files(run):
     cells, files = arranged(chapter(run), run)
-    kinds = [(cell["cell_type"], plumbing.source_of_cell(cell)) for cell in cells]
+    kinds = [(cell["cell_type"], text_of(cell)) for cell in cells]
     assert kinds[3:] == [
         ("markdown", ":::{exhibit} figures/part/chapter/line\n:name: fig-chapter-line\n:::"),
         ("code", "draw()"),
@@ -109,7 +110,7 @@ def test_figures_and_tables_become_directives_with_files(run):
 
 def test_set_up_is_one_box_that_shows_what_ran(run):
     cells, _ = arranged(chapter(run), run)
-    assert plumbing.source_of_cell(cells[1]) == (
+    assert text_of(cells[1]) == (
         "import math\n\nplots.use_style()\n\n# which run\nseed = 7  # of the run\ntier = 'smoke'\n\nrun = Recorder('part/chapter', tier)"
     )
     assert cells[1]["metadata"]["mystnb"]["code_prompt_show"] == plumbing.SETUP and cells[1]["outputs"][0]["text"]
