@@ -14,9 +14,8 @@ _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _VALUE = re.compile(r"`[^`\n]*`|\{\{\s*(?P<name>[^{}\s]+)\s*\}\}")
 _EQUATION = re.compile(r"\$\$[ \t]*\(([\w-]+)\)")
 _TARGET = re.compile(r"^\(([\w-]+)\)=\n+#+ *(.+)$", re.M)
-_FEEDBACK = re.compile(
-    r"^\s+: .*(?:\n(?!- \[).*)*\n?", re.M
-)  # names the right choice; it ends where the next one begins
+# Feedback on a choice, which names the right one; it ends where the next choice begins.
+_FEEDBACK = re.compile(r"^\s+: .*(?:\n(?!- \[).*)*\n?", re.M)
 _NUMBERED = ("definition", "example", "lemma", "proposition", "theorem", "corollary", "exercise")
 
 

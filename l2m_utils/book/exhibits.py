@@ -21,8 +21,6 @@ from l2m_utils.records import read_record
 from l2m_utils.text.corpora import short_name
 
 EXTRA = Path("extra")  # what lies in it in the source, lies in the site
-# Chapters that still show figures without a caption or frames of pandas.  Take one off when it is converted: the list only shrinks.
-UNCONVERTED: frozenset[str] = frozenset()
 _PREFIX = {"figure": "fig", "table": "tab"}
 _FOLDER = {"figure": ("figures", "figures"), "table": ("shown", "tables")}  # in the records, in the site
 _PROMPTS = {"hide-input": "Show the code", "hide-output": "Show the output", "hide-cell": "Show the cell"}
@@ -41,18 +39,14 @@ def label_of(kind: str, identifier: str) -> str:
     return f"{_PREFIX[kind]}-{notebook.split('/')[1]}-{name}"
 
 
-def arrange(
-    notebook: dict[str, Any], name: str, records: Path, strict: bool | None = None
-) -> tuple[dict[str, Any], dict[Path, bytes]]:
+def arrange(notebook: dict[str, Any], name: str, records: Path) -> tuple[dict[str, Any], dict[Path, bytes]]:
     """The notebook ``name`` with its exhibits as directives and its plumbing folded, and the files of the site that belong to it.
 
-    ``strict`` (by default where ``name`` is not in :data:`UNCONVERTED`) refuses figures without caption and raw tables or pictures.  Raises
-    :class:`BuildError`, which names file and cell.
+    Raises :class:`BuildError`, which names file and cell, for a figure without caption, a raw table or picture, and a label that stands twice.
     """
-    strict = name not in UNCONVERTED if strict is None else strict
     files: dict[Path, bytes] = {}
     cells: list[NotebookCell] = []
-    faults, seen, raw, number = [], {}, 0, 0
+    seen, number = {}, 0
     for cell in fold_records(notebook["cells"], name):
         if cell["cell_type"] != "code":
             cells.append(cell)
@@ -63,10 +57,9 @@ def arrange(
         for output in cell["outputs"]:
             kind, identifier = next(iter(output.get("metadata", {}).get("l2m", {}).items()), ("", ""))
             if not kind:
+                if fault := raw_output(output):
+                    raise BuildError(f"{where}: {fault}")
                 rest.append(output)
-                fault = raw_output(output)
-                raw += bool(fault)
-                faults += [f"{where}: {fault}"] if fault else []
                 continue
             label = label_of(kind, identifier)
             if label in seen:
@@ -77,18 +70,11 @@ def arrange(
             caption, found = exhibit_files(kind, identifier, records)
             files |= found
             if not caption.strip():
-                raw += 1
-                faults.append(
+                raise BuildError(
                     f"{where}: {kind} {identifier.split(':')[1]!r} has no caption; say in `caption=` what is seen"
                 )
-            shown.append((kind, identifier, label if caption.strip() else ""))
+            shown.append((kind, identifier, label))
         cells += _placed({**cell, "outputs": rest}, shown, number)
-    if strict and faults:
-        raise BuildError(faults[0])
-    if not strict and not raw:
-        raise BuildError(
-            f"notebooks/{name}.md has captions and tables throughout: take it off UNCONVERTED in l2m_utils/book/exhibits.py"
-        )
     if any(cell["id"] == "records-of-this-chapter" for cell in cells):
         files |= {
             EXTRA / "records" / f"{name}{ending}": content for ending, content in record_files(records, name).items()
@@ -113,10 +99,10 @@ def _placed(cell: NotebookCell, shown: list[tuple[str, str, str]], number: int) 
     for kind, identifier, label in shown:
         path = f"{_FOLDER[kind][1]}/{identifier.replace(':', '/')}"
         folded = ":folded:\n" if kind == "table" and "hide-output" in cell_tags(cell) else ""
-        text = f":::{{exhibit}} {path}\n" + (f":name: {label}\n" if label else "") + f"{folded}:::"
+        text = f":::{{exhibit}} {path}\n:name: {label}\n{folded}:::"
         made.append({"cell_type": "markdown", "id": f"exhibit-{number}-{len(made)}", "metadata": {}, "source": text})
     if shown and "show-input" not in cell_tags(cell):
-        named = [f"<{label}>" if label else f"the {kind}" for kind, _, label in shown]
+        named = [f"<{label}>" for _, _, label in shown]
         return [*made, fold(cell, f"Show the code of {' and '.join(dict.fromkeys(named))}")]
     for tag, prompt in _PROMPTS.items():
         if tag in cell_tags(cell) and "mystnb" not in cell["metadata"]:
