@@ -119,11 +119,6 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
     contents["parts"].append(api.contents())
     files[Path("_toc.yml")] = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True).encode()
-    for identifier, pairs in pools.figures.items():
-        notebook, name = identifier.split(":")
-        files[Path("figures") / notebook / f"{name}.svg"] = pairs[0][1].read_bytes()
-        for record, path in reversed(pairs):
-            files[Path("figures") / "on" / short_name(record["corpus"]) / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     config["parse"]["myst_substitutions"] = texts
     files |= exhibits.asked_for(files, pools)
