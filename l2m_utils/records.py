@@ -283,10 +283,10 @@ def read_record(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
         ) from error
 
 
-def load_values(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """All value records below ``folder``, by id; an unreadable file raises :class:`RecordError`."""
+def load_values(folder: str | Path, notebook: str = "*/*") -> dict[str, dict[str, Any]]:
+    """All value records below ``folder``, or those of one ``notebook``, by id; an unreadable file raises :class:`RecordError`."""
     fields = ("id", "notebook", "value", "unit", "interval", "model", "tier", "corpus")
-    records = [read_record(path, fields) for path in sorted(Path(folder).glob("*/*/values/*.json"))]
+    records = [read_record(path, fields) for path in sorted(Path(folder).glob(f"{notebook}/values/*.json"))]
     return {record["id"]: record for record in records}
 
 

@@ -135,7 +135,7 @@ def fold_records(cells: list[NotebookCell], name: str) -> list[NotebookCell]:
 
 def record_files(records: Path, name: str) -> dict[str, bytes]:
     """The values that a notebook recorded in this build (``records`` is its records folder): all of them as JSON and as CSV, with the table that the page shows in the first."""
-    values = [record for record in load_values(records).values() if record["notebook"] == name]
+    values = list(load_values(records, name).values())
     fields = ("record", "value", "low", "high", "unit", "model", "note", "tier", "corpus", "seed", "commit")
     rows = []
     for record in values:
