@@ -29,11 +29,12 @@ def data_of(figure) -> pd.DataFrame:
     panels = [axes for axes in figure.axes if axes.get_label() != "<colorbar>"]
     for number, axes in enumerate(panels, 1):
         panel = " ".join(axes.get_title().split()) or str(number)
+        written = {"x": _written(axes.xaxis), "y": _written(axes.yaxis)}
         for row in _rows(axes):
             row = {"panel": panel, **row}
-            for name, axis in (("x", axes.xaxis), ("y", axes.yaxis)):
+            for name, names in written.items():
                 place = row.get(name, np.nan)
-                row[name] = _written(axis).get(place, place)
+                row[name] = names.get(place, place)
             rows.append(row)
     frame = pd.DataFrame(rows, columns=[*_COLUMNS, "value"])
     filled = frame.columns[frame.notna().any(axis=0).to_numpy()]
@@ -50,7 +51,7 @@ def _written(axis: Any) -> dict[float, str]:
     if isinstance(form, StrCategoryFormatter):
         return {place: name for name, place in form._units.items()}
     # What `set_xticks(places, names)` leaves is a function of these names.
-    fixed = isinstance(axis.get_major_locator(), FixedLocator)
+    fixed = isinstance(where, FixedLocator)
     named = isinstance(form, FuncFormatter) and isinstance(form.func, partial)
     return {place: form(place) for place in where.locs} if named and fixed else {}
 

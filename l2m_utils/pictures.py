@@ -11,6 +11,7 @@ import html
 import io
 import re
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 NARROW_WIDTH = 4.0  # inches: what a column of 343 pixels shows at a size that can be read
@@ -42,6 +43,7 @@ def contrast(one: str, other: str) -> float:
     return (high + 0.05) / (low + 0.05)
 
 
+@cache  # a figure names few colours, thousands of times
 def on_dark(colour: str) -> str:
     """A colour as it stands on dark paper: greys change places with their opposite, others keep their hue and become light enough.
 

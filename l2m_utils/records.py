@@ -226,16 +226,19 @@ class Recorder:
 
 
 def format_value(record: dict[str, Any]) -> str:
-    """Value with its interval, e.g. ``0.79 [0.77, 0.81]``: three significant digits, the ends with as many decimals.
+    """Value with its interval, e.g. ``0.79 [0.77, 0.81]``: three significant digits, the ends with as many decimals; of a zero the larger end has them.
 
     >>> format_value({"value": 1.582, "interval": [0.588, 2.5751]}), format_value({"value": 0.76, "interval": [0.7, 0.8]})
     ('1.58 [0.59, 2.58]', '0.76 [0.70, 0.80]')
+    >>> format_value({"value": 0.0, "interval": [-0.06, 0.1205]})
+    '0.00 [-0.06, 0.12]'
     """
     value, ends = record["value"], record["interval"]
     if not ends:
         return format_number(value)
+    leading = value or max(ends, key=abs)
     places = min(
-        decimals([float(value)], whole=False) or 0, max(_decimals_of(format_number(each)) for each in (value, *ends))
+        decimals([float(leading)], whole=False) or 0, max(_decimals_of(format_number(each)) for each in (value, *ends))
     )
     value, low, high = (f"{each:,.{places}f}" for each in (value, *ends))
     return f"{value} [{low}, {high}]"
@@ -280,10 +283,10 @@ def read_record(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
         ) from error
 
 
-def load_values(folder: str | Path) -> dict[str, dict[str, Any]]:
-    """All value records below ``folder``, by id; an unreadable file raises :class:`RecordError`."""
+def load_values(folder: str | Path, notebook: str = "*/*") -> dict[str, dict[str, Any]]:
+    """All value records below ``folder``, or those of one ``notebook``, by id; an unreadable file raises :class:`RecordError`."""
     fields = ("id", "notebook", "value", "unit", "interval", "model", "tier", "corpus")
-    records = [read_record(path, fields) for path in sorted(Path(folder).glob("*/*/values/*.json"))]
+    records = [read_record(path, fields) for path in sorted(Path(folder).glob(f"{notebook}/values/*.json"))]
     return {record["id"]: record for record in records}
 
 

@@ -45,8 +45,10 @@
   }
 
   // Search results tell what a page says in words: no formulas as they are typed, no code, no text for pictures that are not shown.
+  var plain = false;
   function plainResults() {
-    if (typeof Search === "undefined" || !Search.htmlToText) return;
+    if (plain || typeof Search === "undefined" || !Search.htmlToText) return;
+    plain = true;
     var toText = Search.htmlToText;
     Search.htmlToText = function (html, anchor) {
       var page = new DOMParser().parseFromString(html, "text/html");
@@ -106,7 +108,7 @@
     addEventListener("resize", close);  // its place was that of another width
   }
 
-  plainResults();
+  plainResults();  // before the first result, or as soon as the search is there
   ready(function () {
     showTerms();
     plainResults();

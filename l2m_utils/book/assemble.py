@@ -15,7 +15,7 @@ import yaml
 from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, sessions, status
 from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plain import as_text, captioned
+from l2m_utils.book.plain import as_text, captioned, value_text
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
@@ -48,10 +48,9 @@ def substitutions(pools: Pools) -> dict[str, str]:
     texts: dict[str, str] = {}
 
     def add(key: str, record: dict[str, Any]) -> None:
-        # A word may be a name from outside; a number gets a minus sign.
-        shown = as_text if isinstance(record["value"], str) else lambda text: text.replace("-", "−")
-        texts[key] = shown(format_value(record))
-        texts[f"{key}__value"] = shown(format_number(record["value"]))
+        value = record["value"]
+        texts[key] = value_text(value, format_value(record))
+        texts[f"{key}__value"] = value_text(value, format_number(value))
         source = f"tier {record['tier']}" + (f", {as_text(record['corpus'])}" if record["corpus"] != "none" else "")
         texts[f"{key}__source"] = source
 
@@ -129,11 +128,6 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
     contents["parts"].append(api.contents())
     files[Path("_toc.yml")] = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True).encode()
-    for identifier, pairs in pools.figures.items():
-        notebook, name = identifier.split(":")
-        files[Path("figures") / notebook / f"{name}.svg"] = pairs[0][1].read_bytes()
-        for record, path in reversed(pairs):
-            files[Path("figures") / "on" / short_name(record["corpus"]) / notebook / f"{name}.svg"] = path.read_bytes()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     config["parse"]["myst_substitutions"] = texts
     files |= exhibits.asked_for(files, pools)

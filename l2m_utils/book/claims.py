@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.criteria import STATES
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exhibits import label_of
 from l2m_utils.book.plain import captioned
-from l2m_utils.book.reproduction import BADGES
+from l2m_utils.book.reproduction import BADGES, ours_text
 from l2m_utils.project import PROJECT
 
 CLAIMS = PROJECT / "book" / "claims.yml"
@@ -94,7 +95,7 @@ def _section(claim: Claim, rows: dict[str, dict[str, Any]], old: list[str], labe
         row = rows[identifier]
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
         table.append(
-            f"| {identifier} | {title} | {row['paper']} | {row['shown'] or 'no record'} | {BADGES[row['state']]} {row['state']} |"
+            f"| {identifier} | {title} | {row['paper']} | {ours_text(row)} | {BADGES[row['state']]} {row['state']} |"
         )
     lines.append(captioned(f"Our evidence: {claim.title[0].lower()}{claim.title[1:]}", "\n".join(table)))
     shown = ", ".join(figure_link(figure, labels) for figure in claim.figures)
@@ -112,5 +113,5 @@ def figure_link(figure: str, labels: set[str]) -> str:
     ('{numref}`fig-ruler-curves`', '[the figure `curves`](notebooks/estimation/ruler)')
     """
     notebook, name = figure.split(":")
-    label = f"fig-{notebook.split('/')[1]}-{name}"
+    label = label_of("figure", figure)
     return f"{{numref}}`{label}`" if label in labels else f"[the figure `{name}`](notebooks/{notebook})"

@@ -14,6 +14,8 @@ _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _VALUE = re.compile(r"`[^`\n]*`|\{\{\s*(?P<name>[^{}\s]+)\s*\}\}")
 _EQUATION = re.compile(r"\$\$[ \t]*\(([\w-]+)\)")
 _TARGET = re.compile(r"^\(([\w-]+)\)=\n+#+ *(.+)$", re.M)
+# Feedback on a choice, which names the right one; it ends where the next choice begins.
+_FEEDBACK = re.compile(r"^\s+: .*(?:\n(?!- \[).*)*\n?", re.M)
 _NUMBERED = ("definition", "example", "lemma", "proposition", "theorem", "corollary", "exercise")
 
 
@@ -70,6 +72,8 @@ def _quoted(box: Box, labels: Mapping[str, str], values: Mapping[str, str]) -> s
     if kind == "math":
         label = box.options.get("label", "")
         return "$$\n" + box.text + "\n$$" + (f" ({label})" if label else "")
+    if kind == "widget":  # what a reader without scripts sees
+        return to_commonmark(box.text, labels, values)
     title = box.argument
     if kind in _NUMBERED or kind in ("proof", "figure", "table", "selfcheck"):
         name = labels.get(box.options.get("label", ""), {"selfcheck": "Question"}.get(kind, kind.capitalize()))
@@ -80,10 +84,8 @@ def _quoted(box: Box, labels: Mapping[str, str], values: Mapping[str, str]) -> s
         title = kind.capitalize()
     if kind == "figure":
         title, body = "Figure", box.text
-    elif kind == "selfcheck":  # its feedback names the right choice
-        body = "\n".join(
-            line.replace("[x]", "[ ]") for line in box.text.split("\n") if not line.strip().startswith(": ")
-        )
+    elif kind == "selfcheck":
+        body = re.sub(r"- \[[xX]\]", "- [ ]", _FEEDBACK.sub("", box.text)).rstrip()
     else:
         body = box.text
     inner = to_commonmark(body, labels, values)

@@ -105,11 +105,8 @@ def _run_snakemake(folder: Path, lock: Lock, cores: int, options: Sequence[str])
     command = python("snakemake.cli", "--snakefile", str(PROJECT / "workflow" / "Snakefile"))
     command += ["--directory", str(folder), "--keep-going", "--rerun-incomplete", "--nolock"]
     command += ["--rerun-triggers", "mtime", *_cores(cores, options), *options]
-    environment = {
-        **os.environ,
-        WATCHED: token_of(lock),
-        "L2M_FOLDER": str(folder),
-    }  # for profiles that name the folder
+    # The folder is for profiles that name it.
+    environment = {**os.environ, WATCHED: token_of(lock), "L2M_FOLDER": str(folder)}
     ours = descendants()
     adopt_orphans()
     try:

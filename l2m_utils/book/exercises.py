@@ -56,6 +56,15 @@ def without_wrong(cells: list) -> list:
     return [cell for cell in cells if "wrong" not in cell_tags(cell)]
 
 
+def exercise_labels(text: str) -> list[str]:
+    """The labels of the exercises in a text, in their order.
+
+    >>> exercise_labels(":::{exercise} One (core)\\n:class: x\\n:label: ex-one\\n\\nWhy?\\n:::")
+    ['ex-one']
+    """
+    return _LABEL.findall(text)
+
+
 def stub_of(source: str, where: str = "the cell") -> str:
     """What a student gets of a solution: all above the line :data:`ANSWER`, and a line that raises ``NotImplementedError``.
 
@@ -84,7 +93,7 @@ def coded_exercises(cells: list, where: str, *, shown: bool = False) -> list[Exe
     for number, cell in enumerate(cells):
         here = f"{where}, cell {number + 1}"
         if cell["cell_type"] == "markdown":
-            label = ([label] + _LABEL.findall(text_of(cell)))[-1]
+            label = ([label] + exercise_labels(text_of(cell)))[-1]
             continue
         kinds = [tag for tag in cell_tags(cell) if tag in _KINDS]
         if cell["cell_type"] != "code" or not kinds:

@@ -13,15 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plumbing import NotebookCell, fold, fold_records, fold_setup, record_files, source_of_cell, tags_of
+from l2m_utils.book.exercises import cell_tags, text_of
+from l2m_utils.book.plumbing import NotebookCell, fold, fold_records, fold_setup, record_files
 from l2m_utils.book.pools import Pools
 from l2m_utils.pictures import darkened
 from l2m_utils.records import read_record
 from l2m_utils.text.corpora import short_name
 
 EXTRA = Path("extra")  # what lies in it in the source, lies in the site
-# Chapters that still show figures without a caption or frames of pandas.  Take one off when it is converted: the list only shrinks.
-UNCONVERTED: frozenset[str] = frozenset()
 _PREFIX = {"figure": "fig", "table": "tab"}
 _FOLDER = {"figure": ("figures", "figures"), "table": ("shown", "tables")}  # in the records, in the site
 _PROMPTS = {"hide-input": "Show the code", "hide-output": "Show the output", "hide-cell": "Show the cell"}
@@ -40,32 +39,27 @@ def label_of(kind: str, identifier: str) -> str:
     return f"{_PREFIX[kind]}-{notebook.split('/')[1]}-{name}"
 
 
-def arrange(
-    notebook: dict[str, Any], name: str, records: Path, strict: bool | None = None
-) -> tuple[dict[str, Any], dict[Path, bytes]]:
+def arrange(notebook: dict[str, Any], name: str, records: Path) -> tuple[dict[str, Any], dict[Path, bytes]]:
     """The notebook ``name`` with its exhibits as directives and its plumbing folded, and the files of the site that belong to it.
 
-    ``strict`` (by default where ``name`` is not in :data:`UNCONVERTED`) refuses figures without caption and raw tables or pictures.  Raises
-    :class:`BuildError`, which names file and cell.
+    Raises :class:`BuildError`, which names file and cell, for a figure without caption, a raw table or picture, and a label that stands twice.
     """
-    strict = name not in UNCONVERTED if strict is None else strict
     files: dict[Path, bytes] = {}
     cells: list[NotebookCell] = []
-    faults, seen, raw, number = [], {}, 0, 0
+    seen, number = {}, 0
     for cell in fold_records(notebook["cells"], name):
         if cell["cell_type"] != "code":
             cells.append(cell)
             continue
-        number += "injected-parameters" not in tags_of(cell)
+        number += "injected-parameters" not in cell_tags(cell)
         where = f"notebooks/{name}.md, code cell {number}"
         shown, rest = [], []
         for output in cell["outputs"]:
             kind, identifier = next(iter(output.get("metadata", {}).get("l2m", {}).items()), ("", ""))
             if not kind:
+                if fault := raw_output(output):
+                    raise BuildError(f"{where}: {fault}")
                 rest.append(output)
-                fault = raw_output(output)
-                raw += bool(fault)
-                faults += [f"{where}: {fault}"] if fault else []
                 continue
             label = label_of(kind, identifier)
             if label in seen:
@@ -76,18 +70,11 @@ def arrange(
             caption, found = exhibit_files(kind, identifier, records)
             files |= found
             if not caption.strip():
-                raw += 1
-                faults.append(
+                raise BuildError(
                     f"{where}: {kind} {identifier.split(':')[1]!r} has no caption; say in `caption=` what is seen"
                 )
-            shown.append((kind, identifier, label if caption.strip() else ""))
+            shown.append((kind, identifier, label))
         cells += _placed({**cell, "outputs": rest}, shown, number)
-    if strict and faults:
-        raise BuildError(faults[0])
-    if not strict and not raw:
-        raise BuildError(
-            f"notebooks/{name}.md has captions and tables throughout: take it off UNCONVERTED in l2m_utils/book/exhibits.py"
-        )
     if any(cell["id"] == "records-of-this-chapter" for cell in cells):
         files |= {
             EXTRA / "records" / f"{name}{ending}": content for ending, content in record_files(records, name).items()
@@ -111,14 +98,14 @@ def _placed(cell: NotebookCell, shown: list[tuple[str, str, str]], number: int) 
     made = []
     for kind, identifier, label in shown:
         path = f"{_FOLDER[kind][1]}/{identifier.replace(':', '/')}"
-        folded = ":folded:\n" if kind == "table" and "hide-output" in tags_of(cell) else ""
-        text = f":::{{exhibit}} {path}\n" + (f":name: {label}\n" if label else "") + f"{folded}:::"
+        folded = ":folded:\n" if kind == "table" and "hide-output" in cell_tags(cell) else ""
+        text = f":::{{exhibit}} {path}\n:name: {label}\n{folded}:::"
         made.append({"cell_type": "markdown", "id": f"exhibit-{number}-{len(made)}", "metadata": {}, "source": text})
-    if shown and "show-input" not in tags_of(cell):
-        named = [f"<{label}>" if label else f"the {kind}" for kind, _, label in shown]
+    if shown and "show-input" not in cell_tags(cell):
+        named = [f"<{label}>" for _, _, label in shown]
         return [*made, fold(cell, f"Show the code of {' and '.join(dict.fromkeys(named))}")]
     for tag, prompt in _PROMPTS.items():
-        if tag in tags_of(cell) and "mystnb" not in cell["metadata"]:
+        if tag in cell_tags(cell) and "mystnb" not in cell["metadata"]:
             prompts = {"code_prompt_show": prompt, "code_prompt_hide": prompt}
             cell = {**cell, "metadata": {**cell["metadata"], "mystnb": prompts}}
     return [cell, *made]
@@ -184,7 +171,7 @@ def _texts(path: Path, content: bytes) -> list[tuple[str, str]]:
     """Texts of a file that may name labels: a page, the Markdown cells of a notebook, the caption of an exhibit."""
     if path.suffix == ".ipynb":
         cells = enumerate(json.loads(content)["cells"], 1)
-        return [(f", cell {number}", source_of_cell(cell)) for number, cell in cells if cell["cell_type"] == "markdown"]
+        return [(f", cell {number}", text_of(cell)) for number, cell in cells if cell["cell_type"] == "markdown"]
     if path.suffix == ".json" and path.parts[0] == EXTRA.name:
         return [(" (caption)", json.loads(content).get("caption", ""))]
     return [("", content.decode())] if path.suffix == ".md" else []

@@ -27,6 +27,15 @@ def as_text(text: str) -> str:
     return "".join(c if c.isalnum() or c == " " else f"&#{ord(c)};" for c in " ".join(words))
 
 
+def value_text(value: Any, shown: str) -> str:
+    """How a recorded ``value``, written as ``shown``, stands on a page: a word may be a name from outside (:func:`as_text`), a number gets a minus sign.
+
+    >>> value_text(-0.5, "-0.5 [-0.6, -0.4]"), value_text("a|b", "a|b")
+    ('−0.5 [−0.6, −0.4]', 'a&#124;b')
+    """
+    return as_text(shown) if isinstance(value, str) else shown.replace("-", "−")
+
+
 def captioned(caption: str, table: str) -> str:
     """A pipe table of MyST with a caption, which gives it a number; what is no table (a sentence that there is none) stays as it is.
 

@@ -12,6 +12,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from l2m_utils.book.exercises import cell_tags, text_of
 from l2m_utils.records import format_value, load_values
 from l2m_utils.tables import sheet
 
@@ -25,19 +26,9 @@ _KINDS = {
 }
 
 
-def source_of_cell(cell: NotebookCell) -> str:
-    """The text of a cell, which a file may hold as one string or as lines."""
-    return "".join(cell["source"])
-
-
-def tags_of(cell: NotebookCell) -> list[str]:
-    """The tags of a cell."""
-    return cell["metadata"].get("tags", [])
-
-
 def fold(cell: NotebookCell, prompt: str) -> NotebookCell:
     """The cell with its code folded under ``prompt``, and with nothing else folded."""
-    others = [tag for tag in tags_of(cell) if tag not in ("hide-input", "hide-output")]
+    others = [tag for tag in cell_tags(cell) if tag not in ("hide-input", "hide-output")]
     metadata = {**cell["metadata"], "tags": [*others, "hide-input"]}
     metadata["mystnb"] = {**metadata.get("mystnb", {}), "code_prompt_show": prompt, "code_prompt_hide": prompt}
     return {**cell, "metadata": metadata}
@@ -51,9 +42,9 @@ def plumbing_of(cell: NotebookCell) -> str:
     """
     if cell["cell_type"] != "code":
         return ""
-    if {"parameters", "injected-parameters"} & set(tags_of(cell)):
+    if {"parameters", "injected-parameters"} & set(cell_tags(cell)):
         return "parameters"
-    statements = _parsed(source_of_cell(cell))
+    statements = _parsed(text_of(cell))
     if statements and all(isinstance(each, (ast.Import, ast.ImportFrom)) or _setting(each) for each in statements):
         return "imports"
     opened = any(
@@ -110,7 +101,7 @@ def fold_setup(cells: list[NotebookCell]) -> list[NotebookCell]:
     """The cells with their set-up folded: the code cells around the parameters become one, import cells elsewhere fold alone."""
     kinds = [plumbing_of(cell) for cell in cells]
     places = [
-        place for place, cell in enumerate(cells) if cell["cell_type"] == "code" and "parameters" in tags_of(cell)
+        place for place, cell in enumerate(cells) if cell["cell_type"] == "code" and "parameters" in cell_tags(cell)
     ]
     if not places:
         return cells
@@ -119,9 +110,9 @@ def fold_setup(cells: list[NotebookCell]) -> list[NotebookCell]:
         first -= 1
     while last + 1 < len(cells) and kinds[last + 1]:
         last += 1
-    block = {place: source_of_cell(cells[place]) for place in range(first, last + 1)}
+    block = {place: text_of(cells[place]) for place in range(first, last + 1)}
     for place in range(first, last + 1):
-        if "injected-parameters" in tags_of(cells[place]):
+        if "injected-parameters" in cell_tags(cells[place]):
             block[places[0]] = merged_parameters(block[places[0]], block.pop(place))
     outputs = [output for cell in cells[first : last + 1] for output in cell["outputs"]]
     whole = {**cells[places[0]], "source": "\n\n".join(block.values()), "outputs": outputs}
@@ -135,7 +126,7 @@ def fold_records(cells: list[NotebookCell], name: str) -> list[NotebookCell]:
     """The cells with each ``run.summary()`` that closes a chapter in place of its output a box of all its records; ``name`` is the notebook's."""
     folded = []
     for cell in cells:
-        if cell["cell_type"] == "code" and source_of_cell(cell).strip() == "run.summary()":
+        if cell["cell_type"] == "code" and text_of(cell).strip() == "run.summary()":
             text = f":::{{exhibit}} records/{name}\n:::"
             cell = {"cell_type": "markdown", "id": "records-of-this-chapter", "metadata": {}, "source": text}
         folded.append(cell)
@@ -144,7 +135,7 @@ def fold_records(cells: list[NotebookCell], name: str) -> list[NotebookCell]:
 
 def record_files(records: Path, name: str) -> dict[str, bytes]:
     """The values that a notebook recorded in this build (``records`` is its records folder): all of them as JSON and as CSV, with the table that the page shows in the first."""
-    values = [record for record in load_values(records).values() if record["notebook"] == name]
+    values = list(load_values(records, name).values())
     fields = ("record", "value", "low", "high", "unit", "model", "note", "tier", "corpus", "seed", "commit")
     rows = []
     for record in values:

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from l2m_utils.book.criteria import RULES, STATES, WORDS, Evidence
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.plain import as_text
+from l2m_utils.book.plain import as_text, value_text
 from l2m_utils.book.pools import Pools, Record, read_pools
 from l2m_utils.files import write_atomically, write_json
 from l2m_utils.project import PROJECT, RESULTS
@@ -174,6 +174,15 @@ def asked_text(row: dict[str, Any]) -> str:
     }[row["criterion"]]
 
 
+def ours_text(row: dict[str, Any]) -> str:
+    """Our value of a row with its interval, as MyST.
+
+    >>> ours_text({"ours": -0.5, "shown": "-0.5 [-0.6, -0.4]"}), ours_text({"ours": None, "shown": ""})
+    ('−0.5 [−0.6, −0.4]', 'no record')
+    """
+    return value_text(row["ours"], row["shown"]) or "no record"
+
+
 def reproduction_table(answers: list[dict[str, Any]], labels: Set[str] = frozenset()) -> str:
     """The table as MyST, one row a line; page names become links, and so does the figure that shows the number, if it is among the ``labels`` of the book."""
     lines = [
@@ -184,11 +193,10 @@ def reproduction_table(answers: list[dict[str, Any]], labels: Set[str] = frozens
         title = f"[{row['title']}]({row['page']})" if row["page"] else row["title"]
         title += f" ({{numref}}`{row['shown_in']}`)" if row["shown_in"] in labels else ""
         data = ", ".join(as_text(part) for part in (row["data"] if row["data"] != "none" else "", row["model"]) if part)
-        ours = as_text(row["shown"]) if isinstance(row["ours"], str) and row["ours"] != "figure" else row["shown"]
         limits = f" *{row['limits']}*" if row["limits"] else ""
         shares = f" Same run as {', '.join(row['shares'])}." if row["shares"] else ""
         lines.append(
-            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours or 'no record'} | {data} | {row['tier'] or ''} | {BADGES[row['state']]} {row['state']} |"
+            f"| {row['id']} | {title}.{limits}{shares} | {row['paper']} | {asked_text(row)} | {ours_text(row)} | {data} | {row['tier'] or ''} | {BADGES[row['state']]} {row['state']} |"
         )
     return "\n".join(lines)
 
@@ -236,7 +244,7 @@ def limits_text(answers: list[dict[str, Any]], kind: str = "paper") -> str:
 def table_texts(answers: list[dict[str, Any]]) -> dict[str, str]:
     """What pages and chapters may say of the table: ``reproduction__counts``, ``…__additions``, ``…__limits``, and of a row ``…__word__<id>`` and ``…__shown__<id>``."""
     words = {f"reproduction__word__{_key(row)}": row["state"] for row in answers}
-    shown = {f"reproduction__shown__{_key(row)}": as_text(row["shown"] or "no record") for row in answers}
+    shown = {f"reproduction__shown__{_key(row)}": ours_text(row) for row in answers}
     return {
         **words,
         **shown,

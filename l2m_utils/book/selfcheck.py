@@ -118,35 +118,6 @@ def _of_block(block: re.Match) -> tuple[str, Question]:
     return options["label"], parse_question(block["title"], lines)
 
 
-def plain_questions(text: str) -> str:
-    """A Markdown text with its questions as lists, for notebooks that are read without this book; the feedback stands in a fold.
-
-    >>> print(plain_questions(":::{selfcheck} Which?\\n:label: sc-1\\n\\n- [ ] One\\n  : No.\\n- [x] Two\\n  : Yes.\\n:::"))
-    **Check yourself.** Which?
-    <BLANKLINE>
-    - **A.** One
-    - **B.** Two
-    <BLANKLINE>
-    <details><summary>Feedback on each choice</summary>
-    <BLANKLINE>
-    - **A.** Not this one. No.
-    - **B.** Right. Yes.
-    <BLANKLINE>
-    </details>
-    """
-
-    def listed(block: re.Match) -> str:
-        _, question = _of_block(block)
-        more = "\n".join(question.more).strip()
-        choices = [f"- **{letter}.** {one.text}" for letter, one in _lettered(question)]
-        feedback = [f"- **{letter}.** {_WORDS[one.right]} {one.feedback}" for letter, one in _lettered(question)]
-        parts = [f"**Check yourself.** {question.text}", *([more] if more else []), "\n".join(choices)]
-        fold = ["<details><summary>Feedback on each choice</summary>", "\n".join(feedback), "</details>"]
-        return "\n\n".join([*parts, *fold])
-
-    return _BLOCK.sub(listed, text)
-
-
 def _lettered(question: Question):
     return zip(_LETTERS, question.choices, strict=False)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.exercises import exercise_labels
 from l2m_utils.book.plain import captioned
 from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 from l2m_utils.project import PROJECT
@@ -19,7 +19,6 @@ from l2m_utils.project import PROJECT
 COURSE = PROJECT / "course"
 _SLIDES = "The titles in the table open the slides of the session; [all decks](slides:index) are listed on a page of their own."
 _NO_SLIDES = "This copy of the book was built without the slides; `make slides` makes them, a page a session."
-_EXERCISE = re.compile(r"\{exercise\}[^\n]*\n:label: (\S+)")
 
 
 class Session(BaseModel):
@@ -80,7 +79,7 @@ def exercises_of(notebooks: Path = NOTEBOOKS) -> dict[str, str]:
     return {
         label: name
         for name, path in notebook_paths(notebooks).items()
-        for label in _EXERCISE.findall(path.read_text(encoding="utf-8"))
+        for label in exercise_labels(path.read_text(encoding="utf-8"))
     }
 
 
@@ -104,15 +103,15 @@ def course_tables(slides: bool) -> dict[str, str]:
     chapters = read_chapters()
     course = read_course(chapters)
     return {
-        "SESSIONS": captioned("Twelve sessions", sessions_table(course, chapters, slides)),
+        "SESSIONS": captioned(f"The {len(course.sessions)} sessions", sessions_table(course, chapters, slides)),
         "OBJECTIVES": objectives_list(course),
-        "SEMINARS": captioned("Thirteen seminars", seminars_table(course, chapters)),
+        "SEMINARS": captioned(f"The {len(course.seminars)} seminars", seminars_table(course, chapters)),
         "SLIDES": _SLIDES if slides else _NO_SLIDES,
     }
 
 
 def sessions_table(course: Course, chapters: Mapping[str, Chapter], slides: bool) -> str:
-    """The twelve sessions as a table of MyST: number, title, minutes, reading, exercises, deck (a link if ``slides`` are built), assignment."""
+    """The sessions as a table of MyST: number, title, minutes, reading, exercises, deck (a link if ``slides`` are built), assignment."""
     lines = [
         "| number | session | minutes | read before | exercises | hand out |",
         "| ---: | --- | ---: | --- | --- | --- |",

@@ -23,7 +23,7 @@ def glossary_entries(glossary: str) -> dict[str, str]:
 
 
 def with_terms(text: str, known: dict[str, str]) -> str:
-    """The page whose links to the glossary carry the glossary_entries that they lead to.
+    """The page whose links to the glossary carry the entries that they lead to.
 
     >>> with_terms('<a class="reference internal" href="../glossary.html#term-nats">nats</a>', {"term-nats": "A unit."})
     '<a class="reference internal l2m-term" data-term="A unit." href="../glossary.html#term-nats">nats</a>'

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import html
 import json
-import re
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -27,9 +26,6 @@ from l2m_utils.book import page_assets
 from l2m_utils.book.widget_data import DATA_FILE
 
 WIDGETS = ("concept", "families", "fit", "santa-fe", "atlas")
-_BLOCK = re.compile(
-    r"^(?P<fence>:{3,}|`{3,})\{widget\} *\S+ *\n(?::\w+:.*\n)*(?P<body>(?:.*\n)*?)(?P=fence) *$", re.MULTILINE
-)
 _LOG = logging.getLogger(__name__)
 
 
@@ -70,15 +66,6 @@ class Widget(SphinxDirective):
 
 def _numbers(path: Path) -> dict[str, Any]:
     return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
-def fallbacks(text: str) -> str:
-    """A Markdown text with the static fallback in the place of every part, for notebooks that are read without this book.
-
-    >>> fallbacks("Before.\\n\\n:::{widget} atlas\\n:data: numbers\\n\\nThe fallback.\\n:::\\n")
-    'Before.\\n\\nThe fallback.\\n'
-    """
-    return _BLOCK.sub(lambda block: block["body"].strip(), text)
 
 
 def data_attribute(values: Any) -> str:

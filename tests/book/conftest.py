@@ -3,6 +3,8 @@ import shutil
 import pytest
 from tiny_project import TinyProject
 
+from l2m_utils.book.pdf import BROWSERS
+
 
 @pytest.fixture
 def tiny(tmp_path):
@@ -18,10 +20,13 @@ def built(tmp_path_factory):
     return project
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chrome():
-    """Chromium, started once; a test skips where there is none."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    """Chromium, started once a file; a test skips where there is none.
+
+    It ends with the file: while one browser of Playwright runs in a thread no second one can start there, and later tests start their own.
+    """
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     if browser is None:
         pytest.skip("no Chromium on this machine")
     sync_api = pytest.importorskip("playwright.sync_api")

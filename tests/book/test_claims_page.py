@@ -25,6 +25,12 @@ def test_a_word_that_changes_is_said_on_the_page_until_the_sentence_is_new():
     assert "was written when" not in claims.claims_text(claims.read_claims(), ANSWERS, set())
 
 
+def test_a_word_from_outside_is_text():
+    answers = [{**row, "ours": "a|b", "shown": "a|b"} if row["id"] == "2b-vclub" else row for row in ANSWERS]
+    text = claims.claims_text(claims.read_claims(), answers, set())
+    assert "a|b" not in text and text.count("| a&#124;b |") == 1
+
+
 def test_no_number_of_ours_is_typed():
     """Beside names (Mamba-2, F.2) only the sizes of the two models and a figure's number occur in the sentences."""
     for claim in claims.read_claims():

@@ -120,29 +120,22 @@ def test_only_what_pages_load_is_copied(tmp_path):
     assert set(tree(tmp_path / "to")) == kept
 
 
-def test_names_from_outside_are_text_in_a_browser(built):
+def test_names_from_outside_are_text_in_a_browser(built, chrome):
     """Values, models and printed lines that hold markup, scripts, formulas and templates: a page shows their characters."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
     assert built.executed(built.run("build")) == set()
-    options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking"]
-    with sync_api.sync_playwright() as tool:
-        chrome = tool.chromium.launch(executable_path=browser, args=options)
-        tab, asked, said = chrome.new_page(), [], []
-        tab.on("request", lambda request: asked.append(request.url))
-        tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
-        shown = {}
-        for name in ("index", "notebooks/part/text"):
-            tab.goto(f"file://{built.build}/html/{name}.html")
-            tab.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
-            tab.evaluate("() => document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
-            shown[name] = " ".join(tab.inner_text("article").split()).replace("’", "'")  # typographer's quotes
-            assert "taken" not in tab.title() and tab.locator("article mjx-container").count() == 0
-            assert tab.locator("article img[src=x], article b, article h1 ~ h1").count() == 0
-            assert not any("taken" in script for script in tab.locator("script").all_text_contents())
-        chrome.close()
+    tab, asked, said = chrome.new_page(), [], []
+    tab.on("request", lambda request: asked.append(request.url))
+    tab.on("dialog", lambda dialog: (said.append(dialog.message), dialog.dismiss()))
+    shown = {}
+    for name in ("index", "notebooks/part/text"):
+        tab.goto(f"file://{built.build}/html/{name}.html")
+        tab.evaluate("() => window.MathJax && MathJax.startup ? MathJax.startup.promise : null")
+        tab.evaluate("() => document.querySelectorAll('details').forEach((fold) => { fold.open = true })")
+        shown[name] = " ".join(tab.inner_text("article").split()).replace("’", "'")  # typographer's quotes
+        assert "taken" not in tab.title() and tab.locator("article mjx-container").count() == 0
+        assert tab.locator("article img[src=x], article b, article h1 ~ h1").count() == 0
+        assert not any("taken" in script for script in tab.locator("script").all_text_contents())
+    tab.close()
     assert not said and all(url.startswith("file://") and not url.endswith("/x") for url in asked)
     for word in HOSTILE:
         plain = " ".join(word.split())

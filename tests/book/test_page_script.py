@@ -2,9 +2,6 @@
 
 import shutil
 
-import pytest
-
-from l2m_utils.book.pdf import BROWSERS
 from l2m_utils.book.policy import secured
 from l2m_utils.book.terms import with_terms
 from l2m_utils.project import PROJECT
@@ -18,11 +15,7 @@ SEARCH = """const Search = { htmlToText: (html, anchor) => new DOMParser().parse
 window.printed = 0; window.print = () => { window.printed += 1; };"""
 
 
-def test_pages_work_under_their_policy(tmp_path):
-    found = [path for path in map(shutil.which, BROWSERS) if path]
-    if not found:
-        pytest.skip("no Chromium on this machine")
-    sync_api = pytest.importorskip("playwright.sync_api")
+def test_pages_work_under_their_policy(tmp_path, chrome):
     for name in ("l2m.js", "l2m.css"):
         shutil.copy(PROJECT / "book/_static" / name, tmp_path)
     (tmp_path / "search.js").write_text(SEARCH)
@@ -31,28 +24,26 @@ def test_pages_work_under_their_policy(tmp_path):
     # The same page with a script that the policy does not know: it must not run.
     bad = secured(text, "page.html").replace("</article>", "<script>window.taken = true</script></article>")
     (tmp_path / "bad.html").write_text(bad)
-    with sync_api.sync_playwright() as tool:
-        chrome = tool.chromium.launch(executable_path=found[0], args=["--no-sandbox", "--disable-gpu"])
-        tab, said = chrome.new_page(), []
-        tab.on("console", lambda message: said.append(message.text))
-        tab.on("pageerror", lambda error: said.append(str(error)))
-        tab.goto(f"file://{tmp_path}/page.html")
-        entry = tab.locator("#l2m-entry")
-        assert not entry.is_visible()
-        tab.keyboard.press("Tab")
-        assert entry.is_visible() and entry.inner_text() == "A unit of information."
-        assert tab.get_attribute("a.l2m-term", "aria-describedby") == "l2m-entry"
-        tab.keyboard.press("Escape")
-        assert not entry.is_visible() and tab.get_attribute("a.l2m-term", "aria-describedby") is None
-        tab.hover("a.l2m-term")
-        assert entry.is_visible()
-        assert tab.get_attribute("#wide", "tabindex") == "0" and tab.get_attribute("#narrow", "tabindex") is None
-        tab.click("button")
-        assert tab.evaluate("window.printed") == 1
-        page = "<p>Words <span class='math'>\\\\(x^2\\\\)</span> and <img alt='seen'> more.</p><pre>code()</pre>"
-        words = tab.evaluate(f"Search.htmlToText(`{page}`)")
-        assert "Words … and more." in " ".join(words.split()) and "x^2" not in words and "code" not in words
-        assert said == []
-        tab.goto(f"file://{tmp_path}/bad.html")
-        assert tab.evaluate("window.taken") is None and any("Content Security Policy" in message for message in said)
-        chrome.close()
+    tab, said = chrome.new_page(), []
+    tab.on("console", lambda message: said.append(message.text))
+    tab.on("pageerror", lambda error: said.append(str(error)))
+    tab.goto(f"file://{tmp_path}/page.html")
+    entry = tab.locator("#l2m-entry")
+    assert not entry.is_visible()
+    tab.keyboard.press("Tab")
+    assert entry.is_visible() and entry.inner_text() == "A unit of information."
+    assert tab.get_attribute("a.l2m-term", "aria-describedby") == "l2m-entry"
+    tab.keyboard.press("Escape")
+    assert not entry.is_visible() and tab.get_attribute("a.l2m-term", "aria-describedby") is None
+    tab.hover("a.l2m-term")
+    assert entry.is_visible()
+    assert tab.get_attribute("#wide", "tabindex") == "0" and tab.get_attribute("#narrow", "tabindex") is None
+    tab.click("button")
+    assert tab.evaluate("window.printed") == 1
+    page = "<p>Words <span class='math'>\\\\(x^2\\\\)</span> and <img alt='seen'> more.</p><pre>code()</pre>"
+    words = tab.evaluate(f"Search.htmlToText(`{page}`)")
+    assert "Words … and more." in " ".join(words.split()) and "x^2" not in words and "code" not in words
+    assert said == []
+    tab.goto(f"file://{tmp_path}/bad.html")
+    assert tab.evaluate("window.taken") is None and any("Content Security Policy" in message for message in said)
+    tab.close()

@@ -91,9 +91,14 @@ By {prf:ref}`thm-a`, {eq}`eq-a` and {ref}`sec-a` {cite}`chen2025l2m`: {{ value }
 
 
 def test_a_self_check_does_not_tell_its_answer():
-    text = ":::{selfcheck} Which one?\n:label: sc-a\n\n- [ ] This\n  : Wrong.\n- [x] That\n  : Right.\n:::"
+    text = ":::{selfcheck} Which one?\n:label: sc-a\n\n- [ ] This\n  : Wrong, it is\n    the other.\n- [x] That\n  : Right.\n:::"
     shown = to_commonmark(text, {}, {})
     assert "Which one?" in shown and "- [ ] That" in shown and "Right" not in shown and "[x]" not in shown
+    assert "- [ ] This" in shown and "other" not in shown
+
+
+def test_of_an_interactive_part_the_fallback_stays():
+    assert to_commonmark(":::{widget} atlas\n:data: numbers\n\nThe *fallback*.\n:::", {}, {}) == "The *fallback*."
 
 
 def test_what_the_answer_should_show_is_taken_from_the_executed_page():

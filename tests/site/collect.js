@@ -1,4 +1,4 @@
-// What a page is, as the browser sees it: facts for judge.py, which decides. Nothing here knows a page, a link or a figure by name.
+// What a page is, as the browser sees it: facts for the rules, which decide. Nothing here knows a page, a link or a figure by name.
 // Runs before every script of the page; under a Content-Security-Policy too, since the browser's tools are not subject to it.
 (() => {
   const policyReports = [];

@@ -9,6 +9,8 @@ from pathlib import Path
 from looked import Page
 from loopback import file_of, weight
 
+from l2m_utils.book.pdf import BROWSERS
+
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 375, "height": 812}
 COLLECTOR = Path(__file__).with_name("collect.js").read_text()
 OPTIONS = [
@@ -50,10 +52,9 @@ class NoBrowser(Exception):
 
 def chromium() -> str:
     """The Chromium of the system; raises :class:`NoBrowser` where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    path = next(filter(None, map(shutil.which, names)), None)
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
-        raise NoBrowser(f"no Chromium: expected {', '.join(names)} on the PATH (Debian: apt-get install chromium)")
+        raise NoBrowser(f"no Chromium: expected {', '.join(BROWSERS)} on the PATH (Debian: apt-get install chromium)")
     return path
 
 
