@@ -31,7 +31,7 @@ _NOT_OURS = re.compile(
     re.S | re.X,
 )
 _INLINE = re.compile(r"<script(?![^>]*\ssrc=)([^>]*)>(.*?)</script>", re.S)
-_DATA = re.compile(r'type="(?!text/javascript|module)[\w.+/-]+"')
+_DATA = re.compile(r'type="(?!(?:text|application)/(?:x-)?(?:java|ecma)script|module)[\w.+/-]+"', re.I)
 _HANDLER = re.compile(r"<\w+(?:\s[^<>]*)?\s(on[a-z]+)=[\"']", re.I)
 # Buttons of the theme; `book/_static/l2m.js` listens to what stands in their place.
 _BUTTONS = {'onclick="window.print()"': "data-l2m-print", 'onclick="toggleFullScreen()"': "data-l2m-fullscreen"}

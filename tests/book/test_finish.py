@@ -61,6 +61,7 @@ def test_a_page_is_finished_and_again_the_same(tmp_path):
     [
         ("<script>alert(1)</script>", "inline script"),
         ("<script type='module'>alert(1)</script>", "inline script"),
+        ('<script type="application/javascript">alert(1)</script>', "inline script"),
         ("<script>let toggleHintShow = 'a'; alert(1); var b = 'c';</script>", "inline script"),
         ('<script>window.MathJax = {"a": alert(1)}</script>', "inline script"),
         ('<img src="a.png" onerror="alert(1)">', "onerror"),
