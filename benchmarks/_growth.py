@@ -13,6 +13,7 @@ import json
 import os
 import sys
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -108,13 +109,13 @@ def gaussian(n: int) -> Callable[[], object]:
 
 # Engine, what its work is, and how much of it.
 ENGINES = {
-    "counting pairs": (counting, "tokens", [10**5, 3 * 10**5, 10**6, 3 * 10**6, 10**7]),
-    "tokenising": (tokenising, "characters", [10**5, 3 * 10**5, 10**6, 3 * 10**6]),
-    "bootstrap": (bootstrap, "documents", [300, 1000, 3000, 10_000]),
-    "scoring, transformer": (scoring, "L", [512, 1024, 2048, 4096, 8192]),
-    "scan, Mamba-2": (scan, "L", [1024, 2048, 4096, 8192, 16384]),
-    "scan against state": (state, "state entries", [64, 128, 256, 512, 1024]),
-    "Gaussian information": (gaussian, "L", [4**4, 4**5, 4**6, 4**7, 4**8]),
+    "counting pairs": (counting, "tokens", [2**n * 10**5 for n in range(7)]),
+    "tokenising": (tokenising, "characters", [2**n * 10**5 for n in range(6)]),
+    "bootstrap": (bootstrap, "documents", [500, 1000, 2000, 4000, 8000, 16_000]),
+    "scoring, transformer": (scoring, "L", [256, 512, 1024, 2048, 4096, 8192]),
+    "scan, Mamba-2": (scan, "L", [1024, 2048, 4096, 8192, 16384, 32768]),
+    "scan against state": (state, "state entries", [32, 64, 128, 256, 512, 1024]),
+    "Gaussian information": (gaussian, "L", [4**4, 4**8, 4**12, 4**16, 4**20, 4**24]),
 }
 
 
@@ -148,6 +149,8 @@ def point(engine: str, work: int) -> tuple[float, float]:
                 seconds.append(time.process_time() - start)
             peak = max(0, _kilobytes("VmHWM:") - before) / 1024
             os.write(writer, json.dumps([min(seconds), peak]).encode())
+        except BaseException:
+            traceback.print_exc()
         finally:
             os._exit(0)
     os.close(writer)
@@ -155,7 +158,7 @@ def point(engine: str, work: int) -> tuple[float, float]:
         said = stream.read()
     os.waitpid(child, 0)
     if not said:
-        raise RuntimeError(f"{engine} at {work} ended without a result")
+        raise RuntimeError(f"{engine} at {work:,} ended without a result; its traceback stands above")
     return tuple(json.loads(said))
 
 

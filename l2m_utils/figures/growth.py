@@ -8,7 +8,7 @@ from l2m_utils.plots import colours, loglog_axes
 from l2m_utils.stats.fit import power_law
 
 _QUANTITIES = {"time": "seconds", "memory": "mib"}
-_TOP = 3  # points at the large end to which a law is fitted: below them is what every call costs
+_TOP = 4  # points at the large end to which a law is fitted: below them is what every call costs
 
 
 def fitted_growth(points: pd.DataFrame, least_memory: float = 0.0) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from l2m_utils.figures.growth import draw_growth, fitted_growth
 
 
 def points() -> pd.DataFrame:
-    rows = [("a", "tokens", n, 1e-6 * n + 1.0 * (n < 50), 3.0 * n**0.5) for n in (10, 100, 1000, 10_000)]
+    rows = [("a", "tokens", n, 1e-6 * n + 1.0 * (n < 50), 3.0 * n**0.5) for n in (10, 100, 1000, 10_000, 100_000)]
     rows += [("b", "L", n, 1e-9 * n**2, 0.01) for n in (64, 256, 1024)]
     return pd.DataFrame(rows, columns=["engine", "work", "amount", "seconds", "mib"])
 
@@ -37,7 +37,8 @@ def test_a_point_is_the_peak_above_what_was_held(monkeypatch, mebibytes):
     assert 0 < seconds < 5 and peak == pytest.approx(mebibytes, rel=0.1, abs=2)
 
 
-def test_an_engine_that_fails_is_named(monkeypatch):
+def test_an_engine_that_fails_is_named_and_says_why(monkeypatch, capfd):
     monkeypatch.setitem(_growth.ENGINES, "lost", (lambda n: 1 / 0, "x", [1]))
     with pytest.raises(RuntimeError, match="lost at 1 ended without a result"):
         _growth.point("lost", 1)
+    assert "ZeroDivisionError" in capfd.readouterr().err
