@@ -227,20 +227,33 @@ def run_trained(folder: Path) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def trained_exponents(table: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> tuple[pd.DataFrame, Nested]:
-    """The paper's exponent of each ruler of :func:`run_trained`, with its interval over documents, and the one over rulers and documents.
+def trained_exponents(table: pd.DataFrame, n_boot: int = 1000, seed: int = 0) -> tuple[pd.DataFrame, Nested, list[int]]:
+    """The paper's exponent of each ruler of :func:`run_trained` and of the exact scores, the one over rulers and documents, and the lengths that are fitted.
 
-    Columns ``seed``, ``exponent``, ``low``, ``high``.  The documents are drawn alike for all rulers.
+    Columns ``ruler`` (a seed or ``exact``), ``exponent``, ``low``, ``high``.  The documents are drawn alike for all.  A length at which some ruler's
+    replicate is not positive is left out for all of them, the exact scores included: exponents over different lengths are not compared.
     """
+    curves = {str(name): own.pivot(index="document", columns="length") for name, own in table.groupby("seed")}
+    means = {name: own["direct"] for name, own in curves.items()} | {"exact": next(iter(curves.values()))["exact"]}
+    drawn = {
+        name: bootstrap.replicates(own, np.ones(len(own)), n_boot, np.random.default_rng(seed))
+        for name, own in means.items()
+    }
+    kept = np.all([(own > 0).all(axis=0) for own in drawn.values()], axis=0)
     rows, samples = [], []
-    for name, own in table.groupby("seed"):
-        wide = own.pivot(index="document", columns="length", values="direct")
-        drawn = bootstrap.replicates(wide, np.ones(len(wide)), n_boot, np.random.default_rng(seed))
-        fit = power_law(wide.columns, wide.mean(), drawn, weighting=ORDINARY.weighting, n_documents=len(wide))
+    for name, own in means.items():
+        fit = power_law(
+            own.columns[kept],
+            own.mean()[kept],
+            drawn[name][:, kept],
+            weighting=ORDINARY.weighting,
+            n_documents=len(own),
+        )
         rows.append((name, fit.parameters["exponent"], *fit.intervals["exponent"]))
         samples.append(fit.samples[:, 1])
-    found = pd.DataFrame(rows, columns=["seed", "exponent", "low", "high"])
-    return found, nested(found["exponent"], np.array(samples), len(set(table["document"])))
+    found = pd.DataFrame(rows, columns=["ruler", "exponent", "low", "high"])
+    lengths = means["exact"].columns[kept].tolist()
+    return found, nested(found["exponent"][:-1], np.array(samples[:-1]), len(means["exact"])), lengths
 
 
 def procedure_summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
@@ -274,23 +287,24 @@ def run_part(name: str, folder: Path) -> pd.DataFrame:
 def collect_procedure(folder: Path, results: Path) -> int:
     """Save what is finished in a folder as the tables ``procedure`` and ``procedure-…`` (curves, size, rulers) of the notebook; returns how many parts.
 
-    Raises ``ValueError`` when nothing is finished.
+    A table is saved when all of its parts are there, so that none replaces a larger one.  Raises ``ValueError`` when nothing is finished.
     """
     paths = [_path(folder, name, count) for name, count in SOURCES.items()]
     done = [path for path in paths if path.exists()]
-    if not done:
-        raise ValueError(f"nothing is finished in {folder}: run without --collect first")
-    run = Recorder("estimation/how-sure", "laptop", folder=results)
-    run.table("procedure", pd.concat([pd.read_parquet(path) for path in done], ignore_index=True))
-    curves = [pd.read_parquet(path.with_suffix(".curve.parquet")) for path in done]
-    run.table("procedure-curves", pd.concat(curves, ignore_index=True))
     size = _path(folder, "size", SIZE_CORPORA).exists()
     trained = all((folder / f"trained-{seed}.parquet").exists() for seed in TRAINED_SEEDS)
+    if not (done or size or trained):
+        raise ValueError(f"nothing is finished in {folder}: run without --collect first")
+    run = Recorder("estimation/how-sure", "laptop", folder=results)
+    if len(done) == len(SOURCES):
+        run.table("procedure", pd.concat([pd.read_parquet(path) for path in done], ignore_index=True))
+        curves = [pd.read_parquet(path.with_suffix(".curve.parquet")) for path in done]
+        run.table("procedure-curves", pd.concat(curves, ignore_index=True))
     if size:
         run.table("procedure-size", run_size(folder, SIZE_CORPORA))
     if trained:
         run.table("procedure-rulers", run_trained(folder))
-    return len(done) + size + trained
+    return len(done) * (len(done) == len(SOURCES)) + size + trained
 
 
 def _path(folder: Path, name: str, count: int, seed: int = 0) -> Path:

@@ -51,10 +51,13 @@ def test_p_values_of_a_right_law_and_collecting(tmp_path, monkeypatch):
         "p_known"
     ].median()  # a known covariance makes p too small
     with pytest.raises(ValueError, match="nothing is finished"):
-        procedure.collect_procedure(tmp_path, tmp_path)
-    monkeypatch.setattr(procedure, "SOURCES", {"logarithm": 1})
+        procedure.collect_procedure(tmp_path / "empty", tmp_path)
+    monkeypatch.setattr(procedure, "SOURCES", {"logarithm": 1, "bend": 1})
     procedure.run_part("logarithm", tmp_path)
-    assert procedure.collect_procedure(tmp_path, tmp_path / "results") == 2
+    assert procedure.collect_procedure(tmp_path, tmp_path / "part") == 1
+    assert not list((tmp_path / "part").rglob("procedure.*")), "half of the sources would replace all of them"
+    procedure.run_part("bend", tmp_path)
+    assert procedure.collect_procedure(tmp_path, tmp_path / "results") == 3
     home = tmp_path / "results/estimation/how-sure/tables"
     assert {path.stem for path in home.iterdir()} == {"procedure", "procedure-curves", "procedure-size"}
 
@@ -107,14 +110,16 @@ def test_rulers_are_put_together():
                 "document": np.repeat(np.arange(50), 4),
                 "length": np.tile(lengths, 50),
                 "direct": np.outer(1 + shared, lengths**beta).ravel(),
+                "exact": np.outer(1 + shared, lengths**0.7).ravel(),
             }
         )
         for seed, beta in enumerate((0.4, 0.5, 0.6))
     ]
-    table, together = trained_exponents(pd.concat(parts), n_boot=50)
-    assert table["exponent"].tolist() == pytest.approx([0.4, 0.5, 0.6])
-    assert (
-        together.value == pytest.approx(0.5)
-        and together.rulers == pytest.approx(0.1 / np.sqrt(3))
-        and together.documents < 1e-9
-    )
+    table, together, fitted = trained_exponents(pd.concat(parts), n_boot=50)
+    assert table["ruler"].tolist() == ["0", "1", "2", "exact"] and fitted == lengths.tolist()
+    assert table["exponent"].tolist() == pytest.approx([0.4, 0.5, 0.6, 0.7])
+    assert together.value == pytest.approx(0.5) and together.rulers == pytest.approx(0.1 / np.sqrt(3))
+    assert together.documents < 1e-9
+    parts[1].loc[parts[1]["length"] == 32, "direct"] -= 32**0.5  # nothing is left of one curve at one length
+    table, together, fitted = trained_exponents(pd.concat(parts), n_boot=50)
+    assert fitted == [4, 8, 16] and table["exponent"].tolist() == pytest.approx([0.4, 0.5, 0.6, 0.7])
