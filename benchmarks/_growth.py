@@ -1,7 +1,7 @@
 """How cost grows: processor seconds and peak memory against work, for each engine, with fitted exponents.
 
 Not a ratio against an alternative, so a module of its own: ``python -m benchmarks._growth`` (part of ``make bench``) writes the records
-``performance/growth``; none are published, and no page shows them.  Every point runs in a process of its own on one thread; its memory is the peak above
+``performance/growth``, which the page *How fast, against what* shows.  Every point runs in a process of its own on one thread; its memory is the peak above
 what the process held before, its time the least of three.
 """
 
@@ -199,6 +199,9 @@ def main() -> int:
     run.figure(
         "growth",
         draw_growth(points, found),
+        caption="Processor time and peak memory above what the process held, on one thread, against the work of each engine: tokens, characters, "
+        "documents, length or entries of the state. The legend has the exponents, fitted to the four largest amounts; below, each call costs what it "
+        "costs to be called.",
         alt="Two panels with logarithmic axes: processor time and peak memory of each engine against its work, with straight lines of the fitted exponents.",
     )
     print(found.round(2).to_string(index=False), f"\nrecords: {run.home.relative_to(PROJECT)}")
