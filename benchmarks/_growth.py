@@ -172,6 +172,7 @@ def measure(engines: dict = ENGINES) -> pd.DataFrame:
 def main() -> int:
     """Measure, fit, and write the records."""
     from l2m_utils.figures.growth import draw_growth, fitted_growth
+    from l2m_utils.plots import use_style
 
     if commit().endswith("+changes"):
         print(
@@ -181,6 +182,7 @@ def main() -> int:
         return 1
     import torch
 
+    use_style()
     torch.set_num_threads(1)
     for make, _, amounts in ENGINES.values():
         make(amounts[0])  # imports once what every child needs
