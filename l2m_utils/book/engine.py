@@ -51,7 +51,15 @@ def plan_jobs(
             parameters["corpus"] = argument
         name_of_text = corpus["name"] if notebook.reads_text else "none"
         jobs[name] = Job(
-            name, named(notebook.path), parameters, notebook.needs, notebook.threads, name_of_text, inputs, digest
+            name,
+            named(notebook.path),
+            parameters,
+            notebook.needs,
+            notebook.threads,
+            name_of_text,
+            inputs,
+            digest,
+            notebook.gpus,
         )
     return jobs
 

@@ -30,6 +30,7 @@ class Job:
     corpus: str  # the short name, "none" for a notebook that reads no text
     inputs: dict[str, str | None]  # files below the project and their hashes when the build began
     digest: str  # of everything that the page depends on
+    gpus: int = 0  # that a scheduler is asked for
 
     @property
     def tier(self) -> str:

@@ -21,6 +21,7 @@ from l2m_utils.book.source import NOTEBOOKS, code_of, default_parameters, notebo
 from l2m_utils.project import PROJECT, TIERS
 
 TIER_FILES = PROJECT / "workflow" / "tiers"
+GPU_TIERS = ("gpu", "cluster")  # notebooks that train ask for a GPU here
 GIVEN = ("tier", "corpus", "records")  # set by the build itself, never by a tier file
 
 
@@ -47,6 +48,7 @@ class Notebook:
     needs: tuple[str, ...]
     threads: int
     modules: tuple[Path, ...]
+    gpus: int = 0  # that its job asks a scheduler for; a machine of one's own has them anyway
     stored: tuple[str, ...] = ()  # published tables that it reads, as "notebook:table"
     files: tuple[str, ...] = ()  # other files of the project that its cells read
 
@@ -108,6 +110,7 @@ def load_plan(tier: str) -> dict[str, Notebook]:
             needs,
             int(metadata.get("threads", 1)),
             dependencies(code_of(path)),
+            int(metadata.get("gpus", 0)) if tier in GPU_TIERS else 0,
             tuple(metadata.get("stored", ())),
             tuple(name for file in metadata.get("files", ()) for name in _named_files(file.replace("{tier}", tier))),
         )

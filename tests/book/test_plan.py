@@ -1,10 +1,14 @@
 """The plan: tiers, notebooks and parameters are read and checked before anything runs."""
 
+import subprocess
+import sys
+
 import pytest
 from tiny_project import FRONT
 
 from l2m_utils.book import plan, source
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.jobs import Job, write_jobs
 from l2m_utils.project import PROJECT, TIERS
 
 
@@ -94,3 +98,20 @@ def test_every_stored_table_that_a_notebook_declares_is_published():
     pattern = "results/*/{}/tables/{}.parquet"
     assert len(declared) > 10
     assert not {table for table in declared if not any(PROJECT.glob(pattern.format(*table.split(":"))))}
+
+
+def test_a_notebook_that_trains_asks_for_a_gpu_where_there_are_some(tmp_path):
+    assert {tier: plan.load_plan(tier)["models/text-nll"].gpus for tier in TIERS} == {
+        "smoke": 0,
+        "laptop": 0,
+        "gpu": 1,
+        "cluster": 1,
+    }
+    assert plan.load_plan("gpu")["theory/concept"].gpus == 0
+    given = ("path", {}, (), 1, "none", {}, "")
+    write_jobs(tmp_path, {name: Job(name, *given, gpus) for name, gpus in (("a/with", 2), ("a/without", 0))})
+    command = [sys.executable, "-m", "snakemake", "--snakefile", PROJECT / "workflow" / "Snakefile", "--dry-run"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    blocks = [block.split(":\n", 1) for block in (done.stdout + done.stderr).split("rule ")[1:]]
+    asked = {name: "gpu=2" in more.split("\n\n")[0] for name, more in blocks if name.startswith("notebook_")}
+    assert asked == {"notebook_a_with": True, "notebook_a_without": False}, done.stdout + done.stderr
