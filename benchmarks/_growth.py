@@ -115,7 +115,7 @@ ENGINES = {
     "scoring, transformer": (scoring, "L", [512, 1024, 2048, 4096, 8192, 16384, 32768]),
     "scan, Mamba-2": (scan, "L", [2048, 4096, 8192, 16384, 32768, 65536, 131072]),
     "scan against state": (state, "state entries", [64, 128, 256, 512, 1024, 2048, 4096]),
-    "Gaussian information": (gaussian, "L", [4**4, 4**8, 4**12, 4**16, 4**20, 4**24]),
+    "Gaussian information": (gaussian, "L", [4**4, 4**6, 4**8, 4**10, 4**12]),
 }
 
 
