@@ -78,12 +78,13 @@ class LawReader:
             yield batch, ids, torch.tensor([len(checked[index]) for index in batch])
 
     @torch.inference_mode()
-    def laws(self, sequences) -> np.ndarray:
-        """log q(· | prefix, sequence) of the token after each sequence, float32 (sequences, vocabulary)."""
+    def laws(self, sequences, prompt: Sequence[int] = ()) -> np.ndarray:
+        """log q(· | prefix, prompt, sequence) of the token after each sequence behind one prompt, which is read once; float32 (sequences, vocabulary)."""
         laws = np.empty((len(sequences), self.vocabulary), dtype=np.float32)
+        cache = self._read(np.asarray(prompt, dtype=np.int64))[1]
         for batch, ids, lengths in self._batches(sequences):
-            states = self._backbone(input_ids=ids, use_cache=False).last_hidden_state
-            laws[batch] = self._log_laws(states[torch.arange(len(batch)), lengths]).numpy()
+            states = self._continue(cache, ids[:, 1:]).last_hidden_state
+            laws[batch] = self._log_laws(states[torch.arange(len(batch)), lengths - 1]).numpy()
         return laws
 
     @torch.inference_mode()

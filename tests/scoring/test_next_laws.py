@@ -37,7 +37,8 @@ def test_laws_and_hidden_states(reader):
         np.testing.assert_allclose(law, full[-1], atol=1e-5)
         np.testing.assert_allclose(states, [layers[0][-1], layers[2][-1]], atol=1e-5)
     behind = reader.hidden(SEQUENCES, (1,), prompt=[3, 4])
-    for ids, states in zip(SEQUENCES, behind):
+    for ids, states, law in zip(SEQUENCES, behind, reader.laws(SEQUENCES, [3, 4])):
+        np.testing.assert_allclose(law, plain(reader, [3, 4, *ids])[0][-1], atol=1e-5)
         np.testing.assert_allclose(states[0], plain(reader, [3, 4, *ids])[1][1][-1], atol=1e-5)
 
 
