@@ -88,6 +88,17 @@ class LawReader:
         return laws
 
     @torch.inference_mode()
+    def laws_at(self, ids: np.ndarray, at: Sequence[int]) -> np.ndarray:
+        """log q(· | prefix, first k tokens of ``ids``) for every k of ``at``, float32 (positions, vocabulary); one pass, and all of them held at once."""
+        (checked,) = check_sequences([ids], self.vocabulary, self.context)
+        if min(at) < 0 or max(at) > len(checked):
+            raise ScoringError(
+                f"positions {min(at)} to {max(at)} of {len(checked)} tokens: expected 0 to {len(checked)}"
+            )
+        read = self._backbone(input_ids=torch.tensor([[self.prefix_id, *checked.tolist()]]), use_cache=False)
+        return self._log_laws(read.last_hidden_state[0, list(at)]).numpy()
+
+    @torch.inference_mode()
     def hidden(self, sequences, layers: Sequence[int], prompt: Sequence[int] = ()) -> np.ndarray:
         """What ``layers`` (0: the embedding, last: after the final norm) hold at the last token of each sequence behind one prompt, which is read once.
 

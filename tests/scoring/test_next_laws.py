@@ -42,6 +42,14 @@ def test_laws_and_hidden_states(reader):
         np.testing.assert_allclose(states[0], plain(reader, [3, 4, *ids])[1][1][-1], atol=1e-5)
 
 
+def test_laws_at_positions_of_one_text(reader):
+    ids = SEQUENCES[1]
+    np.testing.assert_allclose(reader.laws_at(ids, [0, 3, 9]), plain(reader, ids)[0][[0, 3, 9]], atol=1e-5)
+    for at in ([10], [-1]):
+        with pytest.raises(ScoringError, match="expected 0 to 9"):
+            reader.laws_at(ids, at)
+
+
 def test_continuations_of_one_prompt(reader):
     prompt, scores = SEQUENCES[1], reader.after(SEQUENCES[1], SEQUENCES)
     for ids, row in zip(SEQUENCES, scores):
