@@ -6,9 +6,11 @@ each of them is a seed, and their gates are read from the stored table.  Where n
 
 from __future__ import annotations
 
+import io
 import math
 import tempfile
 from collections.abc import Callable, Iterable
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +74,8 @@ def page_gate(lab: Lab, seed: int, pages: Path = PROJECT / "notebooks") -> Gate:
         record = Path(folder) / "labs" / lab.name / "values" / f"{GATE}.json"
         for number, cell in enumerate(cell for cell in notebook.cells if cell.cell_type == "code"):
             try:
-                exec(compile(cell.source, f"<labs/{lab.name}, code cell {number}>", "exec"), space)
+                with redirect_stdout(io.StringIO()):  # what the page tells its readers
+                    exec(compile(cell.source, f"<labs/{lab.name}, code cell {number}>", "exec"), space)
             except AssertionError as error:  # of the bound itself, where the gate stands: that is for the margin to say
                 if not record.exists():
                     raise AssertionError(f"labs/{lab.name} at seed {seed}, code cell {number}: {error}") from error

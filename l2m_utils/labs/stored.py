@@ -15,7 +15,7 @@ ModelMaker = Callable[[Recorder, int, str, str], None]  # and the name of the mo
 
 
 def _timescales() -> Maker:
-    from l2m_utils.labs.timescales import store_bracket_runs
+    from l2m_utils.labs.bracket_lstm import store_bracket_runs
 
     return store_bracket_runs
 
