@@ -41,20 +41,19 @@ def drawn_less_expected(chances: np.ndarray, ids: np.ndarray, ends: Sequence[int
 
 
 def hazard_by_octave(chances: np.ndarray, alive: np.ndarray) -> pd.DataFrame:
-    """Mean chance to end in tokens 1, 2-3, 4-7, … of texts that have not ended, with its interval over texts.
+    """Mean chance to end in tokens 1, 2, 3-4, 5-8, … of texts that have not ended, with its interval over texts.
 
     ``chances`` and ``alive`` (texts, tokens); columns ``tokens`` (the last of the octave), ``hazard``, ``low``, ``high``, and ``summed``, the mean
     number of endings expected up to there.  Raises ``ValueError`` where fewer than two texts are alive in an octave.
     """
-    rows, width, first = [], chances.shape[1], 1
+    rows, width, first, last = [], chances.shape[1], 1, 1
     e = np.where(alive, np.asarray(chances, dtype=np.float64), np.nan)
     while first <= width:
-        last = min(2 * first - 1, width)
         part = e[:, first - 1 : last]
         part = part[~np.isnan(part).all(axis=1)]
         if len(part) < 2:
             raise ValueError(f"{len(part)} texts have not ended before token {first}: expected at least two")
         each = np.nanmean(part, axis=1)
         rows.append((last, float(each.mean()), *student_interval(each), float(np.nansum(e[:, :last], axis=1).mean())))
-        first = last + 1
+        first, last = last + 1, min(2 * last, width)
     return pd.DataFrame(rows, columns=["tokens", "hazard", "low", "high", "summed"])

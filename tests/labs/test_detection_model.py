@@ -79,3 +79,5 @@ def test_the_stored_record():
     error = {kind: values.std(ddof=1) / len(values) ** 0.5 for kind, values in last.items()}
     assert abs(last["T = 1"].mean()) <= 3 * error["T = 1"]
     assert last["T = 0.7"].mean() < -3 * error["T = 0.7"]
+    ratios = lab.log_ratios(found, stored_table("labs/detection", "model-second")[0])
+    assert ratios["book"].columns[-1] == len(found["book"].logprobs[0]) and not ratios["T = 1"].isna().any(axis=None)

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 
 from l2m_utils.labs import endings as lab
+from l2m_utils.labs.detection_model import from_table
+from l2m_utils.records import stored_table
 
 
 def test_drawn_endings_are_as_many_as_expected():
@@ -23,10 +25,19 @@ def test_drawn_endings_are_as_many_as_expected():
 def test_hazards_by_octave():
     chances = np.arange(1.0, 6.0) / 100 * np.array([[1.0], [3.0]])
     table = lab.hazard_by_octave(chances, np.ones(chances.shape, bool))
-    assert table["tokens"].tolist() == [1, 3, 5]
-    np.testing.assert_allclose(table["hazard"], [0.02, 0.05, 0.09])
-    np.testing.assert_allclose(table["summed"], [0.02, 0.12, 0.30])
+    assert table["tokens"].tolist() == [1, 2, 4, 5]
+    np.testing.assert_allclose(table["hazard"], [0.02, 0.04, 0.07, 0.10])
+    np.testing.assert_allclose(table["summed"], [0.02, 0.06, 0.20, 0.30])
     alive = np.ones(chances.shape, bool)
-    alive[0, 3:] = False
-    with pytest.raises(ValueError, match="before token 4: expected at least two"):
+    alive[0, 4:] = False
+    with pytest.raises(ValueError, match="before token 5: expected at least two"):
         lab.hazard_by_octave(chances, alive)
+
+
+def test_the_stored_record():
+    tokens, texts = (stored_table("labs/detection", name)[0] for name in ("model-tokens", "model-texts"))
+    own = texts[texts["kind"] == "T = 1"]
+    told = lab.drawn_less_expected(
+        from_table(tokens, "T = 1").endings, np.stack(own["ids"].tolist()), own["ends"].iloc[0]
+    )
+    assert abs(told["z"]) <= 3

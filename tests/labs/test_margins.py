@@ -8,6 +8,7 @@ import pytest
 from l2m_utils.cli.main import main
 from l2m_utils.labs import margins
 from l2m_utils.labs.bench import LABS
+from l2m_utils.records import stored_table
 
 PAGE = """---
 jupytext:
@@ -84,3 +85,15 @@ def test_the_command_needs_two_seeds_and_a_clean_tree(tmp_path, capsys, monkeypa
     for seeds, message in (("1", "at least two"), ("5", "uncommitted changes")):
         assert main(["labs", "--seeds", seeds, "--results", str(tmp_path)]) == 1
         assert message in capsys.readouterr().err
+
+
+def test_the_stored_record():
+    """Five seeds of every gate, each inside its bound; what the trained labs say is what their readers say."""
+    table = stored_table("labs/map", "margins")[0]
+    assert table.groupby("lab")["seed"].nunique().to_dict() == dict.fromkeys(LABS, 5)
+    for row in table.itertuples():
+        assert LABS[row.lab].keeps(row.value, (row.low, row.high)) and row.margin > 0, row
+        assert row.margin == pytest.approx(margins.margin(LABS[row.lab], row.low, row.high))
+    for lab, gate in margins.OF_READERS.items():
+        own = table[table["lab"] == lab].set_index("seed")["value"]
+        pd.testing.assert_series_equal(own, gate(stored_table(f"labs/{lab}", "readers")[0]), check_names=False)

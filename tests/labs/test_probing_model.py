@@ -5,6 +5,7 @@ import pytest
 from tiny_model import tiny_reader
 
 from l2m_utils.labs import probing_model as lab
+from l2m_utils.records import stored_table
 
 
 def test_divergences_are_those_of_laws_read_one_by_one():
@@ -29,3 +30,12 @@ def test_what_cannot_be_probed():
         lab.importance_shares(np.zeros((2, 5)))
     with pytest.raises(ValueError, match="--texts"):
         lab.store_shares(None, 0, "packaged:smollm2-135m", "")
+
+
+def test_the_stored_record():
+    """Changes telescope to the divergence behind one token, and the shares of every excerpt sum to 1."""
+    table = stored_table("labs/probing", "model-shares")[0]
+    excerpts = table.groupby("document")
+    assert len(excerpts) == lab.PROBED_EXCERPTS
+    np.testing.assert_allclose(excerpts["share"].sum(), 1, atol=1e-6)
+    np.testing.assert_allclose(excerpts["change"].sum(), excerpts["nearest"].first(), atol=1e-6)
