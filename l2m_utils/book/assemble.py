@@ -203,10 +203,7 @@ def performance(report: Path) -> str:
 def licences_shown() -> dict[str, str]:
     """What the page of licences shows: the tables, and each licence text in a box that opens."""
     licences = read_licences(LICENCES)
-    boxes = [
-        f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::"
-        for name, text in licence_texts(licences, BOOK / "licences").items()
-    ]
+    boxes = [f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::" for name, text in licence_texts(licences).items()]
     tables = re.sub(
         r"(?m)^## (.+)\n\n((?:(?!\||## ).+\n\n)?)((?:\|.*(?:\n|\Z))+)",
         lambda match: (
