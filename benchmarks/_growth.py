@@ -109,13 +109,13 @@ def gaussian(n: int) -> Callable[[], object]:
 
 # Engine, what its work is, and how much of it.
 ENGINES = {
-    "counting pairs": (counting, "tokens", [2**n * 10**5 for n in range(7)]),
+    "counting pairs": (counting, "tokens", [2**n * 10**5 for n in range(9)]),
     "tokenising": (tokenising, "characters", [2**n * 10**5 for n in range(6)]),
     "bootstrap": (bootstrap, "documents", [500, 1000, 2000, 4000, 8000, 16_000]),
-    "scoring, transformer": (scoring, "L", [256, 512, 1024, 2048, 4096, 8192]),
-    "scan, Mamba-2": (scan, "L", [1024, 2048, 4096, 8192, 16384, 32768]),
-    "scan against state": (state, "state entries", [32, 64, 128, 256, 512, 1024]),
-    "Gaussian information": (gaussian, "L", [4**4, 4**8, 4**12, 4**16, 4**20, 4**24]),
+    "scoring, transformer": (scoring, "L", [512, 1024, 2048, 4096, 8192, 16384, 32768]),
+    "scan, Mamba-2": (scan, "L", [2048, 4096, 8192, 16384, 32768, 65536, 131072]),
+    "scan against state": (state, "state entries", [64, 128, 256, 512, 1024, 2048, 4096]),
+    "Gaussian information": (gaussian, "L", [4**4, 4**6, 4**8, 4**10, 4**12]),
 }
 
 

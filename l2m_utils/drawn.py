@@ -51,9 +51,8 @@ def _written(axis: Any) -> dict[float, str]:
     if isinstance(form, StrCategoryFormatter):
         return {place: name for name, place in form._units.items()}
     # What `set_xticks(places, names)` leaves is a function of these names.
-    fixed = isinstance(where, FixedLocator)
     named = isinstance(form, FuncFormatter) and isinstance(form.func, partial)
-    return {place: form(place) for place in where.locs} if named and fixed else {}
+    return {place: form(place) for place in where()} if named and isinstance(where, FixedLocator) else {}
 
 
 def _rows(axes) -> Iterator[dict[str, Any]]:

@@ -272,7 +272,7 @@ def procedure_summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
                 low, high, truth = (part[f"{label}_{word}"] for word in ("low", "high", "target"))
                 row[label + suffix] = interval_coverage(low, high, truth)[0] if len(part) else np.nan
         row["gls_holds_ols"] = interval_coverage(own["gls_low"], own["gls_high"], own["ols_target"])[0]
-        row |= {"gls_target": own["gls_target"].iloc[0], "ols_target": own["ols_target"].iloc[0]}
+        row |= {f"{label}_target": float(own[f"{label}_target"].iloc[0]) for label in ("gls", "ols")}
         row |= {"rejected": (own["p"] < LEAST_P).mean(), "rejected_known": (own["p_known"] < LEAST_P).mean()}
         rows.append(row | {"chosen": (own["best"] == "power").mean(), "stands": stands.mean()})
     return pd.DataFrame(rows)

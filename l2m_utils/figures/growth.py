@@ -43,7 +43,7 @@ def draw_growth(points: pd.DataFrame, exponents: pd.DataFrame):
     """Processor time (s) and peak memory (MiB) against work, in a panel each; the legend has the fitted exponents."""
     import matplotlib.pyplot as plt
 
-    figure, panels = plt.subplots(1, 2, figsize=(9.6, 4.6))
+    figure, panels = plt.subplots(1, 2, figsize=(9.6, 5.4))
     engines = list(dict.fromkeys(points["engine"]))
     for axes, (quantity, column) in zip(panels, _QUANTITIES.items(), strict=True):
         for engine, colour in zip(engines, colours(len(engines)), strict=True):
@@ -55,5 +55,5 @@ def draw_growth(points: pd.DataFrame, exponents: pd.DataFrame):
             axes.plot(mine["amount"], mine[column], "o-", ms=4, lw=1, color=colour, label=label)
         unit = "processor time (s)" if quantity == "time" else "peak memory (MiB)"
         loglog_axes(axes, "work (tokens, characters, documents, L or entries)", unit, base=10)
-        axes.legend(fontsize=7)
+        axes.legend(fontsize=8, loc="lower left", bbox_to_anchor=(0, 1.01), frameon=False)
     return figure
