@@ -159,7 +159,7 @@ class Recorder:
         metadata = {**(arrow.schema.metadata or {}), b"l2m": json.dumps(self._provenance(), sort_keys=True).encode()}
         metadata[b"l2m-checksum"] = _MARK + _UNKNOWN
         sink = pa.BufferOutputStream()
-        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd", write_page_checksum=True)
+        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd")
         content = sink.getvalue().to_pybytes()
         content = content.replace(_MARK + _UNKNOWN, _MARK + hashlib.sha256(content).hexdigest().encode(), 1)
         write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", content)
@@ -267,10 +267,7 @@ def read_record(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
     """The record in a JSON file; raises :class:`RecordError` for one that is damaged or lacks one of the ``expected`` fields."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record.pop("checksum", None) not in (
-            None,
-            _checksum(record),
-        ):  # records from before 28 November 2026 have none
+        if record.pop("checksum", "") != _checksum(record):
             raise ValueError("its content is not that of its checksum")
         if missing := [name for name in expected if name not in record]:
             raise ValueError(f"no field {', '.join(missing)}")
@@ -308,12 +305,13 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     content = path.read_bytes()
     stream, mark = io.BytesIO(content), re.search(re.escape(_MARK) + rb"([0-9a-f]{64})", content)
     try:
-        if mark and mark[1] != _UNKNOWN:  # pages have checksums of their own, the footer has not
-            whole = content[: mark.start(1)] + _UNKNOWN + content[mark.end(1) :]
-            if hashlib.sha256(whole).hexdigest().encode() != mark[1]:
-                raise ValueError("its SHA-256 is another one than was written into it")
+        if not mark:
+            raise ValueError("it has no checksum")
+        whole = content[: mark.start(1)] + _UNKNOWN + content[mark.end(1) :]
+        if hashlib.sha256(whole).hexdigest().encode() != mark[1]:
+            raise ValueError("its SHA-256 is another one than was written into it")
         metadata = pq.read_schema(stream).metadata or {}
-        frame = pd.read_parquet(stream, page_checksum_verification=True)
+        frame = pd.read_parquet(stream)
         return frame, json.loads(metadata.get(b"l2m", b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
