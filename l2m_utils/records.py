@@ -19,6 +19,7 @@ import io
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -152,17 +153,7 @@ class Recorder:
 
     def table(self, name: str, frame: pd.DataFrame) -> pd.DataFrame:
         """Save a data frame as Parquet with the provenance in its metadata; returns the frame."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        arrow = pa.Table.from_pandas(frame, preserve_index=False)
-        metadata = {**(arrow.schema.metadata or {}), b"l2m": json.dumps(self._provenance(), sort_keys=True).encode()}
-        metadata[b"l2m-checksum"] = _MARK + _UNKNOWN
-        sink = pa.BufferOutputStream()
-        pq.write_table(arrow.replace_schema_metadata(metadata), sink, compression="zstd", write_page_checksum=True)
-        content = sink.getvalue().to_pybytes()
-        content = content.replace(_MARK + _UNKNOWN, _MARK + hashlib.sha256(content).hexdigest().encode(), 1)
-        write_atomically(self.home / "tables" / f"{_check_name(name)}.parquet", content)
+        write_table(self.home / "tables" / f"{_check_name(name)}.parquet", frame, self._provenance())
         return frame
 
     def figure(self, name: str, figure, alt: str, caption: str = ""):
@@ -267,10 +258,7 @@ def read_record(path: Path, expected: tuple[str, ...]) -> dict[str, Any]:
     """The record in a JSON file; raises :class:`RecordError` for one that is damaged or lacks one of the ``expected`` fields."""
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-        if record.pop("checksum", None) not in (
-            None,
-            _checksum(record),
-        ):  # records from before 28 November 2026 have none
+        if record.pop("checksum", "") != _checksum(record):
             raise ValueError("its content is not that of its checksum")
         if missing := [name for name in expected if name not in record]:
             raise ValueError(f"no field {', '.join(missing)}")
@@ -299,8 +287,28 @@ def load_table(notebook: str, name: str, folder: str | Path = "") -> pd.DataFram
     return read_table(path)[0]
 
 
+def write_table(path: Path, frame: pd.DataFrame, provenance: Mapping[str, Any] | None = None) -> Path:
+    """Write a data frame as Parquet that holds its ``provenance`` and the SHA-256 of its own file, atomically; :func:`read_table` reads it.
+
+    >>> import tempfile
+    >>> path = write_table(Path(tempfile.mkdtemp()) / "squares.parquet", pd.DataFrame({"n": [1, 4]}), {"seed": 3})
+    >>> read_table(path)[0]["n"].sum(), read_table(path)[1]
+    (np.int64(5), {'seed': 3})
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    arrow, sink = pa.Table.from_pandas(frame, preserve_index=False), pa.BufferOutputStream()
+    about = {b"l2m": json.dumps(dict(provenance or {}), sort_keys=True).encode(), b"l2m-checksum": _MARK + _UNKNOWN}
+    pq.write_table(arrow.replace_schema_metadata({**(arrow.schema.metadata or {}), **about}), sink, compression="zstd")
+    content = sink.getvalue().to_pybytes()
+    return write_atomically(
+        path, content.replace(_MARK + _UNKNOWN, _MARK + hashlib.sha256(content).hexdigest().encode(), 1)
+    )
+
+
 def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """A table of :meth:`Recorder.table` and its provenance."""
+    """A table of :func:`write_table` and its provenance; raises :class:`RecordError` for one that is damaged or that something else wrote."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -308,16 +316,17 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
     content = path.read_bytes()
     stream, mark = io.BytesIO(content), re.search(re.escape(_MARK) + rb"([0-9a-f]{64})", content)
     try:
-        if mark and mark[1] != _UNKNOWN:  # pages have checksums of their own, the footer has not
-            whole = content[: mark.start(1)] + _UNKNOWN + content[mark.end(1) :]
-            if hashlib.sha256(whole).hexdigest().encode() != mark[1]:
-                raise ValueError("its SHA-256 is another one than was written into it")
+        if not mark:
+            raise ValueError("it has no checksum")
+        whole = content[: mark.start(1)] + _UNKNOWN + content[mark.end(1) :]
+        if hashlib.sha256(whole).hexdigest().encode() != mark[1]:
+            raise ValueError("its SHA-256 is another one than was written into it")
         metadata = pq.read_schema(stream).metadata or {}
-        frame = pd.read_parquet(stream, page_checksum_verification=True)
+        frame = pd.read_parquet(stream)
         return frame, json.loads(metadata.get(b"l2m", b"{}"))
     except (pa.ArrowException, OSError, ValueError) as error:
         said = str(error).partition("\n")[0]
-        raise RecordError(f"{path} is not a readable table ({said}); delete it and run its notebook again") from error
+        raise RecordError(f"{path} is not a readable table ({said}); delete it and run again what made it") from error
 
 
 def stored_table(

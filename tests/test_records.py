@@ -1,5 +1,6 @@
 """Records: what is saved, what is refused, and that nothing is half written."""
 
+import contextlib
 import errno
 import json
 import os
@@ -10,6 +11,7 @@ import pytest
 
 from l2m_utils import files
 from l2m_utils.files import write_atomically
+from l2m_utils.project import RESULTS
 from l2m_utils.records import (
     Recorder,
     RecordError,
@@ -17,6 +19,8 @@ from l2m_utils.records import (
     load_table,
     load_values,
     new_or_stored_table,
+    read_record,
+    read_table,
     stored_table,
 )
 
@@ -165,6 +169,39 @@ def test_a_value_that_is_another_one_is_not_believed(run, damage):
     path.write_text(path.read_text().replace(*damage))
     with pytest.raises(RecordError, match="beta.json is not a readable value record"):
         load_values(run.folder)
+
+
+def test_no_bit_of_a_value_changes_without_a_word(run):
+    """A flipped bit in the name of the checksum, too, would leave a record that nothing protects."""
+    run.value("beta", 0.7925, unit="", interval=(0.79, 0.795), note="half")
+    path, known = run.home / "values/beta.json", load_values(run.folder)
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with contextlib.suppress(RecordError):
+            assert load_values(run.folder) == known, place
+
+
+def test_no_bit_of_a_table_changes_without_a_word(run):
+    frame = run.table("squares", pd.DataFrame({"n": range(5)}))
+    path = run.home / "tables/squares.parquet"
+    whole = path.read_bytes()
+    for place in range(0, len(whole), 7):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
+        with pytest.raises(RecordError, match="squares.parquet is not a readable table"):
+            load_table(run.notebook, "squares", run.folder)
+    path.write_bytes(whole)
+    assert load_table(run.notebook, "squares", run.folder).equals(frame)
+    frame.to_parquet(path)
+    with pytest.raises(RecordError, match="no checksum"):
+        load_table(run.notebook, "squares", run.folder)
+
+
+def test_every_published_record_is_what_was_written():
+    for path in RESULTS.glob("*/*/*/*/*.json"):
+        read_record(path, ("id", "tier", "commit"))
+    for path in RESULTS.glob("*/*/*/tables/*.parquet"):
+        read_table(path)
 
 
 def test_a_damaged_table_is_named(run):

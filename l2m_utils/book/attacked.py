@@ -41,7 +41,7 @@ def sums_by_kind(record: dict[str, Any]) -> dict[str, list[int]]:
 
 
 def attack_table(records: list[dict[str, Any]]) -> str:
-    """Kind, tried, survived, lost as MyST, and below it what was asked for, at which commits and on which machines."""
+    """Whether all was tried, kind, tried, survived, lost as MyST, and below it what was asked for, at which commits and on which machines."""
     if not records:
         return "No attack has been recorded yet; `make attack` makes the records."
     kinds = ["| kind | tried | survived | lost |", "| --- | ---: | ---: | ---: |"]
@@ -50,18 +50,27 @@ def attack_table(records: list[dict[str, Any]]) -> str:
             f"| {kind} | {' | '.join(f'{n:,}' for n in sums)} |" for kind, sums in sorted(sums_by_kind(record).items())
         ]
     runs = ["| attack | asked for | done | commits | machines |", "| --- | ---: | ---: | --- | --- |"]
+    fewer = []
     for record in records:
-        pieces = record["pieces"]
-        commits, machines = (", ".join(sorted({piece[key] for piece in pieces})) for key in ("commit", "hardware"))
+        name, pieces = record["module"].replace("_", " "), record["pieces"]
+        commits = ", ".join(f"`{commit}`" for commit in sorted({piece["commit"] for piece in pieces})) or "—"
+        machines = ", ".join(sorted({piece["hardware"] for piece in pieces})) or "—"
         done = sum(piece["number"] for piece in pieces)
-        runs.append(
-            f"| {record['module'].replace('_', ' ')} | {record['asked']:,} | {done:,} | `{commits}` | {machines} |"
-        )
+        runs.append(f"| {name} | {record['asked']:,} | {done:,} | {commits} | {machines} |")
+        if done < record["asked"]:
+            fewer.append(f"{name} ({done:,} of {record['asked']:,})")
+    said = f"Not yet tried as often as asked for: {', '.join(fewer)}." if fewer else "All that was asked for was tried."
     notes = sorted(
         {row["note"] for record in records for piece in record["pieces"] for row in piece["rows"] if row["lost"]}
     )
     tables = (("What was tried, by kind", kinds), ("What was asked for, and where it ran", runs))
     lines = [captioned(caption, "\n".join(table)) + "\n" for caption, table in tables]
     return "\n".join(
-        [*lines, *(["", "Lost:", ""] if notes else []), *(f"- `{note.replace('`', chr(39))}`" for note in notes)]
+        [
+            said,
+            "",
+            *lines,
+            *(["", "Lost:", ""] if notes else []),
+            *(f"- `{note.replace('`', chr(39))}`" for note in notes),
+        ]
     )

@@ -26,13 +26,13 @@ from l2m_utils.experiments.ladder_scores import RungTables, own_rung, pretrained
 from l2m_utils.experiments.ladder_text import ByteTokens, MeasuredBlock, drawn_tokens, ladder_blocks, without_shared
 from l2m_utils.experiments.ladder_trend import ladder_exponents, ladder_words, measure_ladder, trend_table
 from l2m_utils.experiments.ruler import MODEL
-from l2m_utils.experiments.ruler_cells import Draw, parquet
+from l2m_utils.experiments.ruler_cells import Draw
 from l2m_utils.experiments.ruler_publish import read_stage
 from l2m_utils.experiments.ruler_rules import N_BOOT, SEED
 from l2m_utils.experiments.ruler_scores import Scores, ngrams
 from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import commit, hardware
-from l2m_utils.records import Recorder
+from l2m_utils.records import Recorder, read_table, write_table
 from l2m_utils.scoring.connect import read_tokenizer
 from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.text.corpora import load
@@ -117,13 +117,13 @@ def measured_rung(made: Trained, blocks: Sequence[MeasuredBlock], drawn: Sequenc
 def save_rung(folder: Path, tables: RungTables) -> None:
     """Write the three tables of a rung; the last of them says that it is whole."""
     for name, table in tables._asdict().items():
-        write_atomically(folder / f"{name}.parquet", parquet(pa.Table.from_pandas(table, preserve_index=False)))
+        write_table(folder / f"{name}.parquet", table)
 
 
 def read_rung(folder: Path) -> RungTables | None:
     """The tables of a rung that was measured, else None."""
     paths = [folder / f"{name}.parquet" for name in RungTables._fields]
-    return RungTables(*map(pd.read_parquet, paths)) if all(path.exists() for path in paths) else None
+    return RungTables(*(read_table(path)[0] for path in paths)) if all(path.exists() for path in paths) else None
 
 
 def ladder_command(

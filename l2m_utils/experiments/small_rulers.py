@@ -24,8 +24,7 @@ from l2m_utils.estimators.evaluations import evaluate, plan, score_marginals
 from l2m_utils.experiments import text_draws
 from l2m_utils.experiments.bipartite_curves import contributions
 from l2m_utils.experiments.laptop_rules import ORDINARY
-from l2m_utils.files import write_atomically
-from l2m_utils.records import Recorder, RecordError, stored_table
+from l2m_utils.records import Recorder, RecordError, read_table, stored_table, write_table
 from l2m_utils.scoring.transformers import TransformersScorer
 from l2m_utils.stats.fit import power_law
 from l2m_utils.stats.nested import nested
@@ -226,19 +225,19 @@ def run_seed(text: Corpus, setup: Setup, seed: int, folder: Path) -> pd.DataFram
     """The :func:`document_table` of one ruler, from ``folder`` if it was finished there."""
     path = _path(folder, text, seed)
     if path.exists():
-        return pd.read_parquet(path)
+        return read_table(path)[0]
     prepared = prepare_text(text, setup, MAIN_SEED)
     trained = train_ruler(prepared, setup, seed, path.with_suffix(""))
     names = [document.id for document in prepared.measured]
     table = document_table(measured_by(trained, prepared, setup, MAIN_SEED), names, seed)
-    write_atomically(path, table.to_parquet())
+    write_table(path, table)
     return table
 
 
 def collect_rulers(text: Corpus, seeds: Sequence[int], folder: Path, results: Path) -> pd.DataFrame:
     """Save the finished rulers of a folder as the table ``rulers`` of the notebook; returns it.  Raises ``ValueError`` when none is finished."""
     paths = [_path(folder, text, seed) for seed in seeds]
-    tables = [pd.read_parquet(path) for path in paths if path.exists()]
+    tables = [read_table(path)[0] for path in paths if path.exists()]
     if not tables:
         raise ValueError(f"no ruler of {text.name} is finished in {folder}: run without --collect first")
     return Recorder(NOTEBOOK, "laptop", text.name, MAIN_SEED, results).table(

@@ -21,8 +21,7 @@ from l2m_utils.estimators.bipartite import direct
 from l2m_utils.experiments.judging import interval_coverage
 from l2m_utils.experiments.laptop_rules import ORDINARY, WEIGHTED
 from l2m_utils.experiments.scored_transformers import score_trained
-from l2m_utils.files import write_atomically
-from l2m_utils.records import Recorder
+from l2m_utils.records import Recorder, read_table, write_table
 from l2m_utils.sources.hidden import HiddenMarkov
 from l2m_utils.sources.santa_fe import SantaFe
 from l2m_utils.sources.text_like import fitted_to
@@ -162,15 +161,15 @@ def run_source(name: str, folder: Path, count: int, seed: int = 0) -> pd.DataFra
     """The table of one source, a row a corpus, from ``folder`` if it was finished there; the documents are kept between runs."""
     path = _path(folder, name, count, seed)
     if path.exists():
-        return pd.read_parquet(path)
+        return read_table(path)[0]
     documents, truth, error = simulated(name, count, seed)
     known = targets(documents, truth)
     rng = np.random.default_rng([seed, 1])
     rows = [judge_corpus(corpus, rng) for corpus in tqdm(documents, desc=name)]
     table = pd.DataFrame(rows).assign(source=name, **known)
     curve = pd.DataFrame({"source": name, "length": PROCEDURE_LENGTHS, "exact": truth, "error": error})
-    write_atomically(path.with_suffix(".curve.parquet"), curve.to_parquet())
-    write_atomically(path, table.to_parquet())
+    write_table(path.with_suffix(".curve.parquet"), curve)
+    write_table(path, table)
     return table
 
 
@@ -188,7 +187,7 @@ def run_size(folder: Path, count: int = SIZE_CORPORA, seed: int = 0) -> pd.DataF
     """p-values of a right power law, a row a corpus: columns ``errors``, ``p`` and ``p_known``; from ``folder`` if finished."""
     path = _path(folder, "size", count, seed)
     if path.exists():
-        return pd.read_parquet(path)
+        return read_table(path)[0]
     rng, rows = np.random.default_rng(seed), []
     lengths = PROCEDURE_LENGTHS[WEIGHTED.first <= PROCEDURE_LENGTHS].astype(float)
     slope = np.column_stack([np.ones(len(lengths)), np.log(lengths)])
@@ -202,7 +201,7 @@ def run_size(folder: Path, count: int = SIZE_CORPORA, seed: int = 0) -> pd.DataF
             p = chi2_law(drawn, slope, DOCUMENTS, rng, draws=499).p_value(found)
             rows.append((kind, p, float(chi2.sf(found, len(lengths) - 2))))
     table = pd.DataFrame(rows, columns=["errors", "p", "p_known"])
-    write_atomically(path, table.to_parquet())
+    write_table(path, table)
     return table
 
 
@@ -222,8 +221,8 @@ def run_trained(folder: Path) -> pd.DataFrame:
                 name: scores[f"{head}conditional"] - scores[f"{head}marginal"]
                 for name, head in (("direct", ""), ("exact", "exact_"))
             }
-            write_atomically(path, scores[["document", "length"]].assign(seed=seed, **direct_of).to_parquet())
-        parts.append(pd.read_parquet(path))
+            write_table(path, scores[["document", "length"]].assign(seed=seed, **direct_of))
+        parts.append(read_table(path)[0])
     return pd.concat(parts, ignore_index=True)
 
 
@@ -297,8 +296,8 @@ def collect_procedure(folder: Path, results: Path) -> int:
         raise ValueError(f"nothing is finished in {folder}: run without --collect first")
     run = Recorder("estimation/how-sure", "laptop", folder=results)
     if len(done) == len(SOURCES):
-        run.table("procedure", pd.concat([pd.read_parquet(path) for path in done], ignore_index=True))
-        curves = [pd.read_parquet(path.with_suffix(".curve.parquet")) for path in done]
+        run.table("procedure", pd.concat([read_table(path)[0] for path in done], ignore_index=True))
+        curves = [read_table(path.with_suffix(".curve.parquet"))[0] for path in done]
         run.table("procedure-curves", pd.concat(curves, ignore_index=True))
     if size:
         run.table("procedure-size", run_size(folder, SIZE_CORPORA))

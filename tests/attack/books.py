@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import random
 import shutil
@@ -55,21 +56,36 @@ def running(of: int) -> dict[int, str]:
     return found
 
 
-@contextmanager
-def project_of(name: str = "project") -> Iterator[tuple[TinyProject, dict[str, bytes], float]]:
-    """A small project with its whole build, what that left, and how long it took."""
+_KEPT: list[tuple[TinyProject, dict[str, bytes], float]] = []  # one at most
+
+
+def _new_project() -> tuple[TinyProject, dict[str, bytes], float]:
     home = Path(tempfile.mkdtemp(prefix="attack-"))
+    atexit.register(shutil.rmtree, home, ignore_errors=True)
+    project = TinyProject(home / "project")
+    project.patience = 3600.0  # attacks may share their machine with other work
+    project.write("Makefile", (PROJECT / "Makefile").read_text())
+    python = project.write(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    python.chmod(0o755)
+    begin = time.monotonic()
+    project.executed(project.run("build"))
+    return project, made(project), time.monotonic() - begin
+
+
+@contextmanager
+def project_of() -> Iterator[tuple[TinyProject, dict[str, bytes], float]]:
+    """A small project with its whole build, what that left, and how long it took.
+
+    The next piece of a run goes on with it when this one left the same book, since to build it takes as long as an attack.
+    """
+    if not _KEPT:
+        _KEPT.append(_new_project())
+    project, whole, seconds = _KEPT[0]
     try:
-        project = TinyProject(home / name)
-        project.patience = 3600.0  # attacks may share their machine with other work
-        project.write("Makefile", (PROJECT / "Makefile").read_text())
-        python = project.write(".venv/bin/python", f'#!/bin/sh\nexec {sys.executable} "$@"\n')
-        python.chmod(0o755)
-        begin = time.monotonic()
-        project.executed(project.run("build"))
-        yield project, made(project), time.monotonic() - begin
+        yield project, whole, seconds
     finally:
-        shutil.rmtree(home, ignore_errors=True)
+        if differences(made(project), whole):
+            _KEPT.clear()
 
 
 def start_make(project: TinyProject) -> subprocess.Popen:
@@ -78,12 +94,21 @@ def start_make(project: TinyProject) -> subprocess.Popen:
     return subprocess.Popen(words, cwd=project.home, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
-def _kill_one(make: subprocess.Popen, victim: str) -> None:
-    """Kill every process of a build whose command line holds ``victim``, and make with it when there is none."""
-    processes = [process for process, words in running(make.pid).items() if victim in words] or [make.pid]
-    for process in processes:
+def _kill(make: subprocess.Popen, victim: str, after: float) -> bool:
+    """Kill every process of a build whose command line holds ``victim``, or make when there is none; whether the build still ran.
+
+    Raises ``AssertionError`` when make was killed and a process of its build runs on.
+    """
+    time.sleep(after)
+    if make.poll() is not None:
+        return False
+    known = running(make.pid)
+    victims = {process for process, words in known.items() if victim in words} or {make.pid}
+    for process in victims:
         with suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
+    assert make.pid not in victims or _ended(set(known)), "processes of the killed build run on"
+    return True
 
 
 def _ended(processes: set[int], seconds: float = 10.0) -> bool:
@@ -95,42 +120,39 @@ def _ended(processes: set[int], seconds: float = 10.0) -> bool:
     return False
 
 
+def _forget(project: TinyProject, what: str) -> None:
+    """Leave something for a build to do: all of it, the notebooks, or the HTML step alone."""
+    if what == "HTML":
+        shutil.rmtree(project.build / "sphinx", ignore_errors=True)
+        project.write("book/prose.md", project.home.joinpath("book/prose.md").read_text() + "\nMore.\n")
+    else:
+        shutil.rmtree(project.home / "_build" if what == "all" else project.build / "executed", ignore_errors=True)
+
+
 def attack(number: int, seed: int) -> list[dict]:
     """``number`` kills of a process of `make book`, at moments drawn over its length; every fifth in its HTML step."""
     draw, tally = random.Random(seed), Tally()
     with project_of() as (project, whole, seconds):
+        prose = (project.home / "book/prose.md").read_text()
         for turn in range(number):
             html = (seed * number + turn) % 5 == 4
-            if html:
-                shutil.rmtree(project.build / "sphinx", ignore_errors=True)
-                page = project.home / "book/prose.md"
-                old_page = page.read_text()
-                page.write_text(old_page + f"\n{turn}\n")
-            elif turn % 2:
-                shutil.rmtree(project.home / "_build", ignore_errors=True)
-            else:
-                shutil.rmtree(project.build / "executed", ignore_errors=True)
             victim = draw.choice(("make book", "book build", "jupyter_book") if html else VICTIMS[:5])
             after = draw.uniform(0, seconds / 2 if html else seconds)
             kind = "kill: HTML step of a book" if html else "kill: book of three notebooks"
             with tally.attempt(kind, f"{victim} after {after:.1f} of {seconds:.1f} s"):
-                make = start_make(project)
-                time.sleep(after)
-                known = set(running(make.pid))
-                _kill_one(make, victim)
-                if victim == "make book":
-                    assert _ended(known), "processes of the killed build run on"
-                make.wait(project.patience)
-                assert (
-                    not html
-                    or (project.build / "html/index.html").exists()
-                    or (project.build / "html.old/index.html").exists()
-                )
-                if html:
-                    page.write_text(old_page)
+                while True:
+                    _forget(project, "HTML" if html else ("notebooks", "all")[turn % 2])
+                    make = start_make(project)
+                    killed = _kill(make, victim, after)
+                    make.wait(project.patience)
+                    if killed:
+                        break
+                    after *= 0.8  # it had ended before, so nothing was killed
+                books = [project.build / name / "index.html" for name in ("html", "html.old")]
+                assert not html or any(book.exists() for book in books), "no book, neither the old one nor the new"
+                project.write("book/prose.md", prose)
                 done = project.run("build")
                 assert done.returncode == 0, done.stderr
                 assert not (wrong := differences(made(project), whole)), f"differ: {wrong[:3]}"
-            if html:
-                page.write_text(old_page)
+            project.write("book/prose.md", prose)
     return tally.rows()

@@ -111,6 +111,8 @@ def of_records(number: int, draw: random.Random, tally: Tally) -> None:
                         assert same, "another number, without a word"
                     except RecordError as error:
                         assert str(path) in str(error), f"an error that does not name the file: {error}"
+                elif path == value:
+                    assert load_values(home) == {}, "a value without a file"
             path.write_bytes(old)
     finally:
         shutil.rmtree(home, ignore_errors=True)

@@ -162,6 +162,7 @@ class Nursery:
             text=True,
             env=environment,
         )
+        self._process.stdout.readline()  # it has imported all; a run that is timed does not wait for that
         return self
 
     def __exit__(self, *_) -> None:
@@ -206,6 +207,7 @@ def main() -> None:
     from l2m_utils.scoring import store
 
     commit(), hardware(), store._versions()
+    print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
         if isinstance(order, int):

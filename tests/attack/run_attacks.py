@@ -34,6 +34,7 @@ ATTACKS = (
     ("server_answers", 200, 50),
     ("model_folders", 200, 50),
     ("first_check", 200, 50),
+    ("whole_builds", 6, 1),
 )
 
 
@@ -52,6 +53,7 @@ def run_module(module: str, asked: int, size: int, deadline: float, folder: Path
     record = json.loads(path.read_text()) if path.exists() else {}
     if record.get("asked") != asked or record.get("size") != size:
         record = {"module": module, "asked": asked, "size": size, "tier": "smoke", "pieces": []}
+        write_json(path, record)  # what nobody has tried yet is told, too
     done = {piece["seed"] for piece in record["pieces"]}
     for seed, number in tqdm(
         [piece for piece in pieces(asked, size) if piece[0] not in done], desc=module, unit="piece"

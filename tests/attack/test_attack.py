@@ -63,6 +63,21 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, monkeypatch):
     assert all(piece["commit"] and piece["hardware"] and set(piece["rows"][0]) == FIELDS for piece in record["pieces"])
 
 
-@pytest.mark.parametrize("module", [module for module, *_ in run_attacks.ATTACKS])
-def test_every_attack_of_the_list_is_there(module):
+@pytest.mark.parametrize(("module", "asked"), [(module, asked) for module, asked, _ in run_attacks.ATTACKS])
+def test_every_attack_of_the_list_is_there_and_has_a_record_of_what_is_asked(module, asked):
     assert callable(run_attacks.import_module(module).attack)
+    assert json.loads((run_attacks.FOLDER / f"{module}.json").read_text())["asked"] == asked
+
+
+def test_a_kill_that_came_too_late_is_tried_again(monkeypatch, tmp_path):
+    """What had ended before is not a kill, and must not be counted as one that was survived."""
+    tries = []
+
+    def kill(self, kind, folder, after):
+        folder.mkdir(parents=True, exist_ok=True)
+        tries.append(after)
+        return len(tries) == 3
+
+    monkeypatch.setattr(kills.Nursery, "kill", kill)
+    survived(kills.attack(1, seed=0, kinds=("texts",)), 1)
+    assert len(tries) == 3 and tries[0] > tries[1] > tries[2]

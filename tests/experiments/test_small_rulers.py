@@ -20,7 +20,7 @@ from l2m_utils.experiments.small_rulers import (
     prepare_text,
 )
 from l2m_utils.project import PROJECT
-from l2m_utils.records import RecordError, load_table, stored_table
+from l2m_utils.records import RecordError, load_table, stored_table, write_table
 from l2m_utils.text.documents import Corpus, Document
 
 LENGTHS = 2 ** np.arange(2, 10)
@@ -104,7 +104,7 @@ def test_what_is_finished_is_collected_and_read_again(tmp_path, monkeypatch):
         collect_rulers(text, [1, 2], tmp_path, tmp_path)
     folder = tmp_path / text.fingerprint[:16]
     folder.mkdir()
-    tables()[1].to_parquet(folder / "seed-1.parquet")
+    write_table(folder / "seed-1.parquet", tables()[1])
     monkeypatch.setattr(small_rulers, "prepare_text", lambda *_: pytest.fail("trained again"))
     assert len(collect_rulers(text, [1, 2], tmp_path, tmp_path)) == len(
         small_rulers.run_seed(text, Setup(), 1, tmp_path)
