@@ -1,7 +1,7 @@
-// What MathJax finds when it starts: no menu (its entries would be tab stops), no search for formulas before slides.js asks for it.
+// What MathJax finds when it starts: parts without a menu (its entries would be tab stops), no search for formulas before slides.js asks for it.
 window.MathJax = {
+  loader: { load: ["input/tex", "output/chtml", "a11y/assistive-mml"] },
   options: {
-    enableMenu: false,
     ignoreHtmlClass: "reveal|notes",
     processHtmlClass: "math",
   },

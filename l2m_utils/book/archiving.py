@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from l2m_utils.book import fingerprints
-from l2m_utils.book.assemble import BOOK, LICENCES
+from l2m_utils.book.assemble import LICENCES
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.locks import build_lock
 from l2m_utils.book.site import read_site
@@ -39,6 +39,6 @@ def archive_build(place: Any, folder: Path, destination: Path) -> tuple[Path, bo
                     "CORPUS, or remove it with `make clean`"
                 )
         settings = asdict(read_site())
-        report = licence_report(PROJECT, read_licences(LICENCES), BOOK / "licences")
+        report = licence_report(PROJECT, read_licences(LICENCES))
         built = {name: folder / path for name, path in _BUILT.items() if site and (folder / path).is_dir()}
         return write_archive(PROJECT, destination, report=report, built=built, settings=settings), site is not None

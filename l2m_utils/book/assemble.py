@@ -12,7 +12,7 @@ from typing import Any
 
 import yaml
 
-from l2m_utils.book import api, attacked, claims, exhibits, reading_path, reproduction, sessions, status
+from l2m_utils.book import api, attacked, bibliography, claims, exhibits, reading_path, reproduction, sessions, status
 from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.plain import as_text, captioned, value_text
@@ -155,6 +155,7 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
         "WORDS": captioned("The words, best evidence first", reproduction.words_table()),
         "STATUS": captioned("The last run of every notebook", status.status_table(status.read_status(folder))),
         "ATTACKS": attacked.attack_table(attacked.read_attacks(RESULTS / "attack")),
+        "MISSING": bibliography.missing_table(bibliography.read_works()),
         "PERFORMANCE": captioned("Ours against theirs", performance(PROJECT / "benchmarks" / "report.json")),
     }
     if Path("teach.md") in files:
@@ -203,10 +204,7 @@ def performance(report: Path) -> str:
 def licences_shown() -> dict[str, str]:
     """What the page of licences shows: the tables, and each licence text in a box that opens."""
     licences = read_licences(LICENCES)
-    boxes = [
-        f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::"
-        for name, text in licence_texts(licences, BOOK / "licences").items()
-    ]
+    boxes = [f":::{{dropdown}} {name}\n~~~text\n{text}\n~~~\n:::" for name, text in licence_texts(licences).items()]
     tables = re.sub(
         r"(?m)^## (.+)\n\n((?:(?!\||## ).+\n\n)?)((?:\|.*(?:\n|\Z))+)",
         lambda match: (
@@ -218,24 +216,15 @@ def licences_shown() -> dict[str, str]:
 
 
 def check_names(files: dict[Path, bytes], known: set[str]) -> None:
-    """Every substitution and every figure that a page names must exist; raises :class:`BuildError` naming all that do not."""
+    """Every substitution and every figure that a page names must exist; raises :class:`BuildError` with a line, file and cell, for each that does not."""
     wrong = []
-    for path, content in files.items():
-        if path.suffix == ".md":
-            text = content.decode()
-        elif path.suffix == ".ipynb":
-            text = "\n".join(
-                "".join(cell["source"]) for cell in json.loads(content)["cells"] if cell["cell_type"] == "markdown"
-            )
-        else:
-            continue
+    for path, where, text in exhibits.page_parts(files):
         text = re.sub(r"`[^`\n]*`", "", text)  # inline code may show the syntax without meaning it
-        wrong += [
-            f"{path}: no record for {{{{ {name} }}}}" for name in _SUBSTITUTION.findall(text) if name not in known
-        ]
-        wrong += [f"{path}: no figure {name}" for name in _FIGURE.findall(text) if Path(name) not in files]
+        lost = [name for name in _SUBSTITUTION.findall(text) if name not in known]
+        wrong += [f"{path}{where}: no record for {{{{ {name} }}}}" for name in lost]
+        wrong += [f"{path}{where}: no figure {name}" for name in _FIGURE.findall(text) if Path(name) not in files]
     if wrong:
-        raise BuildError("pages name records that do not exist:\n  " + "\n  ".join(wrong))
+        raise BuildError("\n".join(wrong))
 
 
 def assemble(folder: Path, edition: str = "reader") -> Path:

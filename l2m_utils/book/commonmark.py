@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from functools import cache
 
+from l2m_utils.book.bibliography import read_works
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import Box, boxes
-from l2m_utils.project import PROJECT
 
 _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _VALUE = re.compile(r"`[^`\n]*`|\{\{\s*(?P<name>[^{}\s]+)\s*\}\}")
@@ -109,18 +108,6 @@ def _role(role: str, text: str, labels: Mapping[str, str]) -> str:
     return words if role in ("term", "index", "abbr") else f"`{words}`"
 
 
-@cache
-def _bibliography() -> dict[str, str]:
-    text = (PROJECT / "book" / "references.bib").read_text(encoding="utf-8")
-    found = {}
-    for key, entry in re.findall(r"^@\w+\{([^,]+),(.*)$", text, re.M):
-        author = re.search(r"author = \{((?:[^{}]|\{[^{}]*\})*)\}", entry)
-        year = re.search(r"year = \{?(\d{4})", entry)
-        names = re.sub(r"[{}]", "", author[1]).split(" and ") if author else [key]
-        last = names[0].split(",")[0] + (" et al." if len(names) > 1 else "")
-        found[key] = f"{last} {year[1]}" if year else last
-    return found
-
-
 def _cited(key: str) -> str:
-    return _bibliography().get(key, key)
+    works = read_works()
+    return works[key].name if key in works else key

@@ -17,10 +17,10 @@ from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.util.docutils import SphinxDirective
 
+from l2m_utils.pictures import PHONE
 from l2m_utils.tables import Sheet, html_of
 
 BOOK_PREFIX = "B"  # for "book": before the numbers of theorems, definitions and their kin
-PHONE = 600  # pixels: below this width the narrow rendition is shown
 _BOX = re.compile(r'viewBox="0 0 ([\d.]+) ([\d.]+)"')
 _MARK = re.compile(r"<((?:fig|tab)-[\w-]+)>")
 

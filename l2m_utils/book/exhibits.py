@@ -151,7 +151,7 @@ def asked_for(pages: dict[Path, bytes], pools: Pools) -> dict[Path, bytes]:
 
 def check_references(files: dict[Path, bytes]) -> None:
     """Labels of exhibits are unique in the book and every ``numref`` leads to a label; raises :class:`BuildError` with file and cell of the first that does not."""
-    texts = [(path, where, text) for path, content in files.items() for where, text in _texts(path, content)]
+    texts = page_parts(files)
     labels: dict[str, str] = {}
     for path, where, text in texts:
         for label in re.findall(r"^:name: *((?:fig|tab)-[\w-]+)\s*$", text, re.M):
@@ -165,6 +165,15 @@ def check_references(files: dict[Path, bytes]) -> None:
                 raise BuildError(
                     f"{path}{where}: {{numref}}`{label}` leads to no figure, table or equation of the book"
                 )
+
+
+def page_parts(files: dict[Path, bytes]) -> list[tuple[Path, str, str]]:
+    """File, place in it and text of all that may name records and labels.
+
+    >>> page_parts({Path("a.md"): b"Words."})[0][1:]
+    ('', 'Words.')
+    """
+    return [(path, where, text) for path, content in files.items() for where, text in _texts(path, content)]
 
 
 def _texts(path: Path, content: bytes) -> list[tuple[str, str]]:

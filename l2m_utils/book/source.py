@@ -39,12 +39,14 @@ def read_notebook(path: Path):
 
 def default_parameters(path: Path) -> dict[str, Any]:
     """Literals assigned in the cell tagged ``parameters``; raises :class:`BuildError` when there is not exactly one."""
-    cells = [cell for cell in read_notebook(path).cells if "parameters" in cell.metadata.get("tags", [])]
+    cells = list(enumerate(read_notebook(path).cells, 1))
+    cells = [(number, cell) for number, cell in cells if "parameters" in cell.metadata.get("tags", [])]
     where = _shown(path)
     if len(cells) != 1:
-        raise BuildError(f"{where} has {len(cells)} cells tagged `parameters`; expected exactly one")
+        found = f"cells {' and '.join(str(number) for number, _ in cells)} are" if cells else "no cell is"
+        raise BuildError(f"{where}: {found} tagged `parameters`, expected exactly one")
     parameters = {}
-    for statement in _parsed(cells[0].source, path, "the parameters cell").body:
+    for statement in _parsed(cells[0][1].source, path, "the parameters cell").body:
         if not (
             isinstance(statement, ast.Assign)
             and len(statement.targets) == 1

@@ -4,6 +4,7 @@ l2m labs                          one line a lab, from the published records
 l2m labs --records FOLDER         the same from the records of a build
 l2m labs --recompute              train anew what the pages read as stored tables, all labs, then publish it under results/
 l2m labs --recompute probing …    only these
+l2m labs --seeds 5                every gate at five seeds and its margin to the bound; kept for the front page of the labs
 l2m labs --recompute planning --model packaged:smollm2-135m     ask a pretrained model anew instead; a lab that reads text takes it from --texts
 """
 
@@ -26,6 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--texts", default="", help="with --model: corpus for the labs that read text")
     parser.add_argument("--results", type=Path, default=RESULTS, help="folder of published records (default: results)")
+    parser.add_argument("--seeds", type=int, default=0, metavar="N", help="every gate at so many seeds, from --seed on")
     parser.add_argument("--seed", type=int, default=0)
 
 
@@ -38,6 +40,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         if options.recompute is not None:
             return _recompute(options, list(options.recompute or LABS))
+        if options.seeds:
+            return _margins(options)
         folders = [options.records] if options.records else sorted(options.results.glob("*-*"))
         if not folders:
             raise RecordError(
@@ -62,6 +66,34 @@ def run(options: argparse.Namespace) -> int:
     return int(any(row["verdict"] == "fails" for row in rows))
 
 
+def _traceable() -> None:
+    if commit().endswith("+changes"):
+        raise ValueError("this checkout has uncommitted changes, so its records could not be traced; commit them first")
+
+
+def _margins(options: argparse.Namespace) -> int:
+    import matplotlib
+
+    from l2m_utils.labs.margins import gates_by_seed, margin_rows
+    from l2m_utils.records import Recorder
+    from l2m_utils.tables import format_number
+
+    if options.seeds < 2:
+        raise ValueError(f"--seeds {options.seeds}: expected at least two, or nothing is compared")
+    _traceable()
+    matplotlib.use("Agg")
+    table = gates_by_seed(range(options.seed, options.seed + options.seeds))
+    Recorder("labs/map", "laptop", seed=options.seed, folder=options.results / "laptop-none").table("margins", table)
+    rows = margin_rows(table)
+    for row in rows:
+        shown = f"{format_number(row['least'])} … {format_number(row['largest'])}"
+        margin = f"{format_number(row['margin'])} ({format_number(row['spreads'])} s.d.)"
+        print(
+            f"{row['number']:>2}  {row['title']:<42} {row['drawn']:<20} {shown:<24} {row['bound']:<22} margin {margin}"
+        )
+    return int(any(row["margin"] < 0 for row in rows))
+
+
 def _recompute(options: argparse.Namespace, names: list[str]) -> int:
     from l2m_utils.labs.bench import LABS
     from l2m_utils.labs.stored import STORED, WITH_MODEL
@@ -70,8 +102,7 @@ def _recompute(options: argparse.Namespace, names: list[str]) -> int:
     unknown = set(names) - set(LABS)
     if unknown:
         raise ValueError(f"no lab {', '.join(sorted(unknown))}: expected some of {', '.join(LABS)}")
-    if commit().endswith("+changes"):
-        raise ValueError("this checkout has uncommitted changes, so its records could not be traced; commit them first")
+    _traceable()
     makers = WITH_MODEL if options.model else STORED
     for name in names:
         if name not in makers:

@@ -1,4 +1,5 @@
-"""From decks to slides: one page of reveal.js a deck, which works without a network, a server, or an inline script.
+"""From decks to slides: one page of reveal.js a deck, which works without a network, a server, or an inline script; on a phone, and without any script, the
+slides stand below each other as a plain page.
 
 What is shown comes as arguments: values by name, figures by ``notebook:name``, theorems by label; :mod:`l2m_utils.course.material` finds them.
 """
@@ -9,20 +10,31 @@ import html
 import re
 import shutil
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from itertools import count
 from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.course.deck import INCLUDE, SUBSTITUTION, Slide, Theorem, check_slides
-from l2m_utils.pictures import darkened
+from l2m_utils.pictures import PHONE, darkened, lighter
 from l2m_utils.project import PROJECT
 
 DECK_THEME = PROJECT / "course" / "theme"
 # What a deck loads of MathJax; the rest is inputs, outputs and speech rules that no deck asks for.
-MATHJAX = ("tex-chtml.js", "output/chtml", "input/tex/extensions", "a11y/assistive-mml.js")
+MATHJAX = (
+    "startup.js",
+    "core.js",
+    "input/tex.js",
+    "input/tex/extensions",
+    "output/chtml.js",
+    "output/chtml",
+    "a11y/assistive-mml.js",
+)
+_PAPER = '<a href="https://arxiv.org/abs/2503.04725">the L²M paper</a>'
+_ORIGIN = f'<p class="origin">Slides of the course on {_PAPER}. <a href="index.html">All sessions</a></p>'
 _LONG = 900  # characters of a theorem, from which its type is smaller
 _SCRIPT_OF_NOTES = re.compile(r"<script>(.*?)<\\/script>", re.DOTALL)
 _PAGE = """<!doctype html>
@@ -42,7 +54,7 @@ _PAGE = """<!doctype html>
 </body>
 </html>
 """
-_SCRIPTS = ("slides-math.js", "mathjax/tex-chtml.js", "reveal/reveal.js", "reveal/notes.js", "slides.js")
+_SCRIPTS = ("slides-math.js", "mathjax/startup.js", "reveal/reveal.js", "reveal/notes.js", "slides.js")
 
 
 @dataclass(frozen=True)
@@ -52,6 +64,11 @@ class Illustration:
     path: Path
     alt: str
     source: str
+
+    @property
+    def narrow(self) -> Path:
+        """Where the rendition for a phone lies; old records have none."""
+        return self.path.with_suffix(".narrow.svg")
 
 
 @dataclass(frozen=True)
@@ -91,8 +108,12 @@ def write_slides(
         _copy(mathjax / part, new / "mathjax" / part)
     policy = policy_of(reveal["notes.js"])
     for deck in decks:
-        body = "\n".join(section(slide, texts, pictures, theorems) for slide in deck.slides)
-        body = f'<main class="reveal"><div class="slides">\n{body}\n</div></main>'
+        numbers = count(1), count(1)
+        sections = [section(slide, texts, pictures, theorems, numbers) for slide in deck.slides]
+        body = "\n".join(_with_number(text, place, len(sections)) for place, text in enumerate(sections, 1))
+        body = body.replace("\n<aside", f"\n{_ORIGIN}\n<aside", 1)
+        heading = f'<h1 class="unseen">{html.escape(deck.title)}</h1>'
+        body = f'<main class="deck">{heading}<div class="slides">\n{body}\n</div></main>'
         (new / f"{deck.name}.html").write_text(html_page(deck.title, body, policy, _SCRIPTS), encoding="utf-8")
     named = {
         name
@@ -102,11 +123,13 @@ def write_slides(
         if kind == "figure"
     }
     for name in sorted(named):
-        drawn = pictures[name].path.read_text(encoding="utf-8")
         target = new / f"{_stem(name)}.svg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(drawn, encoding="utf-8")
-        target.with_name(f"{target.stem}-dark.svg").write_text(darkened(drawn), encoding="utf-8")
+        for ending, path in (("", pictures[name].path), (".narrow", pictures[name].narrow)):
+            if path.is_file():
+                drawn = lighter(path.read_text(encoding="utf-8"))
+                target.with_name(f"{target.stem}{ending}.svg").write_text(drawn, encoding="utf-8")
+                target.with_name(f"{target.stem}{ending}-dark.svg").write_text(darkened(drawn), encoding="utf-8")
     (new / "index.html").write_text(html_page("Slides", start_page(decks), policy, ()), encoding="utf-8")
     shutil.rmtree(out, ignore_errors=True)
     new.rename(out)
@@ -146,13 +169,18 @@ def start_page(decks: Sequence[Deck]) -> str:
     """The start page: every deck, and which keys there are."""
     items = "\n".join(f'<li><a href="{deck.name}.html">{html.escape(deck.title)}</a></li>' for deck in decks)
     keys = "Space: next. S: speaker’s window with notes. O: overview. F: full screen. T: light or dark. ?: all keys."
-    return f'<main class="contents"><h1>Slides</h1>\n<ol>\n{items}\n</ol>\n<p>{keys}</p></main>'
+    about = f"Slides of the course on {_PAPER}, one page a session."
+    return f'<main class="contents"><h1>Slides</h1>\n<p>{about}</p>\n<ol>\n{items}\n</ol>\n<p>{keys}</p></main>'
 
 
 def section(
-    slide: Slide, texts: Mapping[str, str], pictures: Mapping[str, Illustration], theorems: Mapping[str, Theorem]
+    slide: Slide,
+    texts: Mapping[str, str],
+    pictures: Mapping[str, Illustration],
+    theorems: Mapping[str, Theorem],
+    numbers: tuple[Iterator[int], Iterator[int]],
 ) -> str:
-    """One slide as HTML."""
+    """One slide as HTML; ``numbers`` give its figures and tables their numbers, counted through the deck."""
     kept: list[str] = []
 
     def put(content: str) -> str:
@@ -161,7 +189,7 @@ def section(
 
     def included(match: re.Match[str]) -> str:
         if match[1] == "figure":
-            return put(_figure(match[2], pictures[match[2]]))
+            return put(_figure(match[2], pictures[match[2]], next(numbers[0])))
         return put(_theorem(theorems[match[2]]))
 
     def filled(text: str) -> str:
@@ -172,6 +200,7 @@ def section(
         shown = shown.replace(f"<p>L2MINCLUDE{number}END</p>", content)
     notes = markdown(filled(slide.notes))
     title = markdown(slide.title).removeprefix("<p>").removesuffix("</p>")
+    shown = re.sub("<table>", lambda _: f"<table>\n{_table_caption(next(numbers[1]), title)}", shown)
     return f'<section>\n<h2>{title}</h2>\n{shown}\n<aside class="notes">{notes}</aside>\n</section>'
 
 
@@ -202,7 +231,12 @@ def _parser():
         left, right = (r"\[", r"\]") if options["display_mode"] else (r"\(", r"\)")
         return left + html.escape(content, quote=False) + right
 
+    def head(renderer, tokens, index: int, options, environment) -> str:
+        tokens[index].attrSet("scope", "col")
+        return renderer.renderToken(tokens, index, options, environment)
+
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
+    parser.add_render_rule("th_open", head)
     return parser.use(dollarmath_plugin, allow_labels=False, double_inline=True, renderer=formula)
 
 
@@ -210,13 +244,39 @@ def _stem(name: str) -> str:
     return f"figures/{name.replace(':', '/')}"
 
 
-def _figure(name: str, picture: Illustration) -> str:
-    alt = html.escape(picture.alt)
+def _figure(name: str, picture: Illustration, number: int) -> str:
+    alt, renditions = html.escape(picture.alt), ""
+    for theme, ending in (("light", ""), ("dark", "-dark")):
+        image = f'<img loading="lazy" src="{_stem(name)}{ending}.svg" alt="{alt}"{_size(picture.path)}>'
+        if picture.narrow.is_file():
+            rendition = f'srcset="{_stem(name)}.narrow{ending}.svg"{_size(picture.narrow)}'
+            image = f'<source media="(max-width: {PHONE}px)" {rendition}>{image}'
+        renditions += f'<picture class="{theme}">{image}</picture>'
+    return f"<figure>{renditions}<figcaption>{_numbered('Figure', number)} {_caption_text(html.escape(picture.source))}</figcaption></figure>"
+
+
+def _size(drawing: Path) -> str:
+    """Width and height of an SVG as attributes, in pixels: its place is kept free until it comes."""
+    found = re.search(r'<svg[^>]* width="([\d.]+)pt" height="([\d.]+)pt"', drawing.read_text(encoding="utf-8"))
     return (
-        f'<figure class="themed"><img class="light" src="{_stem(name)}.svg" alt="{alt}">'
-        f'<img class="dark" src="{_stem(name)}-dark.svg" alt="{alt}">'
-        f"<figcaption>{html.escape(picture.source)}</figcaption></figure>"
+        ' width="{:.0f}" height="{:.0f}"'.format(*(float(points) * 4 / 3 for points in found.groups())) if found else ""
     )
+
+
+def _with_number(text: str, number: int, count: int) -> str:
+    return text.replace("</section>", f'<p class="number">{number} / {count}</p>\n</section>')
+
+
+def _table_caption(number: int, title: str) -> str:
+    return f"<caption>{_numbered('Table', number)} {_caption_text(title, ' unseen')}</caption>"
+
+
+def _numbered(kind: str, number: int) -> str:
+    return f'<span class="caption-number">{kind} {number}</span>'
+
+
+def _caption_text(text: str, more: str = "") -> str:
+    return f'<span class="caption-text{more}">{text}</span>'
 
 
 def _theorem(block: Theorem) -> str:

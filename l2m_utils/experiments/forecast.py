@@ -275,6 +275,7 @@ def forecast_of(options: Any, wanted: Plan, blocks: int) -> str:
 
     from l2m_utils.boundary import boundary
     from l2m_utils.scoring.base import ScoringError, pinned
+    from l2m_utils.scoring.connect import check_backend
     from l2m_utils.scoring.packaged import is_ruler, ruler
 
     if options.backend == "server":
@@ -284,6 +285,8 @@ def forecast_of(options: Any, wanted: Plan, blocks: int) -> str:
     model, revision = options.model, options.revision
     if is_ruler(model):
         model, revision = str(ruler(model).folder), ""
+    parallel = max(options.tensor_parallel, options.pipeline_parallel)
+    check_backend(options.backend, model, options.url, options.device_map, parallel)  # what the run would refuse
     with boundary(f"no configuration in {model!r}", ScoringError):
         config = AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
     engine = engine_of(

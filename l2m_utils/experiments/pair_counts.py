@@ -27,14 +27,26 @@ from l2m_utils.text.documents import Corpus
 from l2m_utils.text.tokens import encode_corpus, train_bpe
 
 TRAINING_BYTES = 20_000_000  # of the first documents, from which the tokenizer learns
+COUNTED_VOCABULARY = 4096  # entries of the tokenizer, unless another number is asked for
 COUNTED_DISTANCES = tuple(2**k for k in range(11))
 
 
-def counting_tokenizer(folder: Path, corpus: Corpus, vocabulary: int) -> Tokenizer:
-    """The tokenizer of all shares, ``tokenizer.json`` of the folder; trained on the first :data:`TRAINING_BYTES` when there is none, by every job alike."""
-    path = folder / "tokenizer.json"
+def counting_tokenizer(folder: Path, corpus: Corpus, vocabulary: int | None = None) -> Tokenizer:
+    """The tokenizer of all shares: yours, ``tokenizer.json`` of the folder, or one of ``vocabulary`` (:data:`COUNTED_VOCABULARY`) entries.
+
+    That is trained on the first :data:`TRAINING_BYTES`, by every job alike.  Raises ``ValueError`` when both are asked for.
+    """
+    if (own := folder / "tokenizer.json").exists():
+        if vocabulary is not None:
+            raise ValueError(
+                f"{own} is the tokenizer here, so nothing of {vocabulary} entries is trained: ask for one of the two"
+            )
+        return Tokenizer.from_file(str(own))
+    path = folder / f"tokenizer-of-{vocabulary or COUNTED_VOCABULARY}.json"
     if not path.exists():
-        trained = train_bpe((document.text for document in limited(corpus, TRAINING_BYTES)), vocabulary)
+        trained = train_bpe(
+            (document.text for document in limited(corpus, TRAINING_BYTES)), vocabulary or COUNTED_VOCABULARY
+        )
         write_atomically(path, trained.to_str().encode())
     return Tokenizer.from_file(str(path))
 

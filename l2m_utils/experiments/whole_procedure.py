@@ -269,8 +269,8 @@ def procedure_summary(corpora_table: pd.DataFrame) -> pd.DataFrame:
         for suffix, part in (("", own), ("_if_stands", own[stands])):
             for label in ("gls", "ols"):
                 low, high, truth = (part[f"{label}_{word}"] for word in ("low", "high", "target"))
-                row[label + suffix] = interval_coverage(low, high, truth)[0] if len(part) else np.nan
-        row["gls_holds_ols"] = interval_coverage(own["gls_low"], own["gls_high"], own["ols_target"])[0]
+                row[label + suffix] = interval_coverage(low, high, truth) if len(part) else np.nan
+        row["gls_holds_ols"] = interval_coverage(own["gls_low"], own["gls_high"], own["ols_target"])
         row |= {f"{label}_target": float(own[f"{label}_target"].iloc[0]) for label in ("gls", "ols")}
         row |= {"rejected": (own["p"] < LEAST_P).mean(), "rejected_known": (own["p_known"] < LEAST_P).mean()}
         rows.append(row | {"chosen": (own["best"] == "power").mean(), "stands": stands.mean()})

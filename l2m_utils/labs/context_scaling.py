@@ -6,11 +6,14 @@ symbols.  Where h_l - h ~ l^{-γ}, γ = 1 - β, the best l grows by a little les
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from scipy.optimize import curve_fit
 
 from l2m_utils.sources.santa_fe import SantaFe
+from l2m_utils.stats.jackknife import jackknife_interval
 
 _LOG2 = float(np.log(2))
 
@@ -72,17 +75,20 @@ def _windows(bits: np.ndarray, order: int) -> tuple[np.ndarray, np.ndarray]:
     return context.ravel(), bits[:, order:].ravel()
 
 
+def _counted(train: np.ndarray, order: int) -> np.ndarray:
+    """Log-laws (2^order, 2) by counts of ``train`` with Krichevsky and Trofimov's half added."""
+    context, following = _windows(train, order)
+    counts = np.bincount(2 * context + following, minlength=2 ** (order + 1)).reshape(-1, 2) + 0.5
+    return np.log(counts / counts.sum(axis=1, keepdims=True))
+
+
 def ngram_loss(train: np.ndarray, test: np.ndarray, order: int) -> float:
     """Loss in nats a bit on ``test`` (rows, length) of counts of ``order`` bits with Krichevsky and Trofimov's half added."""
     if order < 0 or order >= min(train.shape[1], test.shape[1]):
         raise ValueError(
             f"order {order} for rows of {train.shape[1]} and {test.shape[1]} bits: expected a smaller order"
         )
-    context, following = _windows(train, order)
-    counts = np.bincount(2 * context + following, minlength=2 ** (order + 1)).reshape(-1, 2) + 0.5
-    laws = np.log(counts / counts.sum(axis=1, keepdims=True))
-    context, following = _windows(test, order)
-    return -float(laws[context, following].mean())
+    return -float(_counted(train, order)[_windows(test, order)].mean())
 
 
 def linear_loss(train: np.ndarray, test: np.ndarray, lags: int) -> float:
@@ -129,10 +135,12 @@ def learning_table(
     most = max(sizes)
     train = source.sample(-(-most // row), row, rng)
     test = source.sample(-(-test_bits // row), row, rng)
+    read = {order: _windows(test, order) for order in orders if order < row}  # once, whatever the number of sizes
     table = []
     for size in sizes:
         part = train[: max(size // row, 1)] if size >= row else train[:1, :size]
-        table += [(size, order, ngram_loss(part, test, order)) for order in orders if order < part.shape[1]]
+        losses = [(order, -float(_counted(part, order)[read[order]].mean())) for order in read if order < part.shape[1]]
+        table += [(size, order, loss) for order, loss in losses]
     return pd.DataFrame(table, columns=["size", "order", "loss"])
 
 
@@ -142,3 +150,31 @@ def slope_per_doubling(sizes: np.ndarray, best: np.ndarray) -> tuple[float, floa
     slope, offset = np.polyfit(x, best, 1)
     residual = best - slope * x - offset
     return float(slope), float(1 - residual @ residual / np.sum((best - np.mean(best)) ** 2))
+
+
+def mean_losses(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.Series]:
+    """Mean losses of several :func:`learning_table`, a row a size and a column an order, and the best length by size."""
+    losses = pd.concat(list(tables)).groupby(["size", "order"])["loss"].mean().unstack()
+    best = {
+        size: best_length(row.dropna().index.to_numpy(dtype=float), row.dropna().to_numpy())
+        for size, row in losses.iterrows()
+    }
+    return losses, pd.Series(best)
+
+
+def growth_of_best(tables: Sequence[pd.DataFrame]) -> tuple[float, float, tuple[float, float]]:
+    """(slope of the best length of the mean losses, R² of the line, its interval by leaving out each drawing of the data).
+
+    One drawing of a few hundred bits has so flat a curve that its own least point may be anywhere, so slopes of single drawings are not averaged.
+    Raises ``ValueError`` for fewer than two drawings.
+    """
+
+    def line(part: Sequence[pd.DataFrame]) -> tuple[float, float]:
+        best = mean_losses(part)[1]
+        return slope_per_doubling(best.index.to_numpy(), best.to_numpy())
+
+    if len(tables) < 2:
+        raise ValueError(f"{len(tables)} drawings of the data: expected at least two, or there is no interval")
+    slope, fit = line(tables)
+    without = [line([*tables[:i], *tables[i + 1 :]])[0] for i in range(len(tables))]
+    return slope, fit, jackknife_interval(slope, without)

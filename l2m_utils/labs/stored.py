@@ -15,7 +15,7 @@ ModelMaker = Callable[[Recorder, int, str, str], None]  # and the name of the mo
 
 
 def _timescales() -> Maker:
-    from l2m_utils.labs.timescales import store_bracket_runs
+    from l2m_utils.labs.bracket_lstm import store_bracket_runs
 
     return store_bracket_runs
 
@@ -66,6 +66,12 @@ def _detection_model() -> ModelMaker:
     return store_readings
 
 
+def _probing_model() -> ModelMaker:
+    from l2m_utils.labs.probing_model import store_shares
+
+    return store_shares
+
+
 def _places_model() -> ModelMaker:
     from l2m_utils.labs.places_model import store_probes
 
@@ -86,6 +92,7 @@ def _durations_model() -> ModelMaker:
 
 # lab → what imports the maker of the tables that its pretrained model fills
 WITH_MODEL: dict[str, Callable[[], ModelMaker]] = {
+    "probing": _probing_model,
     "detection": _detection_model,
     "knowledge": _knowledge_model,
     "durations": _durations_model,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -100,15 +101,15 @@ def packages_of_lock(root: Path, licences: Licences) -> list[tuple[str, str, str
     return sorted(set(rows))
 
 
-def licence_texts(licences: Licences, folder: Path) -> dict[str, str]:
-    """The licence texts of what the pages carry, by what it is: those in ``folder``, and those that packages carry themselves.
+def licence_texts(licences: Licences) -> dict[str, str]:
+    """The licence texts of what the pages carry, by what it is: standard ones with the holder's name, and those that packages carry themselves.
 
     Raises :class:`ReleaseError` where there is none.
     """
     texts = {}
     for row in licences.pages:
         if row["text"]:
-            texts[row["what"]] = (folder / row["text"]).read_text(encoding="utf-8").strip("\n")
+            texts[row["what"]] = "\n\n\n".join(standard_text(name, row["holder"]) for name in row["text"])
         elif row["package"]:
             files = [file for file in distribution(row["package"]).files or [] if _is_text(file)]
             contents = [Path(str(file.locate())).read_text(encoding="utf-8").strip("\n") for file in files]
@@ -116,8 +117,24 @@ def licence_texts(licences: Licences, folder: Path) -> dict[str, str]:
         else:
             continue
         if not texts[row["what"]]:
-            raise ReleaseError(f"{row['what']}: {row['package']} carries no licence text; put it into {folder.name}/")
+            raise ReleaseError(f"{row['what']}: {row['package']} carries no licence text; name standard ones in `text`")
     return texts
+
+
+def standard_text(name: str, holder: str) -> str:
+    """A licence by its SPDX name, with the copyright notice ``holder`` where the text leaves room for one.
+
+    It comes from the package identify, which has the standard texts to recognise them.  Raises :class:`ReleaseError` for a name that it does not have.
+
+    >>> standard_text("MIT", "Copyright 2001 Somebody").splitlines()[:3]
+    ['MIT License', '', 'Copyright 2001 Somebody']
+    """
+    from identify.vendor.licenses import LICENSES
+
+    texts = dict(LICENSES)
+    if name not in texts:
+        raise ReleaseError(f"licence {name!r}: expected a name of SPDX among {', '.join(sorted(texts))}")
+    return re.sub(r"(?m)^Copyright \(c\) .*\[fullname\].*$", lambda _: holder, texts[name]).strip("\n")
 
 
 def _is_text(file: PurePath) -> bool:
@@ -148,9 +165,9 @@ def licence_tables(root: Path, licences: Licences) -> str:
     )
 
 
-def licence_report(root: Path, licences: Licences, folder: Path) -> str:
+def licence_report(root: Path, licences: Licences) -> str:
     """Tables and texts (see :func:`licence_texts`) as one Markdown file."""
-    texts = "\n\n".join(f"### {name}\n\n~~~text\n{text}\n~~~" for name, text in licence_texts(licences, folder).items())
+    texts = "\n\n".join(f"### {name}\n\n~~~text\n{text}\n~~~" for name, text in licence_texts(licences).items())
     return f"# Licences\n\n{licence_tables(root, licences)}\n\n## Texts\n\n{texts}\n"
 
 

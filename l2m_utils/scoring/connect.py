@@ -66,7 +66,7 @@ def connect(
         ...
     l2m_utils.scoring.base.ScoringError: backend 'torch': expected one of transformers, vllm, server
     """
-    _check(backend, model, url, device_map, max(tensor_parallel, pipeline_parallel))
+    check_backend(backend, model, url, device_map, max(tensor_parallel, pipeline_parallel))
     label = ""
     if backend != "server" and is_ruler(model):
         made = ruler(model)
@@ -141,7 +141,7 @@ def connect(
     return scorer
 
 
-def _check(backend: str, model: str, url: str, device_map: str, parallel: int) -> None:
+def check_backend(backend: str, model: str, url: str, device_map: str, parallel: int) -> None:
     """Refuse what cannot be meant, before anything is loaded."""
     if backend not in BACKENDS:
         raise ScoringError(f"backend {backend!r}: expected one of {', '.join(BACKENDS)}")

@@ -78,13 +78,25 @@ class LawReader:
             yield batch, ids, torch.tensor([len(checked[index]) for index in batch])
 
     @torch.inference_mode()
-    def laws(self, sequences) -> np.ndarray:
-        """log q(· | prefix, sequence) of the token after each sequence, float32 (sequences, vocabulary)."""
+    def laws(self, sequences, prompt: Sequence[int] = ()) -> np.ndarray:
+        """log q(· | prefix, prompt, sequence) of the token after each sequence behind one prompt, which is read once; float32 (sequences, vocabulary)."""
         laws = np.empty((len(sequences), self.vocabulary), dtype=np.float32)
+        cache = self._read(np.asarray(prompt, dtype=np.int64))[1]
         for batch, ids, lengths in self._batches(sequences):
-            states = self._backbone(input_ids=ids, use_cache=False).last_hidden_state
-            laws[batch] = self._log_laws(states[torch.arange(len(batch)), lengths]).numpy()
+            states = self._continue(cache, ids[:, 1:]).last_hidden_state
+            laws[batch] = self._log_laws(states[torch.arange(len(batch)), lengths - 1]).numpy()
         return laws
+
+    @torch.inference_mode()
+    def laws_at(self, ids: np.ndarray, at: Sequence[int]) -> np.ndarray:
+        """log q(· | prefix, first k tokens of ``ids``) for every k of ``at``, float32 (positions, vocabulary); one pass, and all of them held at once."""
+        (checked,) = check_sequences([ids], self.vocabulary, self.context)
+        if min(at) < 0 or max(at) > len(checked):
+            raise ScoringError(
+                f"positions {min(at)} to {max(at)} of {len(checked)} tokens: expected 0 to {len(checked)}"
+            )
+        read = self._backbone(input_ids=torch.tensor([[self.prefix_id, *checked.tolist()]]), use_cache=False)
+        return self._log_laws(read.last_hidden_state[0, list(at)]).numpy()
 
     @torch.inference_mode()
     def hidden(self, sequences, layers: Sequence[int], prompt: Sequence[int] = ()) -> np.ndarray:

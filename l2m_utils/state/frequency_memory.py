@@ -12,8 +12,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy.special import xlogy
-from scipy.stats import binom
+from scipy.special import gammaln, xlogy
 
 from l2m_utils.state.kinds import StateError
 
@@ -31,7 +30,9 @@ def frequency_information(past: int, future: int) -> float:
     if past < 1 or future < 1:
         raise StateError(f"past {past} and future {future} tokens: expected at least 1 of each")
     frequency = LOWEST + (HIGHEST - LOWEST) * np.arange(past + 1) / past
-    logs = binom.logpmf(np.arange(future + 1), future, frequency[:, None])
+    ones = np.arange(future + 1)
+    logs = np.outer(np.log(frequency), ones) + np.outer(np.log1p(-frequency), future - ones)
+    logs += gammaln(future + 1) - gammaln(ones + 1) - gammaln(future - ones + 1)  # of the binomial law
     laws = np.exp(logs)
     own = (laws * logs).sum() / (past + 1)  # −H(Y's count | z)
     return float(own - xlogy(mean := laws.mean(axis=0), mean).sum())

@@ -4,11 +4,14 @@ import re
 import subprocess
 from pathlib import Path
 
+import jupytext
+import nbformat
 import pytest
 import yaml
 
 from l2m_utils.book import plan
 from l2m_utils.book.assemble import check_names, substitution_key, with_own_numbers
+from l2m_utils.book.bibliography import missing_table, read_works
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.source import read_notebook
 from l2m_utils.project import PROJECT
@@ -24,10 +27,29 @@ def test_pages_may_only_name_records_that_exist():
     }
     with pytest.raises(
         BuildError,
-        match=r"page.md: no record for \{\{ theory_x__lost \}\}\s+page.md: no figure figures/theory/x/lost.svg",
+        match=r"^page.md: no record for \{\{ theory_x__lost \}\}\npage.md: no figure figures/theory/x/lost.svg$",
     ):
         check_names(files, {"theory_x__known"})
     check_names({Path("page.md"): b"{{ theory_x__known }}"}, {"theory_x__known"})
+
+
+def test_a_chapter_that_names_no_record_is_one_line_with_its_cell():
+    cells = [nbformat.v4.new_markdown_cell("Well."), nbformat.v4.new_markdown_cell("{{ theory_x__lost }}")]
+    page = nbformat.writes(nbformat.v4.new_notebook(cells=cells)).encode()
+    with pytest.raises(BuildError, match=r"^notebooks/x.ipynb, cell 2: no record for \{\{ theory_x__lost \}\}$"):
+        check_names({Path("notebooks/x.ipynb"): page}, set())
+
+
+@pytest.mark.parametrize(("tagged", "found"), [((), "no cell is"), ((2, 3), "cells 2 and 3 are")])
+def test_a_notebook_has_one_cell_of_parameters(tmp_path, tagged, found):
+    path = tmp_path / "page.md"
+    cells = [nbformat.v4.new_markdown_cell("# Page")]
+    cells += [
+        nbformat.v4.new_code_cell("a = 1", metadata={"tags": ["parameters"] * (number in tagged)}) for number in (2, 3)
+    ]
+    jupytext.write(nbformat.v4.new_notebook(cells=cells), path, fmt="md:myst")
+    with pytest.raises(BuildError, match=rf"^\S+page.md: {found} tagged `parameters`, expected exactly one$"):
+        plan.default_parameters(path)
 
 
 def test_key_is_a_name_that_templates_accept():
@@ -96,13 +118,27 @@ def test_what_we_got_wrong_names_commits_that_exist():
 
 
 # Older works for which no address was found in a source; an entry that gets one leaves this list.
-WITHOUT_ADDRESS = {"hilberg1990", "debowski2011", "miller1955"}
+WITHOUT_ADDRESS = {"miller1955"}
 
 
 def test_references_lead_somewhere():
     entries = re.split(r"(?m)^@\w+\{", (PROJECT / "book" / "references.bib").read_text())[1:]
     lost = {entry.split(",")[0] for entry in entries if not re.search(r"\b(eprint|doi|url) = \{", entry)}
     assert len(entries) >= 60 and lost == WITHOUT_ADDRESS
+
+
+def test_what_is_missing_of_a_work_is_listed(tmp_path):
+    works = read_works()
+    assert {key for key, work in works.items() if "DOI and any other address" in work.missing} == WITHOUT_ADDRESS
+    path = tmp_path / "works.bib"
+    path.write_text(
+        "@misc{a, title = {{A} T_x}, year = 2001}\n@book{b,\n doi = {10.1/x},\n author = {van Berg, Al and C, D},\n title = {B}, year = {2002}\n}\n"
+    )
+    few = read_works(path)
+    assert few["b"].name == "van Berg et al. 2002" and few["b"].missing == ()
+    table = missing_table(few)
+    assert "| authors, DOI and any other address |" in table and table.count("\n| ") == 3 and "Berg" not in table
+    assert "<<MISSING>>" in (PROJECT / "book" / "references.md").read_text()
 
 
 def test_the_glossary_is_words_without_formulas():

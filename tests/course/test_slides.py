@@ -3,6 +3,7 @@
 import re
 import shutil
 import tarfile
+from itertools import count
 
 import pytest
 
@@ -10,6 +11,7 @@ from l2m_utils.book import commands
 from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import read_chapters
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.pdf import BROWSERS
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.sessions import COURSE, read_course
 from l2m_utils.book.source import NOTEBOOKS
@@ -17,6 +19,7 @@ from l2m_utils.cli.main import main
 from l2m_utils.course import reveal
 from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, read_deck, read_theorems
 from l2m_utils.course.material import mathjax_folder, pictures_of
+from l2m_utils.course.printing import print_decks
 from l2m_utils.course.slides import Deck, Illustration, html_page, markdown, policy_of, section, write_slides
 
 DECK = """# One
@@ -134,7 +137,7 @@ def test_slides_are_written_whole(tmp_path, deck):
     )
     mathjax = tmp_path / "mathjax"
     mathjax.mkdir()
-    (mathjax / "tex-chtml.js").write_text("")
+    (mathjax / "startup.js").write_text("")
     out = tmp_path / "slides"
     out.mkdir()
     (out / "old.html").write_text("")
@@ -156,7 +159,7 @@ def test_without_mathjax_the_old_slides_stay(tmp_path):
     out.mkdir()
     with pytest.raises(BuildError, match="no MathJax in"):
         write_slides(out, [], {}, {}, {}, {}, tmp_path)
-    assert out.is_dir() and (mathjax_folder() / "tex-chtml.js").is_file()
+    assert out.is_dir() and (mathjax_folder() / "startup.js").is_file()
 
 
 def test_an_archive_that_is_another_one(tmp_path):
@@ -186,46 +189,75 @@ def test_slides_of_a_tier_that_is_none_and_of_what_was_not_built(tmp_path, monke
     assert "`make book` writes it" in capsys.readouterr().err and not list(tmp_path.iterdir())
 
 
-def test_slides_run_in_a_browser(tmp_path):
-    """Formulas are set, keys turn pages, the speaker's window opens, nothing is asked of a network and nothing is blocked."""
+@pytest.fixture
+def written(tmp_path, deck):
+    """A deck of two slides as it goes out; skips where it cannot be shown."""
     archive = reveal.ARCHIVES / reveal.ARCHIVE
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None or not archive.is_file():
+    if not any(map(shutil.which, BROWSERS)) or not archive.is_file():
         pytest.skip("no Chromium, or no reveal.js in .cache/npm, on this machine")
+
+    def write(text=DECK):
+        decks, texts = [Deck("00-test", "A", read_deck(deck(text), least=2))], {"part_page__value": "0.5"}
+        files = reveal.reveal_files(archive)
+        (made,) = write_slides(tmp_path / "slides", decks, texts, {}, {}, files, mathjax_folder())
+        return made
+
+    return write
+
+
+@pytest.fixture
+def chrome():
     sync_api = pytest.importorskip("playwright.sync_api")
-    path = tmp_path / "course" / "decks" / "00-test.md"
-    path.parent.mkdir(parents=True)
-    path.write_text(DECK)
-    slides = read_deck(path, least=2)
-    texts = {"part_page__value": "0.5"}
-    (made,) = write_slides(
-        tmp_path / "slides",
-        [Deck("00-test", "A", slides)],
-        texts,
-        {},
-        {},
-        reveal.reveal_files(archive),
-        mathjax_folder(),
-    )
+    browser = next(filter(None, map(shutil.which, BROWSERS)), None)
     with sync_api.sync_playwright() as tool:
-        chrome = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
-        context = chrome.new_context()
-        tab, said, asked = context.new_page(), [], []
-        context.on("console", lambda message: said.append(message.text))
-        context.on("request", lambda request: asked.append(request.url))
-        tab.goto(made.as_uri())
-        tab.wait_for_selector("html[data-ready=yes]", state="attached")
-        assert tab.locator("section mjx-container").count() == 1 and tab.locator("mjx-merror").count() == 0
-        tab.keyboard.press("ArrowRight")
-        assert tab.evaluate("Reveal.getIndices().h") == 1
-        with context.expect_page() as opened:
-            tab.keyboard.press("s")
-        opened.value.wait_for_function("() => document.body.innerText.includes('Say that, 0.5.')")
-        chrome.close()
+        started = tool.chromium.launch(executable_path=browser, args=["--no-sandbox", "--disable-gpu"])
+        yield started
+        started.close()
+
+
+def test_slides_run_in_a_browser(written, chrome):
+    """Formulas are set, keys turn pages, the speaker's window opens, nothing is asked of a network and nothing is blocked."""
+    context = chrome.new_context()
+    tab, said, asked = context.new_page(), [], []
+    context.on("console", lambda message: said.append(message.text))
+    context.on("request", lambda request: asked.append(request.url))
+    tab.goto(written().as_uri())
+    tab.wait_for_selector("html[data-ready=yes]", state="attached")
+    assert tab.locator("section mjx-container").count() == 1 and tab.locator("mjx-merror").count() == 0
+    tab.keyboard.press("ArrowRight")
+    assert tab.evaluate("Reveal.getIndices().h") == 1
+    with context.expect_page() as opened:
+        tab.keyboard.press("s")
+    opened.value.wait_for_function("() => document.body.innerText.includes('Say that, 0.5.')")
+    tab.set_viewport_size({"width": 375, "height": 812})
+    tab.wait_for_function("() => !window.Reveal")
+    shown = tab.locator("section").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().height > 50)")
+    assert shown == [True, True]  # on a phone one page, without reveal.js
+    tab.set_viewport_size({"width": 1280, "height": 720})
+    tab.wait_for_function("() => window.Reveal && Reveal.isReady()")
+    context.close()
     assert said == [] and all(url.startswith(("file:", "data:", "about:", "blob:")) for url in asked)
+
+
+def test_a_slide_that_does_not_fit_its_page_is_named(written):
+    made = written(DECK.replace("> A question?", "> A question?\n\n" + "Words.\n\n" * 30))
+    with pytest.raises(BuildError, match="^00-test: the slide “One” is longer than a page$"):
+        print_decks([made])
+    assert made.with_suffix(".pdf").read_bytes()[:4] == b"%PDF"  # to look at
+
+
+def test_figures_and_tables_of_a_deck_are_numbered(tmp_path):
+    drawing = tmp_path / "a.svg"
+    drawing.write_text('<svg width="300pt" height="150pt"><path d="M 1.23456 2"/></svg>')
+    drawing.with_suffix(".narrow.svg").write_text('<svg width="150pt" height="300pt"/>')
+    slide = Slide("x", "T $x$", "![[figure a/b:c]]\n\n| one | two |\n| --- | --- |\n| 1 | 2 |", "n")
+    shown = section(slide, {}, {"a/b:c": Illustration(drawing, "A line.", "Chapter")}, {}, (count(3), count(5)))
+    assert re.findall(r'caption-number">([^<]+)<', shown) == ["Figure 3", "Table 5"]
+    assert shown.count('<th scope="col">') == 2 and 'width="400" height="200"' in shown
+    assert 'srcset="figures/a/b/c.narrow-dark.svg" width="200" height="400"' in shown
 
 
 def test_a_slide_of_a_section_keeps_its_order():
     slide = Slide("x", "T", "One\n\n![[theorem thm-a]]\n\nTwo", "n")
-    shown = section(slide, {}, {}, {"thm-a": Theorem("lemma", "", "body", "part/page")})
+    shown = section(slide, {}, {}, {"thm-a": Theorem("lemma", "", "body", "part/page")}, (count(1), count(1)))
     assert shown.index("One") < shown.index("Lemma") < shown.index("body") < shown.index("Two")

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from l2m_utils.experiments.judging import exponent_of, interval_coverage, judge_exponents, judged, model_errors
+from l2m_utils.experiments.judging import (
+    exponent_of,
+    interval_coverage,
+    judge_exponents,
+    judged,
+    model_errors,
+    share_interval,
+)
 from l2m_utils.experiments.known_densities import score_density
 from l2m_utils.sources.markov import Independent, MarkovChain
 
@@ -41,11 +48,13 @@ def test_the_truth_may_differ_from_corpus_to_corpus():
     assert judged(truths, truths - 0.1, truths + 0.1, 1.0)["coverage"] == pytest.approx(1 / 3)
 
 
-def test_the_margin_is_that_of_a_share():
-    rng = np.random.default_rng(0)
-    low, high = np.zeros(400), np.ones(400)
-    shares, margins = np.array([interval_coverage(low, high, rng.uniform(-0.25, 1.0, 400)) for _ in range(500)]).T
-    assert abs(shares.mean() - 0.8) < 0.01 and abs(margins.mean() / (1.96 * shares.std()) - 1) < 0.1
+@pytest.mark.parametrize("share", [0.8, 0.98])
+def test_the_interval_of_a_share_holds_it(share):
+    """Near the end, too, where a symmetric margin is too short and at none has no width."""
+    found = np.random.default_rng(0).binomial(200, share, 2000) / 200
+    low, high = np.array([share_interval(each, 200) for each in found]).T
+    assert abs(interval_coverage(low, high, share) - 0.95) < 0.03
+    assert share_interval(0.0, 60)[1] > 0.05 and share_interval(1.0, 60)[0] < 0.95
 
 
 @pytest.mark.parametrize(

@@ -251,6 +251,8 @@ def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, m
     count = 16 * plan(64).evaluations
     said = capsys.readouterr().out
     assert f"16 blocks: {count:,} in all" in said and "--card h100|" in said and not (tmp_path / "scores").exists()
+    assert main([*command, "--dry-run", "--card", "l4", "--tensor-parallel", "2"]) == 1
+    assert "only backend 'vllm' takes them" in capsys.readouterr().err
     assert main([*command, "--dry-run", "--card", "l4", "--price-per-hour", "0.8"]) == 0
     said = capsys.readouterr().out
     assert (

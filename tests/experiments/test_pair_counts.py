@@ -85,3 +85,15 @@ def test_more_shares_than_documents_leave_some_empty(texts):
     with pytest.raises(ValueError, match="distance 2 was not counted: expected one of 1"):
         pair_counts.MergedCounts(texts / "counts").tables(2)
     assert found.without.shape == (3, 1) and found.without[2, 0] == pytest.approx(found.mi[0])
+
+
+def test_the_vocabulary_that_is_asked_for_is_the_one_that_counts(texts, capsys):
+    options = ["--corpus", str(texts / "texts"), "--of", "2", "--distances", "1"]
+    assert count(texts, *options, "--vocabulary", "300") == 0
+    assert count(texts, *options, "--vocabulary", "270") == 1, "these shares have others"
+    assert "share-0000-of-0002" in capsys.readouterr().err
+    own = pair_counts.counting_tokenizer(texts / "counts", load(texts / "texts"), 270)
+    (texts / "counts" / "tokenizer.json").write_text(own.to_str())
+    assert pair_counts.counting_tokenizer(texts / "counts", load(texts / "texts")).get_vocab_size() == 270
+    assert count(texts, *options, "--vocabulary", "300") == 1
+    assert "ask for one of the two" in capsys.readouterr().err

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from l2m_utils.labs import context_scaling as lab
@@ -47,12 +48,13 @@ def test_counts_by_hand():
 def test_more_data_take_a_longer_context():
     source = AdditiveChain(power_weights(32))
     sizes, orders = [500, 4000, 32_000], list(range(1, 12))
-    table = lab.learning_table(source, sizes, orders, 60_000, 1000, np.random.default_rng(0))
-    best = np.array(
-        [lab.best_length(part["order"].to_numpy(), part["loss"].to_numpy()) for _, part in table.groupby("size")]
+    tables = [lab.learning_table(source, sizes, orders, 60_000, 1000, np.random.default_rng(i)) for i in range(2)]
+    losses, best = lab.mean_losses(tables)
+    slope, _, interval = lab.growth_of_best(tables)
+    assert (np.diff(best) > 0).all() and LABS["context-scaling"].keeps(slope, interval)
+    assert losses.loc[500, 3] == pytest.approx(
+        np.mean([table.set_index(["size", "order"])["loss"][500, 3] for table in tables])
     )
-    slope, _ = lab.slope_per_doubling(np.array(sizes), best)
-    assert (np.diff(best) > 0).all() and LABS["context-scaling"].keeps(slope)
     train, test = source.sample(40, 1000, np.random.default_rng(1)), source.sample(40, 1000, np.random.default_rng(2))
     assert lab.linear_loss(train, test, 16) < min(lab.ngram_loss(train, test, order) for order in orders)
 
@@ -72,6 +74,7 @@ def test_a_learner_that_knows_the_form_finds_the_weights():
         lambda: lab.parity_frequencies(1, 0.5),
         lambda: lab.parity_frequencies(8, 0.0),
         lambda: lab.fit_offset_power(np.arange(1, 4), np.ones(3)),
+        lambda: lab.growth_of_best([]),
         lambda: lab.ngram_loss(np.zeros((1, 4), int), np.zeros((1, 4), int), 4),
     ],
 )
@@ -84,3 +87,20 @@ def test_the_parabola():
     x = np.arange(6)
     assert lab.best_length(x, (x - 2.3) ** 2) == pytest.approx(2.3)
     assert lab.best_length(x, x.astype(float)) == 0.0
+
+
+def test_one_flat_curve_among_many_does_not_move_the_growth():
+    """Losses with their least at 3, 4, 5 bits; one drawing's curve for the smallest size is nearly flat, with its least point far off."""
+    orders = np.arange(1, 13)
+    clean = pd.DataFrame(
+        [(250 * 2**i, o, 0.1 * (o - 3 - i) ** 2) for i in range(3) for o in orders], columns=["size", "order", "loss"]
+    )
+    odd = clean.copy()
+    odd.loc[odd["size"] == 250, "loss"] = 1e-3 * np.abs(orders - 11.0)
+    slope, fit, (low, high) = lab.growth_of_best([clean] * 7 + [odd])
+    assert slope == pytest.approx(1, abs=0.01) and fit > 0.999 and low < slope < high and high - low < 0.1
+    assert lab.growth_of_best([clean, clean]) == (
+        pytest.approx(1),
+        pytest.approx(1),
+        (pytest.approx(1), pytest.approx(1)),
+    )

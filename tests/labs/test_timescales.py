@@ -5,6 +5,7 @@ import pytest
 import torch
 from scipy.special import expit
 
+from l2m_utils.labs import bracket_lstm
 from l2m_utils.labs import timescales as lab
 from l2m_utils.labs.bench import LABS
 
@@ -45,7 +46,7 @@ def test_lengths_of_brackets():
 
 def test_an_lstm_with_set_timescales_keeps_them():
     times = lab.inverse_gamma_timescales(8, 1.5)
-    model = lab.BracketLSTM(4, 8, times)
+    model = bracket_lstm.BracketLSTM(4, 8, times)
     assert np.allclose(model.timescales(), times, rtol=1e-4)
     assert [name for name, weight in model.named_parameters() if not weight.requires_grad] == [
         "lstm.bias_ih_l0",
@@ -58,10 +59,10 @@ def test_an_lstm_with_set_timescales_keeps_them():
 
 
 def test_a_trained_lstm_is_measured_above_the_exact_law():
-    runs = [lab.bracket_excess(3, banked, 12, units=8, train_length=16, words=32) for banked in (False, True)]
+    runs = [bracket_lstm.bracket_excess(3, banked, 12, units=8, train_length=16, words=32) for banked in (False, True)]
     assert all(0 < row["excess"] < np.log(4) and np.isfinite(row["far"]) for row in runs)
     assert runs[0]["excess"] != runs[1]["excess"]
-    assert lab.bracket_excess(3, False, 12, units=8, train_length=16, words=32) == runs[0]
+    assert bracket_lstm.bracket_excess(3, False, 12, units=8, train_length=16, words=32) == runs[0]
 
 
 @pytest.mark.parametrize(
@@ -72,7 +73,7 @@ def test_a_trained_lstm_is_measured_above_the_exact_law():
         lambda: lab.longest_timescale(4, 0.0),
         lambda: lab.pair_law(0.5, 0.3, 10),
         lambda: lab.bracket_lengths(0.2, 0.45, 3, 10, np.random.default_rng(0)),
-        lambda: lab.BracketLSTM(4, 8, np.ones(3)),
+        lambda: bracket_lstm.BracketLSTM(4, 8, np.ones(3)),
     ],
 )
 def test_timescales_that_cannot_be_are_refused(call):

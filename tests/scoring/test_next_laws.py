@@ -37,8 +37,17 @@ def test_laws_and_hidden_states(reader):
         np.testing.assert_allclose(law, full[-1], atol=1e-5)
         np.testing.assert_allclose(states, [layers[0][-1], layers[2][-1]], atol=1e-5)
     behind = reader.hidden(SEQUENCES, (1,), prompt=[3, 4])
-    for ids, states in zip(SEQUENCES, behind):
+    for ids, states, law in zip(SEQUENCES, behind, reader.laws(SEQUENCES, [3, 4])):
+        np.testing.assert_allclose(law, plain(reader, [3, 4, *ids])[0][-1], atol=1e-5)
         np.testing.assert_allclose(states[0], plain(reader, [3, 4, *ids])[1][1][-1], atol=1e-5)
+
+
+def test_laws_at_positions_of_one_text(reader):
+    ids = SEQUENCES[1]
+    np.testing.assert_allclose(reader.laws_at(ids, [0, 3, 9]), plain(reader, ids)[0][[0, 3, 9]], atol=1e-5)
+    for at in ([10], [-1]):
+        with pytest.raises(ScoringError, match="expected 0 to 9"):
+            reader.laws_at(ids, at)
 
 
 def test_continuations_of_one_prompt(reader):

@@ -58,7 +58,7 @@
         return {
           what: described(element), tag: element.tagName.toLowerCase(), hidden, width: box.width,
           alt: element.hasAttribute("alt") ? element.getAttribute("alt") : name(element) || title || null,
-          role: element.getAttribute("role"), src: element.currentSrc || element.src || element.data || "",
+          role: element.getAttribute("role"), src: element.tagName === "IMG" ? element.currentSrc || chosen(element) : element.currentSrc || element.src || element.data || "",
           loaded: element.tagName !== "IMG" || !element.complete || element.naturalWidth > 0,
           control: Boolean(element.closest("a[href], button, summary")),
           content: main().contains(element) && !hidden && (element.tagName !== "svg" || box.width >= 100) && !element.closest("button, nav, summary"),
@@ -77,6 +77,13 @@
       wrong: all("mjx-merror, merror, [data-mjx-error]").filter((element) => !element.parentElement.closest("mjx-merror")).map(described),
       stops: all("mjx-container, mjx-container *, math").filter((element) => element.tabIndex >= 0).map(described),
     };
+  }
+
+  // The address of a picture that the width of the page asks for.
+  function chosen(image) {
+    const sources = image.parentElement.matches("picture") ? all("source", image.parentElement) : [];
+    const source = sources.find((one) => !one.media || matchMedia(one.media).matches);
+    return new URL(source ? source.srcset.trim().split(/\s/)[0] : image.getAttribute("src") || "", document.baseURI).href;
   }
 
   const folds = () => all("summary, button.toggle-button, [aria-expanded]:not(input, select, textarea)")
@@ -233,6 +240,12 @@
     facts, layout, keyboard,
     focusStop: (index) => stops[index].focus({preventScroll: true}),
     held: (index) => document.activeElement === stops[index] ? described(stops[index]) : null,
+    // Of slides that stand one behind the other only one is seen: let them stand below each other, with all that comes step by step.
+    spread() {
+      if (!window.Reveal?.isReady()) return;
+      window.Reveal.configure({fragments: false});
+      window.Reveal.toggleScrollView(true);
+    },
     // Everything folded is part of the page.
     unfold() {
       for (const element of all("details")) element.open = true;
@@ -243,6 +256,11 @@
         scrollTo(0, y);
         await new Promise((done) => setTimeout(done, 15));
       }
+      for (const image of all("img[loading=lazy]")) {
+        if (image.naturalWidth || !rendered(image)) continue; // it has come, or never will
+        image.scrollIntoView(); // what scrolls may be a part of the page
+        for (let wait = 0; wait < 20 && !image.complete; wait++) await new Promise((done) => setTimeout(done, 15));
+      }
       scrollTo(0, 0);
     },
     // Formulas are set, fonts and pictures are there, what moves has come to rest; half a minute at most.
@@ -252,8 +270,10 @@
       await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
       if (document.querySelector("span.math, div.math")) await until(() => window.MathJax?.startup?.promise && document.querySelector("mjx-container"));
       await window.MathJax?.startup?.promise;
+      await until(() => !window.Reveal || window.Reveal.isReady());
       await document.fonts.ready;
       await until(() => all("img").every((image) => image.complete || image.loading === "lazy"));
+      await until(() => all("picture > img").every((image) => !image.currentSrc || image.currentSrc === chosen(image)));
       await until(() => document.getAnimations().every((one) => one.playState !== "running" || one.effect.getComputedTiming().endTime === Infinity));
     },
     dark() {

@@ -111,6 +111,7 @@ async def _look(tab, page: Page, home: str, folder: Path, axe: str) -> None:
     answered = _listen(tab, page, home)
     await tab.goto(page.address)
     await tab.evaluate("() => __site.settled()")
+    await tab.evaluate("() => __site.spread()")
     await tab.evaluate("() => __site.scrollToEnd()")
     await tab.evaluate("() => __site.settled()")
     page.paints.append(await tab.evaluate("() => __site.firstPaint()") or 0.0)
