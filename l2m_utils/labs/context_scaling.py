@@ -154,7 +154,7 @@ def slope_per_doubling(sizes: np.ndarray, best: np.ndarray) -> tuple[float, floa
 
 def mean_losses(tables: Sequence[pd.DataFrame]) -> tuple[pd.DataFrame, pd.Series]:
     """Mean losses of several :func:`learning_table`, a row a size and a column an order, and the best length by size."""
-    losses = pd.concat(list(tables)).groupby(["size", "order"])["loss"].mean().unstack()
+    losses = pd.concat(list(tables)).pivot_table(index="size", columns="order", values="loss", aggfunc="mean")
     best = {
         size: best_length(row.dropna().index.to_numpy(dtype=float), row.dropna().to_numpy())
         for size, row in losses.iterrows()

@@ -7,7 +7,6 @@ gone on with as it stands (*completion*), or stands as a question in the chat fo
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from copy import copy
@@ -125,8 +124,10 @@ def _sequences(tokenizer, template: str, entity: str, contexts: Sequence[str]) -
 
 def query_laws(reader: LawReader, sequences: Sequence[np.ndarray]) -> np.ndarray:
     """Laws (sequences, vocabulary) after each sequence; what all begin with is read once."""
-    shared = os.path.commonprefix([ids.tolist() for ids in sequences])[: min(map(len, sequences)) - 1]
-    return probabilities(reader.laws([ids[len(shared) :] for ids in sequences], shared))
+    least = min(map(len, sequences)) - 1
+    alike = np.all([ids[:least] == sequences[0][:least] for ids in sequences], axis=0)
+    shared = int(np.append(alike, False).argmin())
+    return probabilities(reader.laws([ids[shared:] for ids in sequences], sequences[0][:shared].tolist()))
 
 
 def ask(reader: LawReader, tokenizer, entities: Mapping[str, str], answers: Sequence[str]) -> pd.DataFrame:
@@ -178,7 +179,8 @@ def mentions(corpus: Corpus, entities: Sequence[str]) -> pd.Series:
 def store_capitals(run: Recorder, seed: int, model: str, texts: str) -> None:
     """The table ``model-capitals``; nothing is drawn.  ``texts`` is a corpus in which the names are counted, if there is one (column ``mentions``)."""
     entities = REAL | dict.fromkeys(INVENTED, "")
-    counted = mentions(load(texts), list(entities)) if texts else pd.Series(np.nan, index=list(entities))
+    counted = mentions(load(texts), list(entities)).to_dict() if texts else {}
     reader, tokenizer, name = open_reader(model)
     table = ask(reader, tokenizer, entities, CITIES)
-    run.table("model-capitals", table.assign(mentions=table["entity"].map(counted).astype(float), model=name))
+    named = [float(counted.get(entity, np.nan)) for entity in table["entity"]]
+    run.table("model-capitals", table.assign(mentions=named, model=name))

@@ -21,26 +21,28 @@ from l2m_utils.labs.bench import GATE, LABS, Lab
 from l2m_utils.project import PROJECT
 from l2m_utils.records import load_values, stored_table
 
+DRAWN = {"page": "what the page draws", "readers": "readers trained"}  # column ``what``, in words
 Gate = tuple[float, float, float]  # the number, and the ends of its interval (the number itself where there is none)
 
 
-def _of_knowledge(readers: pd.DataFrame) -> pd.Series:
+def _of_knowledge(readers: pd.DataFrame) -> dict[int, float]:
     chosen = readers[(readers["contexts"] == "unreliable") & (readers["group"] == 0)]
-    return chosen.set_index("seed")["spearman"]
+    return dict(zip(chosen["seed"].tolist(), chosen["spearman"].tolist(), strict=True))
 
 
-def _of_working_memory(readers: pd.DataFrame) -> pd.Series:
-    chosen = readers[readers["mix"] == "mixture of four"].set_index("seed")
-    return chosen[["controllability", "robustness"]].min(axis=1)
+def _of_working_memory(readers: pd.DataFrame) -> dict[int, float]:
+    chosen = readers[readers["mix"] == "mixture of four"]
+    lesser = np.minimum(np.asarray(chosen["controllability"]), np.asarray(chosen["robustness"]))
+    return dict(zip(chosen["seed"].tolist(), lesser.tolist(), strict=True))
 
 
-def _of_life_stories(readers: pd.DataFrame) -> pd.Series:
-    chosen = readers.set_index("seed")
-    return chosen["attention"] - chosen["oracle"]
+def _of_life_stories(readers: pd.DataFrame) -> dict[int, float]:
+    gap = readers["attention"].to_numpy() - readers["oracle"].to_numpy()
+    return dict(zip(readers["seed"].tolist(), gap.tolist(), strict=True))
 
 
 # lab → the gate of each of its trained readers, by seed, from its stored table ``readers``
-OF_READERS: dict[str, Callable[[pd.DataFrame], pd.Series]] = {
+OF_READERS: dict[str, Callable[[pd.DataFrame], dict[int, float]]] = {
     "knowledge": _of_knowledge,
     "working-memory": _of_working_memory,
     "life-stories": _of_life_stories,
@@ -96,7 +98,7 @@ def gates_by_seed(seeds: Iterable[int], labs: Iterable[Lab] = tuple(LABS.values(
     for lab in tqdm(list(labs), unit="lab"):
         if lab.name in OF_READERS:
             each = OF_READERS[lab.name](stored_table(f"labs/{lab.name}", "readers")[0])
-            found = {int(seed): (float(value),) * 3 for seed, value in each.items()}
+            found = {seed: (value, value, value) for seed, value in each.items()}
         else:
             found = {seed: page_gate(lab, seed) for seed in seeds}
         what = "readers" if lab.name in OF_READERS else "page"
@@ -111,10 +113,10 @@ def margin_rows(table: pd.DataFrame) -> list[dict]:
     """
     rows = []
     for lab in LABS.values():
-        part = table[table["lab"] == lab.name]
+        part = pd.DataFrame(table[table["lab"] == lab.name])
         if not len(part):
             continue
-        values, least = part["value"].to_numpy(), float(part["margin"].min())
+        values, least = np.asarray(part["value"]), float(np.min(part["margin"]))
         spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
         same = not np.ptp(values)
         rows.append(
@@ -122,11 +124,7 @@ def margin_rows(table: pd.DataFrame) -> list[dict]:
                 "lab": lab.name,
                 "number": lab.number,
                 "title": lab.title,
-                "drawn": "nothing"
-                if same
-                else "readers trained"
-                if part["what"].iloc[0] == "readers"
-                else "what the page draws",
+                "drawn": "nothing" if same else DRAWN[part["what"].tolist()[0]],
                 "seeds": len(part),
                 "least": float(values.min()),
                 "mean": float(values.mean()),
