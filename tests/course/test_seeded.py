@@ -131,7 +131,7 @@ def test_a_teacher_gets_one_zip(tmp_path, monkeypatch, capsys):
     with zipfile.ZipFile(out) as made:
         assert set(made.namelist()) == {
             f"{place}{name}" for place in ("", "students/") for name in ("theory/a.ipynb", "assignments/tiny.ipynb")
-        }
+        } | {"guide.md"}
         assert made.read("students/theory/a.ipynb") == b"student" and b"BEGIN SOLUTION" in made.read(
             "assignments/tiny.ipynb"
         )
