@@ -260,7 +260,7 @@ def test_figures_and_tables_of_a_deck_are_numbered(tmp_path):
     drawing.with_suffix(".narrow.svg").write_text('<svg width="150pt" height="300pt"/>')
     slide = Slide("x", "T $x$", "![[figure a/b:c]]\n\n| one | two |\n| --- | --- |\n| 1 | 2 |", "n")
     shown = section(slide, {}, {"a/b:c": Illustration(drawing, "A line.", "Chapter")}, {}, (count(3), count(5)))
-    assert re.findall(r'caption-number">([^<]+)<', shown) == ["Figure 3", "Table 5"]
+    assert re.findall(r'caption-number">([^<]+)<', shown) == ["Figure 3.", "Table 5."]
     assert shown.count('<th scope="col">') == 2 and 'width="400" height="200"' in shown
     assert 'srcset="figures/a/b/c.narrow-dark.svg" width="200" height="400"' in shown
 
