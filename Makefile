@@ -28,7 +28,7 @@ WORK := --jobs="$$JOBS" --engine="$$ENGINE"
 TEST := case "$$JOBS" in ''|*[!0-9]*) echo "error: JOBS=$$JOBS: expected a whole number" >&2; exit 2;; esac; \
     OMP_NUM_THREADS=1 exec $(RUN) -m pytest -n "$$JOBS" --dist loadfile --no-loadscope-reorder --ignore tests/test_types.py
 
-.PHONY: help setup book pdf smoke slides site test test-site test-slurm attack check coverage links bench dist archive publish reproduce status lab serve instructor lock clean
+.PHONY: help setup book pdf smoke slides site test test-site test-slurm test-outside attack check coverage links bench dist archive publish reproduce status lab serve instructor lock clean
 
 help: ## this list
 	@echo "The executable book of L2M.  Targets:"
@@ -74,6 +74,9 @@ test-site: setup ## look at every page of the built book in Chromium (TIER, CORP
 
 test-slurm: setup ## jobs on a Slurm cluster of two nodes on this machine; a few minutes, skips where Slurm is not installed
 	@L2M_SLURM=1 OMP_NUM_THREADS=1 exec $(RUN) -m pytest -rs tests/slurm
+
+test-outside: setup ## clean notebooks in a fresh environment with the wheel of this checkout; minutes, asks a package index
+	@L2M_OUTSIDE=1 OMP_NUM_THREADS=1 exec $(RUN) -m pytest -rs tests/course/test_outside.py
 
 attack: setup ## attack the book again: kills, damage, builds at once; up to three hours, goes on where it was interrupted
 	@OMP_NUM_THREADS=1 exec $(RUN) tests/attack/run_attacks.py

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import torch
+import sys
 
 _WORDINGS = (
     "out of memory",  # CUDA, also as "CUDA error: out of memory", and Apple's MPS
@@ -20,6 +20,7 @@ def out_of_memory(error: BaseException) -> bool:
     >>> out_of_memory(RuntimeError("shapes do not match"))
     False
     """
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+    torch = sys.modules.get("torch")  # who has not imported it cannot hold its error
+    if isinstance(error, MemoryError) or (torch is not None and isinstance(error, torch.OutOfMemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(wording in str(error).lower() for wording in _WORDINGS)

@@ -98,6 +98,22 @@ def home_of(folder: Path, edition: str) -> Path:
     return folder if edition == "reader" else folder / "editions" / edition
 
 
+def contents_of(contents: dict[str, Any], edition: str) -> dict[str, Any]:
+    """The table of contents of an edition: with the pages of the library, for instructors also with their guide behind the page for teachers.
+
+    >>> pages = {"parts": [{"chapters": [{"file": "teach"}, {"file": "status"}]}]}
+    >>> [one["file"] for one in contents_of(pages, "instructor")["parts"][0]["chapters"]]
+    ['teach', 'guide', 'status']
+    """
+    parts = []
+    for part in contents["parts"]:
+        chapters = []
+        for page in part["chapters"]:
+            chapters += [page] + [{"file": "guide"}] * (edition == "instructor" and page == {"file": "teach"})
+        parts.append(part | {"chapters": chapters})
+    return contents | {"parts": [*parts, api.contents()]}
+
+
 def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     """Every file of the Sphinx source of an edition, by path relative to it."""
     pools = read_pools(folder / "records")
@@ -125,8 +141,9 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
         files[Path("notebooks") / relative] = api.with_links(page_content)
     files |= api.pages()
     files[Path(DATA_FILE)] = widget_file()
-    contents = yaml.safe_load((BOOK / "_toc.yml").read_text())
-    contents["parts"].append(api.contents())
+    if edition == "instructor" and Path("teach.md") in files:
+        files[Path("guide.md")] = sessions.GUIDE.read_bytes()
+    contents = contents_of(yaml.safe_load((BOOK / "_toc.yml").read_text()), edition)
     files[Path("_toc.yml")] = yaml.safe_dump(contents, sort_keys=False, allow_unicode=True).encode()
     config = yaml.safe_load((BOOK / "_config.yml").read_text())
     config["parse"]["myst_substitutions"] = texts

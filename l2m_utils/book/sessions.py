@@ -17,6 +17,7 @@ from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 from l2m_utils.project import PROJECT
 
 COURSE = PROJECT / "course"
+GUIDE = COURSE / "guide.md"  # for instructors
 _SLIDES = "The titles in the table open the slides of the session; [all decks](slides:index) are listed on a page of their own."
 _NO_SLIDES = "This copy of the book was built without the slides; `make slides` makes them, a page a session."
 

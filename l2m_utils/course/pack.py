@@ -11,6 +11,7 @@ from l2m_utils.book.errors import BuildError
 from l2m_utils.book.fingerprints import files_in
 from l2m_utils.book.pools import read_pools
 from l2m_utils.book.runnable import archive, clean_notebooks, runnable, wheel_to_install
+from l2m_utils.book.sessions import GUIDE
 from l2m_utils.course.checks import CheckedTask, tasks_in
 from l2m_utils.course.nbgrader import with_nbgrader
 from l2m_utils.course.seeded import assignment_files, with_seed
@@ -41,11 +42,12 @@ def assignments(class_seed: int | str, edition: str) -> dict[str, bytes]:
 
 
 def class_pack(class_seed: int | str, values: Mapping[str, str], build: Path | None = None) -> dict[str, bytes]:
-    """What a teacher gets: chapters and assignments with answers and notes, below ``students`` the copies without, and the pages if they were built."""
+    """What a teacher gets: the guide, chapters and assignments with answers and notes, below ``students`` the copies without, and the pages if they were built."""
     executed = build / "executed" if build else None
     files = clean_notebooks("instructor", values, executed) | assignments(class_seed, "instructor")
     students = clean_notebooks("student", values, executed) | assignments(class_seed, "student")
     files |= {f"students/{name}": content for name, content in students.items()}
+    files["guide.md"] = GUIDE.read_bytes()
     if build and (html := build / "editions" / "instructor" / "html").is_dir():
         files |= {f"html/{path.relative_to(html).as_posix()}": path.read_bytes() for path in files_in(html)}
     return files

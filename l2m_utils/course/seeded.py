@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
+import io
 import re
 from collections.abc import Mapping
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +70,8 @@ def with_seed(path: Path, class_seed: int | str) -> tuple[list, dict[str, str]]:
 
 def _execute(source: str, space: dict[str, Any], where: str) -> None:
     try:
-        exec(compile(source, f"<{where}>", "exec"), space)
+        with redirect_stdout(io.StringIO()):  # what an answer prints is for its notebook
+            exec(compile(source, f"<{where}>", "exec"), space)
     except Exception as error:
         raise BuildError(f"{where}: {type(error).__name__}: {error}") from error
 

@@ -272,7 +272,7 @@ def _table_caption(number: int, title: str) -> str:
 
 
 def _numbered(kind: str, number: int) -> str:
-    return f'<span class="caption-number">{kind} {number}</span>'
+    return f'<span class="caption-number">{kind} {number}.</span>'
 
 
 def _caption_text(text: str, more: str = "") -> str:

@@ -19,6 +19,7 @@ from l2m_utils.estimators.two_point import DistanceCurve, null_mi
 from l2m_utils.information.token_pairs import document_pairs, flatten
 from l2m_utils.stats.jackknife import jackknife_covariance, jackknife_interval
 
+FEWEST = 4  # documents in a part: without one of them the others still have partners
 Measure = Callable[[np.ndarray, np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 
@@ -40,17 +41,27 @@ class Level:
         return jackknife_interval(self.values[column], self.without[:, column])
 
 
+def levels_for(n_documents: int, most: int) -> int:
+    """How many levels so many documents allow, at least 1 and at ``most`` so many: see :func:`partitions`.
+
+    >>> [levels_for(n, 3) for n in (2, 7, 8, 16, 100)]
+    [1, 1, 2, 3, 3]
+    """
+    return max([1, *(level for level in range(1, most + 1) if n_documents >= FEWEST * 2 ** (level - 1))])
+
+
 def partitions(n_documents: int, levels: int, rng: np.random.Generator) -> list[list[np.ndarray]]:
     """``levels`` random partitions into 1, 2, 4, … parts of nearly equal size, each halving the parts of the one before; parts are ascending.
 
-    Raises ``ValueError`` when a part would have fewer than four documents.
+    Raises ``ValueError`` when a part of several would have fewer than four documents.
 
     >>> [[part.size for part in level] for level in partitions(10, 2, np.random.default_rng(0))]
     [[10], [5, 5]]
     """
-    if levels < 1 or n_documents < 4 * 2 ** (levels - 1):
+    least = FEWEST * 2 ** (max(levels, 1) - 1) if levels != 1 else 1
+    if levels < 1 or n_documents < least:
         raise ValueError(
-            f"{n_documents} documents in {levels} levels: expected at least {4 * 2 ** (max(levels, 1) - 1)}, four in each part; use fewer levels"
+            f"{n_documents} documents in {levels} levels: expected at least {least}, four in each part; use fewer levels"
         )
     order = rng.permutation(n_documents)
     return [[np.sort(part) for part in np.array_split(order, 2**level)] for level in range(levels)]

@@ -59,14 +59,14 @@ def read_choice(cell: TwoPointCell, choice: Choice) -> dict:
     row |= {"last": int(cell.distances[-1]), "weights": choice.weights, "plateau": choice.plateau}
     row |= {"extrapolated": choice.extrapolated, "marginals": choice.marginals}
     used = cell.distances >= choice.first
-    if choice.marginals == "tokens":
-        values, without = cell.published, cell.published_without
-    elif choice.extrapolated:
-        level = corrected(extrapolated(cell.levels))
-        values, without = level.values[:-1], level.without[:, :-1]
-    else:
-        values, without = cell.levels[0].values[:-2], cell.levels[0].without[:, :-2]
     try:
+        if choice.marginals == "tokens":
+            values, without = cell.published, cell.published_without
+        elif choice.extrapolated:
+            level = corrected(extrapolated(cell.levels))
+            values, without = level.values[:-1], level.without[:, :-1]
+        else:
+            values, without = cell.levels[0].values[:-2], cell.levels[0].without[:, :-2]
         if choice.weights == "gls":
             found = weighted(cell, choice)
             remark = "" if found.bounded else "the interval ends nowhere"
@@ -212,12 +212,14 @@ def _publish_text(run: Recorder, cells: Mapping[int, TwoPointCell]) -> None:
     own, what = choices.to_dict("records")[0], f"{main.note['groups']} groups, {main.note['documents']} documents"
     span = f"d = {own['first']} to {own['last']}, vocabulary {own['vocabulary']:,}, {what}"
     size = rules.MAIN_VOCABULARY
-    record_alpha(run, choices, f"GLS in nats, {span}")
+    if lacking := record_alpha(run, choices, f"GLS in nats, {span}"):
+        raise ValueError(f"{run.corpus}: the main choice has no exponent: {lacking}")
     run.value("alpha-law-p", own["p_value"], unit="", note="of χ² of the main choice, Hotelling's F")
     run.value("prefactor", own["prefactor"], unit="nats", note="A of the main choice")
     run.value("plateau", own["constant"], unit="nats", note="C of the main choice, above the null across groups")
 
-    record_shapes(run, shapes, size)
+    if lacking := record_shapes(run, shapes, size):
+        raise ValueError(f"{run.corpus}: {lacking}")
     for row in shares.to_dict("records"):
         if row["vocabulary"] == size and row["parts"] in (0, 1):
             name, how = (
@@ -229,15 +231,15 @@ def _publish_text(run: Recorder, cells: Mapping[int, TwoPointCell]) -> None:
     run.table("values", _values(run))
 
 
-def record_shapes(run: Recorder, shapes: pd.DataFrame, vocabulary: int) -> None:
+def record_shapes(run: Recorder, shapes: pd.DataFrame, vocabulary: int) -> str:
     """Values of a :func:`shape_table`: of the interior minimum at one vocabulary, and ``…-choices`` with the hull over all that were measured.
 
-    Raises ``ValueError`` for a table without that row.
+    Returns an empty text; or, for a table without that row, why it has none, and then nothing is recorded.
     """
     rows = [row for row in shapes.to_dict("records") if row["plateau"] in rules.CONSTANTS]
     own = [row for row in rows if row["vocabulary"] == vocabulary and row["plateau"] == "interior"]
     if not own:
-        raise ValueError(f"no row of the interior minimum at vocabulary {vocabulary:,}: measure that one first")
+        return f"no constant of the published rule leaves all estimates at vocabulary {vocabulary:,} positive"
     for name, column, note in (
         ("curvature", "curvature", "local exponent at the last distance less that at the first"),
         ("bend", "bend", "exponent from d = 8 on less that of all distances"),
@@ -249,17 +251,18 @@ def record_shapes(run: Recorder, shapes: pd.DataFrame, vocabulary: int) -> None:
         run.value(name, value, unit="", interval=bounds, note=f"{note}; {where}")
         hull = min(row[f"{column}_low"] for row in rows), max(row[f"{column}_high"] for row in rows)
         run.value(f"{name}-choices", value, unit="", interval=hull, note="hull over vocabularies and constants")
+    return ""
 
 
-def record_alpha(run: Recorder, choices: pd.DataFrame, note: str) -> None:
+def record_alpha(run: Recorder, choices: pd.DataFrame, note: str) -> str:
     """Values of a :func:`choice_table`: α of the main choice, the hull of the intervals of all, and the least and greatest exponent.
 
-    Raises ``ValueError`` when the main choice has no exponent.
+    Returns an empty text; or why the main choice has no exponent, and then nothing is recorded.
     """
     rows = choices.to_dict("records")
     own, fitted = rows[0], [row for row in rows if np.isfinite(row["alpha"])]
     if own not in fitted:
-        raise ValueError(f"the main choice has no exponent: {own['remark']}")
+        return own["remark"]
     run.value("alpha", own["alpha"], unit="", interval=(own["low"], own["high"]), note=f"main choice, {note}")
     hull = min(row["low"] for row in rows), max(row["high"] for row in rows)
     run.value(
@@ -268,6 +271,7 @@ def record_alpha(run: Recorder, choices: pd.DataFrame, note: str) -> None:
     ranked = sorted(fitted, key=lambda row: row["alpha"])
     for name, row in (("low", ranked[0]), ("high", ranked[-1])):
         run.value(f"alpha-choices-{name}", row["alpha"], unit="", note=f"exponent of: {row['choice']}")
+    return ""
 
 
 def _values(run: Recorder) -> pd.DataFrame:

@@ -26,7 +26,7 @@ from l2m_utils.scoring.base import ScoringError
 
 _ADDRESS = re.compile(r"https?://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d{1,5})?(/([\w.~/-]|%[0-9a-f]{2})*)?", re.I | re.A)
 _MOST_WORDS = 2000  # bytes of an error's text that are read
-_LONG_KEY = 12  # characters from which a key is no word of an answer by accident
+_LONG_KEY = 8  # characters from which a key is hardly a word of an answer by accident
 
 
 class ServerError(ScoringError):
@@ -130,7 +130,11 @@ def exchange(url: str, body: dict, key: ApiKey, *, seconds: float, limit: int) -
     except Exception as error:  # whatever a broken connection or a broken answer makes the client stumble over
         return Reply(problem=(f"HTTP {status}, and " if status else "") + _broken(error, seconds), asked=asked)
     if key.within(raw):
-        return Reply(status, problem=f"HTTP {status} and an answer that repeats the key; it is not read", lasting=True)
+        return Reply(
+            status,
+            problem=f"HTTP {status} and an answer that repeats the key; it is not read (a key that is a word of any text is none: use another)",
+            lasting=True,
+        )
     try:
         return Reply(status, json.loads(raw))
     except (ValueError, RecursionError):

@@ -200,9 +200,9 @@ def _take(documents: Iterable[Document], limit: int | None) -> Iterator[Document
 
 
 def _cut(piece: str) -> str:
-    """A piece of a document up to its last sentence, or last line, that leaves more than half of it."""
+    """A piece of a document up to its last sentence, or last line, that leaves more than half of it, and some text."""
     for starts in (sentence_starts, line_starts):
         found = starts(piece)
-        if len(found) and found[-1] > len(piece) / 2:
-            return piece[: found[-1]].rstrip()
+        if len(found) and found[-1] > len(piece) / 2 and (before := piece[: found[-1]].rstrip()):
+            return before
     return piece

@@ -1,6 +1,8 @@
 """Executing one notebook: all or nothing, and a page that names nothing of this machine."""
 
 import json
+import subprocess
+import sys
 
 import nbformat
 import pytest
@@ -85,3 +87,10 @@ def test_an_input_that_changes_while_a_notebook_runs_leaves_no_seal(tmp_path, ca
     jobs.write_seal(tmp_path, job(tmp_path, "pass", inputs=known))
     assert not is_sealed(tmp_path, job(tmp_path, "pass"), Hashes())
     assert "an input changed while it ran" in capsys.readouterr().out
+
+
+def test_what_ended_a_cell_is_told_without_torch():
+    """The front door works where torch is not installed; what names a want of memory must not be what asks for it."""
+    code = "import sys; sys.modules['torch'] = None; from l2m_utils.memory import out_of_memory as o; print(o(MemoryError()), o(ValueError('x')))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=PROJECT)
+    assert done.stdout.split() == ["True", "False"], done.stderr

@@ -18,7 +18,7 @@ CELLS = {
     "parameters": "class_seed = 0",
     "": "from l2m_utils.course.draws import Draws, seal",
     "draw": '_numbers = Draws(class_seed, "tiny")\nlength = _numbers.integer("length", 1000, 9000)\nword = _numbers.choice("word", ["ab", "cd"])',
-    "solution": "# Assign `half`.\n# --- answer below ---\nhalf = length / 2",
+    "solution": "# Assign `half`.\n# --- answer below ---\nhalf = length / 2\nprint(half)",
     "seal": "expected = seal(class_seed, half=(half, 0.5))",
     "check": 'assert expected.agrees("half", half), "half of the length of your class: did you halve it?"',
     "wrong": "# wrong: not halved\n# says: did you halve\n\nhalf = length",
@@ -128,10 +128,11 @@ def test_a_teacher_gets_one_zip(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(pack, "clean_notebooks", lambda edition, values, executed: {"theory/a.ipynb": edition.encode()})
     out = tmp_path / "teacher.zip"
     assert main(["handout", "instructor", "--seed", "autumn", "--out", str(out)]) == 0
+    assert capsys.readouterr().out == f"{out}\n"  # and nothing of what the answers print
     with zipfile.ZipFile(out) as made:
         assert set(made.namelist()) == {
             f"{place}{name}" for place in ("", "students/") for name in ("theory/a.ipynb", "assignments/tiny.ipynb")
-        }
+        } | {"guide.md"}
         assert made.read("students/theory/a.ipynb") == b"student" and b"BEGIN SOLUTION" in made.read(
             "assignments/tiny.ipynb"
         )

@@ -21,6 +21,7 @@ from l2m_utils.course.deck import Slide, Theorem, check_slides, plain_roles, rea
 from l2m_utils.course.material import mathjax_folder, pictures_of
 from l2m_utils.course.printing import print_decks
 from l2m_utils.course.slides import Deck, Illustration, html_page, markdown, policy_of, section, write_slides
+from l2m_utils.project import PROJECT
 
 DECK = """# One
 
@@ -229,6 +230,13 @@ def test_slides_run_in_a_browser(written, chrome):
     with context.expect_page() as opened:
         tab.keyboard.press("s")
     opened.value.wait_for_function("() => document.body.innerText.includes('Say that, 0.5.')")
+    tab.evaluate((PROJECT / "tests" / "site" / "collect.js").read_text())
+    tab.evaluate("() => __site.spread()")  # as `make test-site` looks at them: all, not the first alone
+    seen = "(all) => all.map((one) => one.checkVisibility({visibilityProperty: true}))"
+    assert (
+        tab.locator("section > *:not(aside)").evaluate_all(seen)
+        == [True] * tab.locator("section > *:not(aside)").count()
+    )
     tab.set_viewport_size({"width": 375, "height": 812})
     tab.wait_for_function("() => !window.Reveal")
     shown = tab.locator("section").evaluate_all("(all) => all.map((one) => one.getBoundingClientRect().height > 50)")
@@ -252,7 +260,7 @@ def test_figures_and_tables_of_a_deck_are_numbered(tmp_path):
     drawing.with_suffix(".narrow.svg").write_text('<svg width="150pt" height="300pt"/>')
     slide = Slide("x", "T $x$", "![[figure a/b:c]]\n\n| one | two |\n| --- | --- |\n| 1 | 2 |", "n")
     shown = section(slide, {}, {"a/b:c": Illustration(drawing, "A line.", "Chapter")}, {}, (count(3), count(5)))
-    assert re.findall(r'caption-number">([^<]+)<', shown) == ["Figure 3", "Table 5"]
+    assert re.findall(r'caption-number">([^<]+)<', shown) == ["Figure 3.", "Table 5."]
     assert shown.count('<th scope="col">') == 2 and 'width="400" height="200"' in shown
     assert 'srcset="figures/a/b/c.narrow-dark.svg" width="200" height="400"' in shown
 

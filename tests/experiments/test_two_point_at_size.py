@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from l2m_utils.estimators.two_point_limit import Level
 from l2m_utils.experiments import two_point_cells, two_point_results
 from l2m_utils.experiments import two_point_rules as rules
 from l2m_utils.experiments.ruler_rules import LAW_P
 from l2m_utils.experiments.two_point_cells import TwoPointCell, measure_all, measure_cell, read_text
-from l2m_utils.records import load_values
+from l2m_utils.records import Recorder, load_values
 from l2m_utils.sources.trees import TreeSource
 from l2m_utils.stats.decay import fit_decay
 from l2m_utils.text.documents import Corpus, CorpusError, Document
@@ -35,6 +36,18 @@ def test_the_main_choice_finds_the_exponent_of_a_tree_and_the_share_of_documents
     assert zero["low"] < finite < zero["high"]
     assert joint["low"] > TREE.two_point_exponent + 0.1 and joint["p_value"] < LAW_P
     assert len(rows) == sum(choice.vocabulary is None for choice in rules.CHOICES) == 12
+
+
+@pytest.mark.parametrize(("documents", "levels", "said"), [(7, 2, "7 documents for 5 values"), (6, 1, "got 1 level")])
+def test_few_documents_have_no_exponent_and_that_is_said(cell, documents, levels, said, tmp_path):
+    """A text of a few documents passes the first check, so that its page must come to its end without an exponent."""
+    few = [Level(each.parts, each.values, each.without[:documents]) for each in cell.levels[:levels]]
+    cells = {2048: TwoPointCell(cell.distances, few, cell.published, cell.published_without[:documents], {})}
+    run = Recorder("theory/example", "smoke", folder=tmp_path)
+    choices, shapes = two_point_results.choice_table(cells), two_point_results.shape_table(cells)
+    assert said in two_point_results.record_alpha(run, choices, "")
+    assert "leaves all estimates" in two_point_results.record_shapes(run, shapes.iloc[:0], 2048)
+    assert load_values(tmp_path) == {}
 
 
 def test_a_cell_comes_back_from_its_file(cell, tmp_path):

@@ -15,7 +15,7 @@ import pytest
 
 from l2m_utils.scoring.answers import ContractError, check_floor
 from l2m_utils.scoring.base import Scorer, ScoringError
-from l2m_utils.scoring.request import ServerError, retry_after
+from l2m_utils.scoring.request import ApiKey, ServerError, retry_after
 from l2m_utils.scoring.server import ServerScorer
 
 VOCABULARY = 40
@@ -572,6 +572,16 @@ def test_an_address_with_a_password_is_refused_unseen(address):
 def test_any_key_works_with_an_honest_server(serve, key):
     scorer = connect(serve(well), api_key=key)
     np.testing.assert_allclose(scorer.score([[3, 4, 5]])[0], expected_scores(np.array([3, 4, 5])), rtol=1e-6)
+
+
+@pytest.mark.parametrize("key", ["hVklbspIa-6", "8signs-x", "sk-a-long-one-of-a-service"])
+def test_a_key_that_comes_back_is_seen_nowhere(serve, key):
+    """Not in the local variables of a traceback, either: a key of eleven signs was taken for a word of the answer."""
+    import server_answers
+
+    with pytest.raises(ServerError, match="repeats the key") as caught:
+        connect(serve(lambda body: (200, {}, json.dumps(key).encode())), api_key=ApiKey(key))
+    assert key not in server_answers.shown(caught.value)
 
 
 def test_no_behaviour_of_a_server_gets_through():

@@ -446,6 +446,12 @@ def test_split_is_balanced_even_with_heavy_tails(python_corpus):
     assert abs(held.size / sizes.sum() - 0.2) < 0.02 and len(held) == 16
 
 
+def test_a_limit_keeps_some_of_a_text_that_begins_with_white_space():
+    """What is before the first letter is no sentence: cut there, nothing was left."""
+    texts = Corpus("x", [Document("a", "\u3000\u3000\u3000边有来有有河。" * 20), Document("b", "    One. " * 20)], "")
+    assert [document.text for document in corpora.limited(texts, 131)] == ["\u3000\u3000\u3000边", "    One."]
+
+
 @pytest.mark.parametrize(("number", "held_out"), [(2, 1), (3, 1), (4, 2), (7, 2), (15, 3)])
 def test_few_documents_leave_two_for_error_bars(number, held_out):
     corpus = Corpus("x", [Document(str(i), f"{i} " * 100) for i in range(number)], "")
