@@ -275,6 +275,8 @@
       await until(() => all("img").every((image) => image.complete || image.loading === "lazy"));
       await until(() => all("picture > img").every((image) => !image.currentSrc || image.currentSrc === chosen(image)));
       await until(() => document.getAnimations().every((one) => one.playState !== "running" || one.effect.getComputedTiming().endTime === Infinity));
+      // A tenth of a second after a change of widths the page gives wide formulas a box that scrolls; a timer set later ends later.
+      await new Promise((done) => setTimeout(done, 150));
     },
     dark() {
       const root = document.documentElement;
