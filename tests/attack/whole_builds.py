@@ -33,10 +33,8 @@ KINDS = {
 }
 PLACE = CACHE / "attack" / "attacked"
 BUILD = PROJECT / "_build" / "smoke-attacked"
-SIZES, FEWEST = (
-    (5_000, 10_000, 20_000),
-    4,
-)  # characters of a text; texts, which a page that trains and measures asks for
+SIZES = (5_000, 10_000, 20_000)  # characters of a text
+FEWEST = 4  # texts, which a page that trains and measures asks for
 
 
 def passes(texts: list[str]) -> list[str]:

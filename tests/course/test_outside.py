@@ -107,7 +107,10 @@ def test_a_clean_notebook_runs_and_checks_its_answers(place, name):
     stubs = {cell["id"] for cell in cells if "l2m" in cell["metadata"] or "check" in cell_tags(cell)}
     stubs -= {identity for identity in stubs if identity.endswith(("-answer", "-again"))}
     assert {identity: line for identity, line in errors.items() if identity not in stubs} == {}
-    assert any(line.startswith("NotImplementedError: write your answer here") for line in errors.values())
+    checks = {cell["id"] for cell in cells if "check" in cell_tags(cell)} & stubs
+    assert checks and checks <= set(errors), "a check that passes without an answer"
+    refused = [line for line in errors.values() if line.startswith("NotImplementedError: write your answer here")]
+    assert len(refused) == len(checks), errors  # by the stub, or by the check that calls it
     assert sum("image/svg+xml" in str(cell["outputs"]) for cell in cells) >= 1
     where = "import l2m_utils; print(l2m_utils.__file__)"
     installed = subprocess.run([python, "-c", where], capture_output=True, text=True, cwd=place, env=environment(place))

@@ -27,7 +27,8 @@ def test_a_piece_that_was_damaged_is_named(name, tmp_path):
         paths = [tmp_path / f"{field}.parquet" for field in ladder.RungTables._fields]
     for path in paths:
         whole = write_table(path, frame).read_bytes()
-    READ[name](tmp_path) if "trained" not in name else None
+    if name != "trained-0.parquet":  # behind it the next one would be trained
+        READ[name](tmp_path)
     for place in range(len(whole) // 40, len(whole), len(whole) // 8):
         paths[-1].write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
         with pytest.raises(RecordError, match=paths[-1].name):

@@ -48,13 +48,18 @@ def test_the_truth_may_differ_from_corpus_to_corpus():
     assert judged(truths, truths - 0.1, truths + 0.1, 1.0)["coverage"] == pytest.approx(1 / 3)
 
 
-@pytest.mark.parametrize("share", [0.8, 0.98])
-def test_the_interval_of_a_share_holds_it(share):
-    """Near the end, too, where a symmetric margin is too short and at none has no width."""
-    found = np.random.default_rng(0).binomial(200, share, 2000) / 200
-    low, high = np.array([share_interval(each, 200) for each in found]).T
-    assert abs(interval_coverage(low, high, share) - 0.95) < 0.03
-    assert share_interval(0.0, 60)[1] > 0.05 and share_interval(1.0, 60)[0] < 0.95
+@pytest.mark.parametrize("count", [60, 200, 400])
+def test_the_interval_of_a_share_is_wilsons_and_holds_it(count):
+    """Its closed form at every share that there is; and its exact coverage, in the mean over true shares, also near the ends."""
+    found, z = np.arange(count + 1) / count, stats.norm.ppf(0.975)
+    middle = (found + z**2 / (2 * count)) / (1 + z**2 / count)
+    reach = z * np.sqrt(found * (1 - found) / count + z**2 / (4 * count**2)) / (1 + z**2 / count)
+    low, high = np.array([share_interval(each, count) for each in found]).T
+    np.testing.assert_allclose([low, high], [middle - reach, middle + reach], atol=1e-12)
+    truths = np.linspace(0.01, 0.99, 99)
+    laws = stats.binom.pmf(np.arange(count + 1), count, truths[:, None])
+    holds = (low <= truths[:, None]) & (truths[:, None] <= high)
+    assert (laws * holds).sum(axis=1).mean() == pytest.approx(0.95, abs=0.01)
 
 
 @pytest.mark.parametrize(
