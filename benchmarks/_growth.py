@@ -171,7 +171,7 @@ def measure(engines: dict = ENGINES) -> pd.DataFrame:
 
 def main() -> int:
     """Measure, fit, and write the records."""
-    from l2m_utils.figures.growth import draw_growth, fitted_growth
+    from l2m_utils.figures.growth import FITTED_POINTS, draw_growth, fitted_growth
     from l2m_utils.plots import use_style
 
     if commit().endswith("+changes"):
@@ -202,7 +202,7 @@ def main() -> int:
         "growth",
         draw_growth(points, found),
         caption="Processor time and peak memory above what the process held, on one thread, against the work of each engine: tokens, characters, "
-        "documents, length or entries of the state. The legend has the exponents, fitted to the four largest amounts; below, each call costs what it "
+        f"documents, length or entries of the state. The legend has the exponents, fitted to the {FITTED_POINTS} largest amounts; below, each call costs what it "
         "costs to be called.",
         alt="Two panels with logarithmic axes: processor time and peak memory of each engine against its work, with straight lines of the fitted exponents.",
     )

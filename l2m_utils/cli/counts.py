@@ -20,7 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--corpus", help="what to count, as for every command; without it the shares are added up")
     parser.add_argument("--of", type=int, default=20, help="how many shares there are; at least 20 for error bars")
     parser.add_argument("--share", type=int, help="which one to count, from 0 on; without it all")
-    parser.add_argument("--vocabulary", type=int, help="of the tokenizer that is trained (default: 4096)")
+    parser.add_argument(
+        "--vocabulary", type=int, help="entries of the tokenizer that is trained; not beside one of yours"
+    )
     parser.add_argument("--distances", type=int, nargs="+", help="rising, the largest one is the reach; 1, 2, 4 … 1024")
 
 

@@ -8,7 +8,7 @@ from l2m_utils.plots import colours, loglog_axes
 from l2m_utils.stats.fit import power_law
 
 _QUANTITIES = {"time": "seconds", "memory": "mib"}
-_TOP = 4  # points at the large end to which a law is fitted: below them is what every call costs
+FITTED_POINTS = 4  # points at the large end to which a law is fitted: below them is what every call costs
 
 
 def fitted_growth(points: pd.DataFrame, least_memory: float = 0.0) -> pd.DataFrame:
@@ -24,7 +24,7 @@ def fitted_growth(points: pd.DataFrame, least_memory: float = 0.0) -> pd.DataFra
     """
     rows = []
     for engine, mine in points.groupby("engine", sort=False):
-        top = mine.sort_values("amount").tail(_TOP)
+        top = mine.sort_values("amount").tail(FITTED_POINTS)
         amounts = top["amount"].to_numpy()
         for quantity, column in _QUANTITIES.items():
             values = top[column].to_numpy(dtype=float)
