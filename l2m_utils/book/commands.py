@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import errno
 import os
-import shlex
 import shutil
 import sys
 import time
-import unicodedata
 from pathlib import Path
 
+from l2m_utils.book.arguments import check_plain, positive_number, split_words, with_advice
 from l2m_utils.book.environment import PARENT
 from l2m_utils.book.errors import BuildError
 from l2m_utils.project import CHECKOUT, PROJECT
@@ -83,11 +81,11 @@ def run(options: argparse.Namespace) -> int:
             raise BuildError(
                 "l2m book works in a checkout of the project, which holds the notebooks and pages; this is an installed library"
             )
-        _plain("the path of this checkout", str(PROJECT))
+        check_plain("the path of this checkout", str(PROJECT))
         if "corpus" in options:
-            _plain("CORPUS or --corpus", options.corpus)
+            check_plain("CORPUS or --corpus", options.corpus)
         if "jobs" in options:
-            options.jobs, options.engine = _positive(options.jobs), _words(options.engine)
+            options.jobs, options.engine = positive_number(options.jobs), split_words(options.engine)
         options.book_command(options)
     except KeyboardInterrupt:
         print("interrupted; finished notebooks are kept, the next run goes on from there", file=sys.stderr)
@@ -96,7 +94,7 @@ def run(options: argparse.Namespace) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except OSError as error:
-        print(f"error: {_with_advice(error)}", file=sys.stderr)
+        print(f"error: {with_advice(error)}", file=sys.stderr)
         return 1
     except ValueError as error:
         from l2m_utils.records import RecordError
@@ -357,38 +355,6 @@ def _build_html(folder: Path, jobs, lock) -> None:
     from l2m_utils.book.jobs import notebook_outputs
 
     ensure_html(folder, notebook_outputs(folder, jobs), Hashes(), lock)
-
-
-def _plain(what: str, name: str) -> None:
-    """Refuse what neither a log nor a page could show in one line."""
-    if any(unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise BuildError(f"{what}: {name!r} has a line break, or a character that cannot be shown; rename it")
-
-
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise BuildError(f"JOBS or --jobs: got {text!r}, expected a whole number of at least 1")
-    return int(text)
-
-
-def _words(text: str) -> list[str]:
-    try:
-        return shlex.split(text)
-    except ValueError as error:
-        raise BuildError(f"ENGINE or --engine: {text!r}: {error}") from error
-
-
-def _with_advice(error: OSError) -> str:
-    """The error of a file in one line, and what to do about it where its message does not say so itself."""
-    if not isinstance(error.filename, str):
-        return str(error)
-    advice = {
-        errno.EROFS: "a build writes below the project: copy it to where you may write",
-        errno.EACCES: "a build writes below the project: check the permissions",
-        errno.ENOSPC: "free some space, and run this again",
-        errno.EDQUOT: "free some space, and run this again",
-    }.get(error.errno or 0)
-    return f"{error.filename}: {error.strerror}" + (f"; {advice}" if advice else "")
 
 
 def _remove(path: Path) -> None:

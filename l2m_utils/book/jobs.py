@@ -63,6 +63,24 @@ def read_jobs(folder: Path) -> dict[str, Job]:
         raise BuildError(f"{path} is not readable ({error}); `make book` writes it") from error
 
 
+def waiting(jobs: dict[str, Job], name: str) -> set[str]:
+    """The jobs that need this one, directly or through others.
+
+    >>> from types import SimpleNamespace
+    >>> jobs = {name: SimpleNamespace(needs=needs) for name, needs in {"a": "", "b": "a", "c": "b", "d": ""}.items()}
+    >>> [len(waiting(jobs, name)) for name in jobs]
+    [2, 1, 0, 0]
+    """
+    found: set[str] = set()
+    pending = [name]
+    while pending:
+        asked = pending.pop()
+        new = {other for other, job in jobs.items() if asked in job.needs} - found
+        found |= new
+        pending += new
+    return found
+
+
 def page_of(folder: Path, name: str) -> Path:
     """The executed notebook of a job."""
     return folder / "executed" / f"{name}.ipynb"

@@ -87,14 +87,14 @@ class Draw:
     @classmethod
     def load(cls, path: str | Path) -> Draw:
         """Read what :meth:`save` wrote."""
-        table = pq.read_table(path)
+        table = read_pieces([Path(path)])
         words = (np.array(table[name].to_pylist(), dtype=object).astype(str) for name in ("corpus", "kind", "document"))
         tokens = [np.asarray(row.values) for row in table["tokens"]]
         return cls(*words, table["start"].to_numpy(), table["partner"].to_numpy(), tokens)
 
 
 def parquet(table: pa.Table) -> bytes:
-    """A table as compressed Parquet; floats are split by byte, so that what rounding made equal compresses."""
+    """A table as compressed Parquet with a checksum of each page; floats are split by byte, so that what rounding made equal compresses."""
     sink = io.BytesIO()
     split = ["scores.list.element"] if "scores" in table.column_names else False
     pq.write_table(
@@ -104,8 +104,21 @@ def parquet(table: pa.Table) -> bytes:
         compression_level=3,
         use_dictionary=not split,
         use_byte_stream_split=split,
+        write_page_checksum=True,
     )
     return sink.getvalue()
+
+
+def read_pieces(paths: Sequence[Path], schema: pa.Schema | None = None) -> pa.Table:
+    """What :func:`parquet` wrote, one file after the other; raises ``ValueError`` for a damaged one: a flipped bit of a score is a score."""
+    pieces = []
+    for path in paths:
+        try:
+            pieces.append(pq.read_table(path, schema=schema, page_checksum_verification=True))
+        except (pa.ArrowException, OSError) as error:
+            said = str(error).partition("\n")[0]
+            raise ValueError(f"{path} is damaged ({said}); delete it and run again what made it") from error
+    return pa.concat_tables(pieces)
 
 
 def draw_sequences(
@@ -309,9 +322,7 @@ class Store:
     def read(self) -> pa.Table:
         """All rows of all cells."""
         found = sorted(self.folder.glob("*.parquet"))
-        return (
-            pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in found]) if found else SCHEMA.empty_table()
-        )
+        return read_pieces(found, SCHEMA) if found else SCHEMA.empty_table()
 
     def pack(self, out: str | Path, name: str = "ruler") -> list[Path]:
         """All rows in few files ``out/NAME-1.parquet`` …, of at most :data:`FILE_NUMBERS` scores each; returns their paths."""

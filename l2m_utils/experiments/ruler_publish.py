@@ -14,17 +14,16 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-from scipy.stats import chi2
 
 from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import Contributions
-from l2m_utils.experiments import ruler_context as context
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ladder_text import ByteTokens
-from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store
+from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
+from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
+from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
 from l2m_utils.records import Recorder, load_values
 from l2m_utils.stats.bootstrap import interval
@@ -44,9 +43,7 @@ def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:
     paths = sorted(Path(folder).glob("ruler-*.parquet"))
     if not paths:
         raise ValueError(f"{folder} has no ruler-1.parquet: expected what the stage of the GPU left")
-    return pa.concat_tables([pq.read_table(path, schema=SCHEMA) for path in paths]), archive.read(
-        Path(folder) / "stage-b.zip"
-    )
+    return read_pieces(paths, SCHEMA), archive.read(Path(folder) / "stage-b.zip")
 
 
 def publish_ruler(
@@ -85,13 +82,15 @@ def publish_ruler(
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)
-        _context(run, scores, corpus, tables[1], found, label, n_boot, least)
+        record_context(run, scores, corpus, tables[1], found, label, n_boot, least)
         if tokenizer is not None:
-            _context_in_bytes(run, scores, corpus, ByteTokens(tokenizer), label, n_boot, least)
-        _formats(run, scores, corpus, found, ruler_curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot)
-        _pages(run, scores, corpus, label, n_boot)
+            record_context_in_bytes(run, scores, corpus, ByteTokens(tokenizer), label, n_boot, least)
+        record_formats(
+            run, scores, corpus, found, ruler_curves(scores, corpus, "bfloat16", tables, least), ruler, n_boot
+        )
+        record_pages(run, scores, corpus, label, n_boot)
         if cells is not None:
-            _machines(run, scores, Scores(draw, cells), corpus, label)
+            record_machines(run, scores, Scores(draw, cells), corpus, label)
         run.table("values", _values(run))
         written.append(run)
     if not written:
@@ -238,187 +237,6 @@ def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_bo
         low, high = interval(results.seeded_replicates(penalty, n_boot), n_documents=len(penalty.counts))
         columns = {"position": penalty.lengths, "nats": penalty.estimates, "low": low, "high": high}
         run.table("start", pd.DataFrame(columns).assign(split=max(both), documents=len(penalty.counts)))
-
-
-def _context(run: Recorder, scores: Scores, corpus: str, table, found, model: str, n_boot: int, least: int) -> None:
-    """h_c, its law, the worth of octaves, and the exponent that follows beside the direct one on the same blocks."""
-    values = context.losses(scores, corpus, "float32", least)
-    if values is None:
-        return
-    worth = run.table("context", context.context_table(values, n_boot))
-    documents = len(values.counts)
-    run.value(
-        "reach",
-        context.reach(worth),
-        unit="tokens",
-        model=model,
-        note=f"every octave up to it is worth something, 95 % for all at once; {documents} documents",
-    )
-    fit, profile = context.fit_context(values, n_boot)
-    run.table("context-profile", profile)
-    span = f"h + a·c^(β−1), c = {fit.lengths[0]:g} to {fit.lengths[-1]:g}, {documents} documents"
-    low, high = fit.intervals["exponent"]
-    run.value(
-        "beta-context",
-        1 + fit.parameters["exponent"],
-        unit="",
-        interval=(1 + low, 1 + high),
-        model=model,
-        note=f"1 − γ; {span}",
-    )
-    run.value(
-        "context-floor",
-        fit.parameters["offset"],
-        unit="nats",
-        interval=fit.intervals["offset"],
-        model=model,
-        note=f"h; {span}",
-    )
-    bounds = fit.intervals["prefactor"]
-    run.value("context-gain", fit.parameters["prefactor"], unit="nats", interval=bounds, model=model, note=f"a; {span}")
-    freedom = len(fit.lengths) - len(fit.parameters)
-    run.value(
-        "context-law-p", float(chi2.sf(fit.chi2, freedom)), unit="", model=model, note=f"of χ² of the law; {span}"
-    )
-    inside = profile[profile["inside"]]
-    if len(inside):
-        for name, bound in (("low", inside["beta"].min()), ("high", inside["beta"].max())):
-            run.value(
-                f"beta-context-profile-{name}", bound, unit="", model=model, note=f"over all h that χ² allows; {span}"
-            )
-    slope = context.octave_slope(values, 2 * rules.CONTEXT_FROM, int(values.lengths[-1]), n_boot)
-    if slope is not None:
-        low, high = slope.intervals["exponent"]
-        note = f"1 + slope of log(h_c − h_2c), octaves that end at {slope.lengths[0]:g} to {slope.lengths[-1]:g}, {documents} documents"
-        run.value(
-            "beta-octaves",
-            1 + slope.parameters["exponent"],
-            unit="",
-            interval=(1 + low, 1 + high),
-            model=model,
-            note=note,
-        )
-    probed = context.probing_by_octave(values, context.first_entropy(scores, values, corpus, table))
-    curve = RulerCurve("windows", "probing", "1-gram", 2, probed)
-    shared = next(c.values for c in found if c.set == "whole" and c.repair == "2-gram")
-    kept = np.isin(shared.documents, probed.documents)
-    same = RulerCurve(
-        "windows",
-        "direct",
-        "2-gram",
-        2,
-        Contributions("direct", shared.lengths, shared.values[kept], shared.documents[kept]),
-    )
-    run.table("probing", results.curve_table([curve, same], n_boot))
-    for one, name in ((curve, "beta-probing"), (same, "beta-direct-same-blocks")):
-        made = results.fit_in(one.values, rules.PAPER, n_boot)
-        if made is not None:
-            note = f"OLS, L = {made.lengths[0]:g} to {made.lengths[-1]:g}, {len(one.values.counts)} documents"
-            run.value(
-                name, made.parameters["exponent"], unit="", interval=made.intervals["exponent"], model=model, note=note
-            )
-
-
-def _context_in_bytes(
-    run: Recorder, scores: Scores, corpus: str, tokenizer: ByteTokens, model: str, n_boot: int, least: int
-) -> None:
-    """The law of h_c again in bytes, and whether its exponent depends on the unit."""
-    values = context.losses(scores, corpus, "float32", least)
-    if values is None:
-        return
-    made = context.in_bytes(scores, values, corpus, tokenizer.sizes)
-    documents = len(made.counts)
-    low, high = interval(results.seeded_replicates(made, n_boot), n_documents=documents)
-    tokens = values.lengths[values.lengths >= rules.CONTEXT_FROM]
-    columns = {"context": tokens, "bytes": made.lengths, "loss": made.estimates, "low": low, "high": high}
-    run.table("context-bytes", pd.DataFrame(columns).assign(documents=documents))
-    fits = [context.fit_context(each, n_boot)[0] for each in (made, values)]
-    exponents = [fit.parameters["exponent"] for fit in fits]
-    note = f"1 − γ of h_c in nats a byte; c = {made.lengths[0]:.0f} to {made.lengths[-1]:,.0f} bytes, {documents} documents"
-    low, high = fits[0].intervals["exponent"]
-    run.value("beta-context-bytes", 1 + exponents[0], unit="", interval=(1 + low, 1 + high), model=model, note=note)
-    low, high = interval(fits[0].samples[:, 1] - fits[1].samples[:, 1], n_documents=documents)
-    name = "beta-context-bytes-less-tokens"
-    run.value(name, exponents[0] - exponents[1], unit="", interval=(low, high), model=model, note=note)
-
-
-def _formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, ruler: str, n_boot: int) -> None:
-    """bfloat16 against float32 on the same blocks."""
-    table = results.precision_table(coarse, fine, n_boot)
-    if not len(table):
-        return
-    run.table("bfloat16", table)
-    tokens = run.table("bfloat16-tokens", results.difference_table(scores, scores, corpus, ("bfloat16", "float32")))
-    model = f"{ruler} bfloat16"
-    for estimator, name in (("direct", "direct"), ("vCLUB", "vclub")):
-        own = table[
-            (table["set"] == "whole") & (table["estimator"] == estimator) & table["repair"].isin(["2-gram", "none"])
-        ]
-        own = own[np.isfinite(own["beta"])]
-        if len(own):
-            row = own.iloc[-1]
-            bounds = row["beta_low"], row["beta_high"]
-            run.value(
-                f"beta-{name}-bfloat16-less-float32",
-                row["beta"],
-                unit="",
-                interval=bounds,
-                model=model,
-                note=f"OLS, same blocks, {row['documents']} documents",
-            )
-    whole = tokens[tokens["part"] == "conditional"]
-    if len(whole):
-        row = whole.iloc[-1]
-        note = f"log q of a token in a block, bfloat16 less float32, mean over {row['tokens']:,} tokens"
-        run.value(
-            "bfloat16-token-absolute",
-            row["mean_absolute"],
-            unit="nats",
-            model=model,
-            note=f"mean size of the difference, {row['tokens']:,} tokens",
-        )
-        run.value("bfloat16-token-mean", row["mean"], unit="nats", model=model, note=note)
-        run.value(
-            "bfloat16-token-largest",
-            row["largest"],
-            unit="nats",
-            model=model,
-            note=f"largest of {row['tokens']:,} tokens",
-        )
-
-
-def _pages(run: Recorder, scores: Scores, corpus: str, model: str, n_boot: int) -> None:
-    """First against last pages."""
-    table = results.page_table(scores, corpus, "float32", n_boot)
-    if len(table):
-        run.table("pages", table)
-        row = table.set_index("pages").loc["last less first"]
-        note = f"loss a token, last pages less first ones of the same {row['documents']:.0f} documents, behind {rules.PAGES_FROM} tokens"
-        run.value(
-            "pages-last-less-first",
-            row["loss"],
-            unit="nats",
-            interval=(row["low"], row["high"]),
-            model=model,
-            note=note,
-        )
-
-
-def _machines(run: Recorder, scores: Scores, cells: Scores, corpus: str, model: str) -> None:
-    """The laptop's scores against the GPU's."""
-    table = results.difference_table(scores, cells, corpus)
-    if len(table):
-        run.table("machines", table)
-        tokens = f"{table['tokens'].sum():,} tokens of {table['blocks'].max()} blocks scored on both machines"
-        run.value(
-            "machines-largest",
-            table["largest"].max(),
-            unit="nats",
-            model=model,
-            note=f"largest difference of a score, {tokens}",
-        )
-        mean = float((table["mean_absolute"] * table["tokens"]).sum() / table["tokens"].sum())
-        run.value("machines-mean", mean, unit="nats", model=model, note=f"mean absolute difference, {tokens}")
 
 
 def _values(run: Recorder) -> pd.DataFrame:

@@ -18,19 +18,19 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import safe_open
-from safetensors.numpy import save
 from tqdm import tqdm
 
 from l2m_utils.estimators.two_point import DistanceCurve, two_point_mi
 from l2m_utils.estimators.two_point_limit import Level, on_parts, partitions, plateaus
 from l2m_utils.experiments import two_point_rules as rules
 from l2m_utils.experiments.ruler_rules import SEED
-from l2m_utils.files import write_atomically
 from l2m_utils.information.token_pairs import flatten
 from l2m_utils.project import commit, hardware
+from l2m_utils.records import read_table, write_table
 from l2m_utils.text.documents import Corpus, CorpusError, Document
 from l2m_utils.text.tokens import encode_corpus, train_bpe
+
+NULLS = ("across", "within")  # columns of the two nulls in the file of a cell
 
 
 @dataclass(frozen=True)
@@ -49,24 +49,38 @@ class TwoPointCell:
     published_without: np.ndarray
     note: dict[str, str]
 
+    def table(self) -> pd.DataFrame:
+        """The cell as numbers in rows: ``parts`` of a level (0: as published), ``without`` this group (-1: of all), then the distances and the two nulls."""
+        names = [*map(str, self.distances.tolist()), *NULLS]
+        blocks = [(level.parts, level.values, level.without) for level in self.levels]
+        if self.published.size:
+            blocks.append((0, self.published, self.published_without))
+        rows = []
+        for parts, values, without in blocks:
+            frame = pd.DataFrame(np.vstack([values, without]), columns=names[: values.size])
+            frame.insert(0, "without", np.arange(-1, len(without)))
+            frame.insert(0, "parts", parts)
+            rows.append(frame)
+        return pd.concat(rows, ignore_index=True)
+
     def save(self, path: Path) -> None:
-        """Write the cell, whole or not at all."""
-        arrays = {"distances": self.distances, "published": self.published, "published_without": self.published_without}
-        for level in self.levels:
-            arrays |= {f"values-{level.parts}": level.values, f"without-{level.parts}": level.without}
-        write_atomically(
-            path, save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, metadata=self.note)
-        )
+        """Write the cell with the checksum of its file, whole or not at all."""
+        write_table(path, self.table(), self.note)
 
     @classmethod
     def load(cls, path: Path) -> TwoPointCell:
-        """Read what :meth:`save` wrote."""
-        with safe_open(path, framework="np") as file:
-            note = file.metadata()
-            found = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dictionary)
-        parts = sorted(int(name.removeprefix("values-")) for name in found if name.startswith("values-"))
-        levels = [Level(part, found[f"values-{part}"], found[f"without-{part}"]) for part in parts]
-        return cls(found["distances"], levels, found["published"], found["published_without"], note)
+        """Read what :meth:`save` wrote; raises :class:`~l2m_utils.records.RecordError` for a damaged file."""
+        frame, note = read_table(path)
+        distances = np.array([int(name) for name in frame.columns[2:] if name not in NULLS])
+        found = {}
+        for parts, rows in frame.groupby("parts"):
+            numbers = rows.sort_values("without").to_numpy(float)[:, 2:]
+            found[parts] = Level(int(parts), numbers[0], numbers[1:])
+        levels, released = [found[parts] for parts in sorted(found) if parts], found.get(0)
+        if released is None:
+            return cls(distances, levels, np.zeros(0), np.zeros((len(levels[0].without), 0)), note)
+        k = distances.size
+        return cls(distances, levels, released.values[:k], released.without[:, :k], note)
 
 
 def read_text(path: Path, text: rules.Text) -> tuple[Corpus, list[str]]:
@@ -167,7 +181,7 @@ def measure_all(paths: Sequence[Path], folder: Path) -> None:
     for path in paths:
         text, loaded = known[path.stem], None
         for vocabulary in text.vocabularies:
-            place = folder / f"{text.name}-{vocabulary}.safetensors"
+            place = folder / f"{text.name}-{vocabulary}.parquet"
             if place.exists():
                 continue
             loaded = loaded or read_text(path, text)

@@ -180,7 +180,7 @@ def publish(folder: Path, target: Path) -> list[Path]:
     """
     homes = []
     for text in rules.TEXTS:
-        paths = {size: folder / f"{text.name}-{size}.safetensors" for size in sorted(text.vocabularies)}
+        paths = {size: folder / f"{text.name}-{size}.parquet" for size in sorted(text.vocabularies)}
         if not paths[rules.MAIN_VOCABULARY].exists():
             continue
         cells = {size: TwoPointCell.load(path) for size, path in paths.items() if path.exists()}
@@ -208,6 +208,8 @@ def _publish_text(run: Recorder, cells: Mapping[int, TwoPointCell]) -> None:
     shares = run.table("shares", share_table(cells))
     notes = [{"vocabulary": size, **cell.note} for size, cell in cells.items()]
     run.table("cells", pd.DataFrame(notes).drop(columns=["commit", "hardware"]))
+    for size, cell in cells.items():
+        run.table(f"cell-{size}", cell.table())
 
     own, what = choices.to_dict("records")[0], f"{main.note['groups']} groups, {main.note['documents']} documents"
     span = f"d = {own['first']} to {own['last']}, vocabulary {own['vocabulary']:,}, {what}"

@@ -6,8 +6,7 @@ correlated, and larger at larger L.  We therefore minimise the generalised least
     χ²(θ) = (y − f(θ))ᵀ Σ⁻¹ (y − f(θ)),      y = log Î (scale "log") or Î (scale "linear"),
 
 with Σ the bootstrap covariance over documents (:func:`l2m_utils.stats.bootstrap.covariance`), and take the interval of
-a parameter from re-fits of every bootstrap replicate.  All replicates are fitted at once, by a Levenberg–Marquardt of our own: scipy's
-``curve_fit`` has no batch, and a thousand calls a curve would take a thousand times as long.  Without replicates the fit is the unweighted
+a parameter from re-fits of every bootstrap replicate (:mod:`l2m_utils.stats.batch_fit`).  Without replicates the fit is the unweighted
 regression that the literature uses, with its textbook interval; the chapter "How sure are we" shows
 what that interval is worth.
 """
@@ -22,6 +21,7 @@ from numpy.typing import ArrayLike
 from scipy import linalg, stats
 
 from l2m_utils.stats import bootstrap
+from l2m_utils.stats.batch_fit import minimise_batch
 from l2m_utils.stats.bootstrap import LEVEL
 from l2m_utils.stats.goodness import ChiSquareLaw, chi2_law
 from l2m_utils.stats.laws import LAWS, Law
@@ -117,45 +117,6 @@ def _names(lengths) -> str:
     return ", ".join(f"{length:g}" for length in lengths)
 
 
-def _minimise(law: Law, theta, x, targets, whiten, log_scale, iterations=200):
-    """Levenberg–Marquardt on a batch: theta (b, p), targets (b, k) → best theta (b, p) and χ² (b,)."""
-
-    def residual(at, wanted):
-        with np.errstate(over="ignore", invalid="ignore"):
-            value = law.mean(at, x)
-            if log_scale:
-                value = np.log(np.where(value > 0, value, np.nan))
-            error = (wanted - value) @ whiten.T
-            cost = np.einsum("bk,bk->b", error, error)
-        return error, np.where(np.isfinite(cost), cost, np.inf)
-
-    theta = theta.copy()
-    error, cost = residual(theta, targets)
-    damping = np.full(len(theta), 1e-6)  # starts are good: begin close to Gauss–Newton
-    active = np.isfinite(cost)
-    for _ in range(iterations):
-        if not active.any():
-            break
-        rows = np.flatnonzero(active)
-        slope = law.jacobian(theta[rows], x)
-        if log_scale:
-            slope = slope / law.mean(theta[rows], x)[..., None]
-        slope = whiten @ slope
-        gradient = np.einsum("bkp,bk->bp", slope, error[rows])
-        hessian = np.einsum("bkp,bkq->bpq", slope, slope)
-        ridge = np.einsum("bpp->bp", hessian) * damping[rows, None] + 1e-300
-        step = np.linalg.solve(hessian + ridge[..., None] * np.eye(theta.shape[1]), gradient[..., None])[..., 0]
-        trial = theta[rows] + step
-        trial_error, trial_cost = residual(trial, targets[rows])
-        better = trial_cost <= cost[rows]
-        small = (np.abs(step) <= 1e-9 * (np.abs(theta[rows]) + 1e-3)).all(axis=1)
-        won = rows[better]
-        theta[won], error[won], cost[won] = trial[better], trial_error[better], trial_cost[better]
-        damping[rows] = np.where(better, np.maximum(damping[rows] / 10, 1e-12), damping[rows] * 10)
-        active[rows] = ~small & (damping[rows] < 1e12)
-    return theta, cost
-
-
 def power_law(
     lengths: ArrayLike,
     estimates: ArrayLike,
@@ -200,7 +161,7 @@ def power_law(
     drawn = None if replicates is None else transform(replicates)
     spread, whiten = _weights(drawn, weighting, n_documents, count)
     starts = rule.starts(x, estimates)
-    found, cost = _minimise(rule, starts, x, np.broadcast_to(y, (len(starts), count)), whiten, log_scale)
+    found, cost = minimise_batch(rule, starts, x, np.broadcast_to(y, (len(starts), count)), whiten, log_scale)
     if not np.isfinite(cost).any():
         raise ValueError(
             f'the law {law!r} cannot be fitted on scale {scale!r} to {estimates.tolist()}: try scale="linear"'
@@ -212,7 +173,7 @@ def power_law(
         samples = np.empty((0, size))
         matrix, intervals = _textbook(rule, theta, x, centre, chi2, log_scale)
     else:
-        again, _ = _minimise(rule, np.tile(theta, (len(drawn), 1)), x, drawn, whiten, log_scale)
+        again, _ = minimise_batch(rule, np.tile(theta, (len(drawn), 1)), x, drawn, whiten, log_scale)
         samples = rule.public(again, centre)
         matrix = np.atleast_2d(np.cov(samples, rowvar=False))
         low, high = bootstrap.interval(samples, LEVEL, n_documents)

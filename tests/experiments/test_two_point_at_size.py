@@ -9,7 +9,7 @@ from l2m_utils.experiments import two_point_cells, two_point_results
 from l2m_utils.experiments import two_point_rules as rules
 from l2m_utils.experiments.ruler_rules import LAW_P
 from l2m_utils.experiments.two_point_cells import TwoPointCell, measure_all, measure_cell, read_text
-from l2m_utils.records import Recorder, load_values
+from l2m_utils.records import Recorder, RecordError, load_values
 from l2m_utils.sources.trees import TreeSource
 from l2m_utils.stats.decay import fit_decay
 from l2m_utils.text.documents import Corpus, CorpusError, Document
@@ -51,26 +51,46 @@ def test_few_documents_have_no_exponent_and_that_is_said(cell, documents, levels
 
 
 def test_a_cell_comes_back_from_its_file(cell, tmp_path):
-    cell.save(tmp_path / "cell.safetensors")
-    again = TwoPointCell.load(tmp_path / "cell.safetensors")
+    cell.save(tmp_path / "cell.parquet")
+    again = TwoPointCell.load(tmp_path / "cell.parquet")
     assert again.note == cell.note and [level.parts for level in again.levels] == [1, 2]
     for own, other in zip(cell.levels, again.levels, strict=True):
         np.testing.assert_array_equal(own.without, other.without)
     np.testing.assert_array_equal(again.published_without, cell.published_without)
+    without_published = TwoPointCell(cell.distances, cell.levels, np.zeros(0), np.zeros((60, 0)), cell.note)
+    without_published.save(tmp_path / "cell.parquet")
+    again = TwoPointCell.load(tmp_path / "cell.parquet")
+    assert again.published.shape == (0,) and again.published_without.shape == (60, 0)
+    np.testing.assert_array_equal(again.levels[0].values, cell.levels[0].values)
+
+
+def test_a_damaged_cell_is_refused(cell, tmp_path):
+    """A flipped bit of a float is a float, so that only a checksum can see it."""
+    path = tmp_path / "cell.parquet"
+    cell.save(path)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(RecordError, match="delete it and run again"):
+        TwoPointCell.load(path)
 
 
 def test_records_hold_the_hull_of_all_choices_and_the_commit_of_the_measurement(cell, tmp_path, monkeypatch):
     monkeypatch.setattr(rules, "TEXTS", (TEXT,))
     cell.note.update(commit="0123456789ab", hardware="a machine")
-    cell.save(tmp_path / "cells" / "wiki-2048.safetensors")
+    cell.save(tmp_path / "cells" / "wiki-2048.parquet")
     (home,) = two_point_results.publish(tmp_path / "cells", tmp_path)
     values = load_values(home.parent.parent)
     choices = pd.read_parquet(home / "tables" / "choices.parquet")
     hull = values["estimation/two-point-at-size:alpha-choices"]
     assert hull["interval"] == [choices["low"].min(), choices["high"].max()] and hull["commit"] == "0123456789ab"
     assert values["estimation/two-point-at-size:alpha-choices-low"]["value"] == choices["alpha"].min()
+    stored = TwoPointCell.load(
+        home / "tables" / "cell-2048.parquet"
+    )  # from the records alone every interval can be found again
+    pd.testing.assert_frame_equal(two_point_results.choice_table({2048: stored}), choices)
     cell.note["commit"] += "+changes"
-    cell.save(tmp_path / "cells" / "wiki-2048.safetensors")
+    cell.save(tmp_path / "cells" / "wiki-2048.parquet")
     with pytest.raises(ValueError, match="clean commit"):
         two_point_results.publish(tmp_path / "cells", tmp_path)
     with pytest.raises(ValueError, match="no text"):
