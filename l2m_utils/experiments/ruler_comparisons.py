@@ -22,7 +22,7 @@ def record_formats(run: Recorder, scores: Scores, corpus: str, fine, coarse, rul
         own = table[
             (table["set"] == "whole") & (table["estimator"] == estimator) & table["repair"].isin(["2-gram", "none"])
         ]
-        own = own[np.isfinite(own["beta"])]
+        own = own.loc[np.isfinite(own["beta"])]
         if len(own):
             row = own.iloc[-1]
             bounds = row["beta_low"], row["beta_high"]

@@ -73,9 +73,9 @@ class TwoPointCell:
         frame, note = read_table(path)
         distances = np.array([int(name) for name in frame.columns[2:] if name not in NULLS])
         found = {}
-        for parts, rows in frame.groupby("parts"):
-            numbers = rows.sort_values("without").to_numpy(float)[:, 2:]
-            found[parts] = Level(int(parts), numbers[0], numbers[1:])
+        for parts in frame["parts"].unique().tolist():
+            numbers = frame[frame["parts"] == parts].sort_values("without").to_numpy(float)[:, 2:]
+            found[parts] = Level(parts, numbers[0], numbers[1:])
         levels, released = [found[parts] for parts in sorted(found) if parts], found.get(0)
         if released is None:
             return cls(distances, levels, np.zeros(0), np.zeros((len(levels[0].without), 0)), note)
