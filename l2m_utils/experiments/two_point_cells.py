@@ -74,7 +74,7 @@ class TwoPointCell:
         distances = np.array([int(name) for name in frame.columns[2:] if name not in NULLS])
         found = {}
         for parts in frame["parts"].unique().tolist():
-            numbers = frame[frame["parts"] == parts].sort_values("without").to_numpy(float)[:, 2:]
+            numbers = frame.loc[frame["parts"] == parts].to_numpy(float)[:, 2:]
             found[parts] = Level(parts, numbers[0], numbers[1:])
         levels, released = [found[parts] for parts in sorted(found) if parts], found.get(0)
         if released is None:
