@@ -16,6 +16,7 @@ import pandas as pd
 
 MISSING = "–"  # no value: neither zero nor an empty cell
 SIGNIFICANT = 3  # significant digits where nothing else is asked for
+LONG_CELL = 28  # characters: a column of words with a longer cell gets more room, or its rows become towers
 
 
 @dataclass(frozen=True)
@@ -140,7 +141,9 @@ def _plain(value: Any) -> Any:
 
 
 def html_of(made: Sheet, label: str) -> str:
-    """The sheet as HTML: header cells with their scope, numbers right, in a box of its own that scrolls and takes the focus; ``label`` names it.
+    """The sheet as HTML: header cells with their scope, numbers right, long texts (:data:`LONG_CELL`) marked, in a box of its own that scrolls and takes the focus.
+
+    ``label`` names the box.
 
     >>> print(html_of(Sheet(["a<b"], [["1"]], [True], 1), "Bits"))
     <div class="l2m-scroll" tabindex="0" role="region" aria-label="Bits"><table class="l2m-table">
@@ -148,8 +151,14 @@ def html_of(made: Sheet, label: str) -> str:
     <tbody>
     <tr><th scope="row" class="number">1</th></tr>
     </tbody></table></div>
+    >>> 'class="long"' in html_of(Sheet(["why"], [["short"]], [False], 1), ""), 'class="long"' in html_of(Sheet(["why"], [["long " * 9]], [False], 1), "")
+    (False, True)
     """
-    kinds = [' class="number"' if number else "" for number in made.numeric]
+    longest = [max((len(row[place]) for row in made.rows), default=0) for place in range(len(made.head))]
+    kinds = [
+        ' class="number"' if number else ' class="long"' if size > LONG_CELL else ""
+        for number, size in zip(made.numeric, longest, strict=True)
+    ]
     head = "".join(
         f'<th scope="col"{kind}>{html.escape(text)}</th>' for text, kind in zip(made.head, kinds, strict=True)
     )
