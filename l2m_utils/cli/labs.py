@@ -95,6 +95,8 @@ def _margins(options: argparse.Namespace) -> int:
 
 
 def _recompute(options: argparse.Namespace, names: list[str]) -> int:
+    import torch
+
     from l2m_utils.labs.bench import LABS
     from l2m_utils.labs.stored import STORED, WITH_MODEL
     from l2m_utils.records import Recorder
@@ -104,6 +106,9 @@ def _recompute(options: argparse.Namespace, names: list[str]) -> int:
         raise ValueError(f"no lab {', '.join(sorted(unknown))}: expected some of {', '.join(LABS)}")
     _traceable()
     makers = WITH_MODEL if options.model else STORED
+    if not options.model:
+        # Models of some thousand weights: a second thread takes longer than one, and sums in another order than the records did.
+        torch.set_num_threads(1)
     for name in names:
         if name not in makers:
             print(f"{name}: nothing of this kind is stored, its page computes all of it")

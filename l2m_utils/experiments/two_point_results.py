@@ -23,7 +23,7 @@ from l2m_utils.stats.decay_profile import EXPONENTS, WeightedDecay, weighted_dec
 from l2m_utils.stats.jackknife import jackknife_interval
 
 _NOTEBOOK = "estimation/two-point-at-size"
-_NAMES = {"openings": "openings", "books": "books", "wiki": "wiki-plain"}  # of a text in the rules, and of its records
+RECORDS = {"openings": "openings", "books": "books", "wiki": "wiki-plain"}  # of a text in the rules, and of its records
 STARTS = {"released": RELEASED_START, "interior": 1.0}
 
 
@@ -190,7 +190,7 @@ def publish(folder: Path, target: Path) -> list[Path]:
                 f"cells of {text.name} were measured at {', '.join(sorted(commits))}: measure them anew at one clean commit"
             )
         made = {name: cells[rules.MAIN_VOCABULARY].note[name] for name in ("commit", "hardware")}
-        run = Recorder(_NOTEBOOK, "laptop", _NAMES[text.name], SEED, target / f"laptop-{_NAMES[text.name]}", made=made)
+        run = Recorder(_NOTEBOOK, "laptop", RECORDS[text.name], SEED, target / f"laptop-{RECORDS[text.name]}", made=made)
         _publish_text(run, cells)
         homes.append(run.home)
     if not homes:

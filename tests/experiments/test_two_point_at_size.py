@@ -9,6 +9,7 @@ from l2m_utils.experiments import two_point_cells, two_point_results
 from l2m_utils.experiments import two_point_rules as rules
 from l2m_utils.experiments.ruler_rules import LAW_P
 from l2m_utils.experiments.two_point_cells import TwoPointCell, measure_all, measure_cell, read_text
+from l2m_utils.project import RESULTS
 from l2m_utils.records import Recorder, RecordError, load_values
 from l2m_utils.sources.trees import TreeSource
 from l2m_utils.stats.decay import fit_decay
@@ -112,3 +113,14 @@ def test_texts_are_sorted_by_group_and_wrong_files_are_told(tmp_path, monkeypatc
     monkeypatch.setattr(two_point_cells, "commit", lambda: "0123456789ab+changes")
     with pytest.raises(ValueError, match="uncommitted"):
         measure_all([tmp_path / "books.parquet"], tmp_path)
+
+
+@pytest.mark.parametrize("name", ["books", "openings", "wiki-plain"])
+def test_published_exponents_follow_from_published_cells(name):
+    """Every choice can be made again from the records alone: the estimates and what they are without each author are stored."""
+    home = RESULTS / f"laptop-{name}" / "estimation" / "two-point-at-size" / "tables"
+    cells = {int(path.stem.removeprefix("cell-")): TwoPointCell.load(path) for path in home.glob("cell-*.parquet")}
+    text = next(each for each in rules.TEXTS if two_point_results.RECORDS[each.name] == name)
+    assert set(cells) == set(text.vocabularies)  # none of those that were named beforehand is missing
+    published = pd.read_parquet(home / "choices.parquet")
+    pd.testing.assert_frame_equal(two_point_results.choice_table(dict(sorted(cells.items()))), published, rtol=1e-6)

@@ -76,9 +76,17 @@ def test_recomputing_an_unknown_lab_or_from_a_changed_tree_is_refused(tmp_path, 
 
 def test_what_is_made_anew_is_what_the_page_reads(tmp_path, capsys, monkeypatch):
     import pandas as pd
+    import torch
 
+    def store(run, seed):
+        run.table("runs", pd.DataFrame({"seed": [seed], "threads": [torch.get_num_threads()]}))
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)  # sums of two threads are not those that were published
     monkeypatch.setattr("l2m_utils.cli.labs.commit", lambda: "0123456789ab")
-    monkeypatch.setitem(STORED, "planning", lambda: lambda run, seed: run.table("runs", pd.DataFrame({"seed": [seed]})))
+    monkeypatch.setitem(STORED, "planning", lambda: store)
     assert main(["labs", "--recompute", "planning", "--results", str(tmp_path), "--seed", "3"]) == 0
-    assert (tmp_path / "laptop-none/labs/planning/tables/runs.parquet").exists()
+    table = pd.read_parquet(tmp_path / "laptop-none/labs/planning/tables/runs.parquet")
+    assert table.to_dict("records") == [{"seed": 3, "threads": 1}]
+    torch.set_num_threads(before)
     assert "planning: " in capsys.readouterr().out
