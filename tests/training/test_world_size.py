@@ -68,7 +68,7 @@ def same(one: dict, other: dict) -> None:
 
 
 def on_two(home: Path) -> None:
-    """What the two processes that torchrun starts do: a whole run, one that is told to stop, and one that another number of processes began."""
+    """What the two processes that a launcher starts do: a whole run, one that is told to stop, and one that another number of processes began."""
     runs = {
         "whole": trained(),
         "stopped": trained(home / "two-then-one", 6, told=1),
@@ -78,10 +78,23 @@ def on_two(home: Path) -> None:
     torch.distributed.destroy_process_group()
 
 
-def test_two_processes_do_what_one_does_and_take_over_from_each_other(tmp_path):
+LAUNCHERS = {
+    "torchrun": ["torch.distributed.run", "--standalone", "--nproc-per-node", "2"],
+    # Without GPUs its name for several processes of one machine is the same; a machine of its own it would take for one process.
+    "accelerate": [
+        "accelerate.commands.accelerate_cli",
+        "launch",
+        "--multi_gpu",
+        *("--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no"),
+    ],
+}
+
+
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_two_processes_do_what_one_does_and_take_over_from_each_other(launcher, tmp_path):
     alone = trained()
     assert trained(tmp_path / "one-then-two", 5) is None
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    launch = [sys.executable, "-m", *LAUNCHERS[launcher]]
     done = subprocess.run(
         [*launch, __file__, tmp_path], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
