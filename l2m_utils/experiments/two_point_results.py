@@ -190,7 +190,9 @@ def publish(folder: Path, target: Path) -> list[Path]:
                 f"cells of {text.name} were measured at {', '.join(sorted(commits))}: measure them anew at one clean commit"
             )
         made = {name: cells[rules.MAIN_VOCABULARY].note[name] for name in ("commit", "hardware")}
-        run = Recorder(_NOTEBOOK, "laptop", RECORDS[text.name], SEED, target / f"laptop-{RECORDS[text.name]}", made=made)
+        run = Recorder(
+            _NOTEBOOK, "laptop", RECORDS[text.name], SEED, target / f"laptop-{RECORDS[text.name]}", made=made
+        )
         _publish_text(run, cells)
         homes.append(run.home)
     if not homes:
