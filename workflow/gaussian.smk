@@ -41,6 +41,7 @@ rule grid:
 
 
 # An executor that takes outputs from a storage has another name for the record, under which it gets a copy.
+# SIGTERM comes to the whole job: a shell that died of it would take the job with it, before the training has saved its step.
 # A cell without a learning rate takes the one that the search found, so the search comes first.
 rule cell:
     input:
@@ -56,5 +57,5 @@ rule cell:
         **RESOURCES,
     retries: 5
     shell:
-        "OMP_NUM_THREADS={threads} {PYTHON:q} -m {RUN} l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name} && "
+        "trap : TERM; OMP_NUM_THREADS={threads} {PYTHON:q} -m {RUN} l2m_utils gaussian --tier {params.tier} --folder {params.folder:q} --cell {wildcards.name} && "
         "{{ [ {params.record:q} -ef {output:q} ] || cp {params.record:q} {output:q}; }}"
