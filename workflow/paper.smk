@@ -23,6 +23,7 @@ rule paper:
         [f"done/{name}" for name in CELLS],
 
 
+# As in gaussian.smk: the shell waits until what it started has saved its work.
 rule paper_cell:
     output:
         "done/{name}",
@@ -32,4 +33,4 @@ rule paper_cell:
         gpu=lambda wildcards: CELLS[wildcards.name]["cards"],
     retries: 5
     shell:
-        "{params.command} && touch {output:q}"
+        "trap : TERM; {params.command} && touch {output:q}"

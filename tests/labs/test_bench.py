@@ -74,7 +74,7 @@ def test_recomputing_an_unknown_lab_or_from_a_changed_tree_is_refused(tmp_path, 
     assert "uncommitted changes" in capsys.readouterr().err
 
 
-def test_what_is_made_anew_is_what_the_page_reads(tmp_path, capsys, monkeypatch):
+def test_what_is_made_anew_is_what_the_page_reads(tmp_path, capsys, monkeypatch, request):
     import pandas as pd
     import torch
 
@@ -82,11 +82,11 @@ def test_what_is_made_anew_is_what_the_page_reads(tmp_path, capsys, monkeypatch)
         run.table("runs", pd.DataFrame({"seed": [seed], "threads": [torch.get_num_threads()]}))
 
     before = torch.get_num_threads()
+    request.addfinalizer(lambda: torch.set_num_threads(before))
     torch.set_num_threads(2)  # sums of two threads are not those that were published
     monkeypatch.setattr("l2m_utils.cli.labs.commit", lambda: "0123456789ab")
     monkeypatch.setitem(STORED, "planning", lambda: store)
     assert main(["labs", "--recompute", "planning", "--results", str(tmp_path), "--seed", "3"]) == 0
     table = pd.read_parquet(tmp_path / "laptop-none/labs/planning/tables/runs.parquet")
     assert table.to_dict("records") == [{"seed": 3, "threads": 1}]
-    torch.set_num_threads(before)
     assert "planning: " in capsys.readouterr().out
