@@ -34,6 +34,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="where --collect puts the tables (default: results/<tier>-none; with --decide the folder above it)",
     )
     parser.add_argument("--processes", type=int, default=2)
+    parser.add_argument(
+        "--hours",
+        type=float,
+        help="of --decide: the CPU hours of all runs together after which none begins (default: the rule's)",
+    )
     parser.add_argument("--cell", help="run one cell, by name")
     parser.add_argument(
         "--device",
@@ -92,18 +97,19 @@ def _decide(options: argparse.Namespace) -> int:
     import torch
 
     from l2m_utils.experiments import figure3_runs
+    from l2m_utils.experiments.figure3_rules import HOURS
 
+    torch.set_num_threads(1)
     folder = options.folder or PROJECT / "_build" / "gaussian-runs" / "decide"
     results = options.results or RESULTS
     if options.list:
-        table = figure3_runs.stage_table(figure3_runs.known_runs(folder, results)[0])
+        table = figure3_runs.stage_table(figure3_runs.known_runs(folder, results)[0], figure3_runs.pace_of_steps())
         print(table.to_string())
-        print(f"{table.seconds.sum() / 3600:.1f} CPU hours left of the stages whose pace is known")
+        print(f"{table.seconds.sum() / 3600:.1f} CPU hours left, if no run is flat before its cap")
     elif options.collect:
         curves = figure3_runs.collect_decided(folder, results / "laptop-none", results)
         print(f"{len(curves.drop_duplicates(figure3_runs.TELLS_RUNS))} runs collected")
     else:
         _traceable()
-        torch.set_num_threads(1)
-        figure3_runs.decide(folder, results)
+        figure3_runs.decide(folder, results, hours=options.hours or HOURS)
     return 0

@@ -6,7 +6,7 @@ copy.  Models of one seed have read the same data, so that everything is taken s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +53,7 @@ def decided_lengths(measured: pd.DataFrame) -> pd.DataFrame:
 
 def _ends(measured: pd.DataFrame, series: str, most: int) -> pd.DataFrame:
     """Seeds (index) by lengths up to ``most``: the last loss; empty unless every planned seed has every length."""
-    last = figure3_results.last(measured[(measured.series == series) & (measured.length <= most)])
+    last = figure3_results.last(measured.loc[(measured.series == series) & (measured.length <= most)])
     table = last.pivot(index="seed", columns="length", values="kl") if len(last) else pd.DataFrame()
     lengths = [n for n in rules.FIGURE3_LENGTHS if n <= most]
     whole = list(table.columns) == lengths and len(table) >= rules.SEEDS and bool(table.notna().to_numpy().all())
@@ -65,9 +65,9 @@ def slopes_to(measured: pd.DataFrame, series: str, most: int) -> pd.DataFrame:
     table = _ends(measured, series, most)
     if table.empty:
         return table
-    frame = table.stack().rename("mean_kl").reset_index().assign(series=series)
+    frame = table.reset_index().melt("seed", value_name="mean_kl").astype({"length": int}).assign(series=series)
     slope = seed_slopes(frame).set_index("seed").slope
-    brackets = [rules.slope_bracket(table.columns, row) for row in table.to_numpy()]
+    brackets = [rules.slope_bracket(table.columns.tolist(), row.tolist()) for row in table.to_numpy()]
     return pd.DataFrame({"slope": slope, "least": [low for low, _ in brackets], "most": [high for _, high in brackets]})
 
 
@@ -92,7 +92,7 @@ def _within(margin: float, interval: tuple[float, float]) -> str:
     return FAILS if high < -margin or low > margin else OPEN
 
 
-def _answer(row: str, readings: list[Measured], settled: bool, word: str) -> Answer:
+def _answer(row: str, readings: Sequence[Measured], settled: bool, word: str) -> Answer:
     value, interval = hull(readings)
     return Answer(row, value, interval, settled, word if settled else OPEN)
 
@@ -133,7 +133,7 @@ def collapse_share(measured: pd.DataFrame, seed: int = 0) -> Answer:
     names = sorted(set(measured.loc[measured.numbers > 0, "series"]))
     if len(names) < 1 + len(rules.OTHERS) or any(_ends(measured, n, rules.RANGES[-1]).empty for n in names):
         return Answer("3c", None, None, False, OPEN)
-    found = figure3_results.collapsed(measured, seed).loc["I/d"]
+    found: Any = figure3_results.collapsed(measured, seed).loc["I/d"]
     word = HOLDS if found.low > rules.COLLAPSE_SHARE else FAILS if found.high < rules.COLLAPSE_SHARE else OPEN
     readings = [(float(found["left out"]), (float(found.low), float(found.high)))]
     return _answer("3c", readings, all_flat_runs(flat_runs(measured), names), word)
@@ -148,10 +148,10 @@ def _changes(measured: pd.DataFrame, places: pd.DataFrame, series: str) -> list[
 
 def _reach(places: pd.DataFrame, series: str, length: int) -> pd.DataFrame:
     """What the bracket of a rise needs, a row a seed: the KL at the first octaves and at the last one."""
-    part = places[(places.series == series) & (places.length == length)]
+    part = places.loc[(places.series == series) & (places.length == length)]
     rows = {}
     for seed in sorted(part.seed.unique()):
-        kl = figure3_results.octaves(part[part.seed == seed], length, series).kl
+        kl = figure3_results.octaves(part.loc[part.seed == seed], length, series).kl
         rows[int(seed)] = {"first": kl.loc[FIRST_OCTAVE], "last": kl.iloc[-1]}
     return pd.DataFrame.from_dict(rows, orient="index")
 
@@ -177,15 +177,20 @@ def position_rise_ratio(measured: pd.DataFrame, places: pd.DataFrame) -> Answer:
 
 
 def nll_change(measured: pd.DataFrame, places: pd.DataFrame) -> tuple[Answer, Measured]:
-    """Row G.8: the change of the smallest Mamba-2's NLL with position, and the rise of its KL; the word says whether the NLL falls by more than :data:`rules.NLL_MARGIN`."""
+    """Row G.8: the change of the smallest Mamba-2's NLL with position, and the rise of its KL; both ask for more than the margin."""
     small = _changes(measured, places, SMALL_SERIES)
     if not small:
         return Answer("G.8", None, None, False, OPEN), (np.nan, None)
-    found = {q: [(float(part[q].mean()), mean_interval(part[q].to_numpy())) for part in small] for q in ("kl", "nll")}
-    low, high = hull(found["nll"])[1] or (np.nan, np.nan)
-    rising = (hull(found["kl"])[1] or (np.nan, np.nan))[0] > 0
-    word = HOLDS if high < -rules.NLL_MARGIN and rising else FAILS if low > -rules.NLL_MARGIN else OPEN
-    return _answer("G.8", found["nll"], all_flat_runs(flat_runs(measured), [SMALL_SERIES]), word), hull(found["kl"])
+    quantity: dict[str, list[Measured]] = {}
+    for name in ("kl", "nll"):
+        changes = [part[name].to_numpy(dtype=float) for part in small]
+        quantity[name] = [(float(change.mean()), mean_interval(change)) for change in changes]
+    low, high = hull(quantity["nll"])[1] or (np.nan, np.nan)
+    least, most = hull(quantity["kl"])[1] or (np.nan, np.nan)
+    fails = low > -rules.NLL_MARGIN or most < rules.NLL_MARGIN
+    word = FAILS if fails else HOLDS if high < -rules.NLL_MARGIN and least > rules.NLL_MARGIN else OPEN
+    settled = all_flat_runs(flat_runs(measured), [SMALL_SERIES])
+    return _answer("G.8", quantity["nll"], settled, word), hull(quantity["kl"])
 
 
 def answers(measured: pd.DataFrame, places: pd.DataFrame, seed: int = 0) -> list[Answer]:
@@ -194,8 +199,69 @@ def answers(measured: pd.DataFrame, places: pd.DataFrame, seed: int = 0) -> list
     return [*slopes, position_rise_ratio(measured, places), nll_change(measured, places)[0]]
 
 
-def races_of(measured: pd.DataFrame) -> pd.DataFrame:
-    """The runs of one kind and length as if they had been raced: role, length, steps and CPU seconds of all seeds together, as :func:`~l2m_utils.experiments.gpu.figure3_results.cost_of_flat` reads them."""
-    last = figure3_results.last(measured)
-    grouped = last.groupby(["role", "length"])
-    return grouped.agg(steps=("steps", "max"), training_seconds=("seconds", "sum")).reset_index()
+def steps_until_flat(length: int, steps: Iterable[int], losses: Iterable[float]) -> float:
+    """Steps after which a curve would be flat if it went on falling as a power of the steps, as over its last third; those made where it is flat.
+
+    NaN where there is nothing to continue: on the first plateau, before the first judgement, or where the loss does not fall.
+
+    >>> round(steps_until_flat(64, [2000, 3000], [0.03, 0.02]))  # 60 / N: a third costs 20 / (2N/3), which is 5e-4 nats at 60,000 steps
+    60000
+    """
+    curve = dict(zip(steps, losses, strict=True))
+    asked = [n for n in rules.JUDGED if n in curve and 2 * n // 3 in curve]
+    if not asked:
+        return float("nan")
+    last = max(asked)
+    before, end = curve[2 * last // 3], curve[last]
+    if rules.flat(length, list(curve), list(curve.values())):
+        return float(last)
+    if end >= rules.LEFT * rules.first_plateau(length) or end >= before:
+        return float("nan")
+    power = float(np.log(before / end) / np.log(1.5))
+    return last * max(1.0, (end * (1.5**power - 1) / rules.FLAT_NATS) ** (1 / power))
+
+
+def wanted_steps(measured: pd.DataFrame, series: str) -> pd.DataFrame:
+    """By length: the seeds measured, ``steps made``, :func:`steps_until_flat` (mean, and from the least to the greatest seed), and the CPU ``seconds`` of all seeds to there."""
+    rows = []
+    groups: Any = measured[measured.series == series].groupby("length")
+    for length, part in groups:
+        runs = [run for _, run in part.groupby("seed")]
+        steps = np.array([steps_until_flat(int(length), run.steps, run.kl) for run in runs])
+        pace = sum(run.seconds.iloc[-1] for run in runs) / sum(run.steps.iloc[-1] for run in runs)
+        row = {"length": int(length), "seeds": len(runs), "steps made": int(part.steps.max())}
+        row |= {"steps until flat": steps.mean(), "low": steps.min(), "high": steps.max()}
+        rows.append(row | {"seconds": pace * steps.mean() * rules.SEEDS})
+    return pd.DataFrame(rows)
+
+
+def weights_and_compute(measured: pd.DataFrame) -> pd.DataFrame:
+    """The transformer less the smallest Mamba-2 at every length where both were run: at equal steps, and at the compute that either ended with.
+
+    Columns as from :func:`~l2m_utils.experiments.gpu.figure3_results.compared`; a flat run keeps its loss beyond its own compute.
+    """
+    both = [set(measured.loc[measured.series == name, "length"]) for name in (TRANSFORMER, SMALL_SERIES)]
+    part = measured.loc[measured.length.isin(sorted(both[0] & both[1]))]
+    if part.empty:
+        return pd.DataFrame()
+    columns = [TRANSFORMER, SMALL_SERIES, "difference", "low", "high"]
+    first = figure3_results.compared(part, TRANSFORMER, SMALL_SERIES)
+    other = figure3_results.compared(part, SMALL_SERIES, TRANSFORMER)
+    other = other.loc[other.reading == "equal compute"]
+    other = other.assign(
+        difference=-other.difference, low=-other.high, high=-other.low, below=other.seeds - other.below
+    )
+    names = {"equal compute": "compute of the small state's end"}
+    whole = pd.concat(
+        [first.assign(reading=first.reading.replace(names)), other.assign(reading="compute of the transformer's end")]
+    )
+    whole = whole.sort_values("length", kind="stable", ignore_index=True)
+    return whole.loc[:, ["length", "reading", *columns, "below", "seeds"]]
+
+
+def plan_table(stages: pd.DataFrame) -> pd.DataFrame:
+    """The plan by what it is for: runs wanted and done, and CPU hours of the rest; ``stages`` as from :func:`~l2m_utils.experiments.figure3_runs.stage_table`."""
+    names = [name for name, phase in rules.PHASES.items() for _ in phase]
+    grouped = stages.assign(phase=names).groupby("phase", sort=False)
+    table = grouped.agg(runs=("runs", "sum"), done=("done", "sum"), seconds=("seconds", "sum")).reset_index()
+    return table.assign(hours=table.seconds / 3600).drop(columns="seconds")

@@ -16,7 +16,7 @@ of its own, :data:`SEARCH_STEPS`; the least loss at the end is taken (:func:`sea
 The nats are a sixth of what row 3a lets the loss differ over two doublings.  A run that waits on a later plateau is called flat and may fall
 afterwards: no rule on a curve can know, and a run that is flat says so at its own budget only.
 
-**Order.**  :data:`STAGES`: every run goes on until it is flat, or to the cap of its stage.  Rows 3b, then 3a, then 3c, so that each beginning is worth having.
+**Order.**  :data:`PHASES`: every run goes on until it is flat, or to the cap of its stage, and no run begins after :data:`HOURS`.  Rows 3b, then 3a, then 3c, so that each beginning is worth having.
 
 **What decides** (five seeds, same data for models of one seed; 95 % t-intervals over seeds; two ranges, to 256 and to 1,024 tokens, in one hull):
 
@@ -55,6 +55,7 @@ SMALLEST, OTHERS = 4, (8, 16, 64)  # numbers of the states: 1 and 2, 4, 16 a cop
 JUDGED = (3000, 4200, 6000, 8400, 12_000, 16_800, 24_000, 33_600, 48_000)
 MEASURED = tuple(sorted({200, 300, 400, 600, 800, 1200, 1600, *JUDGED, *(2 * n // 3 for n in JUDGED)}))
 CAPS = (3000, 12_000, 48_000)
+HOURS = 8.0  # of a processor, all runs together; what is open then stays open
 FLAT, FLAT_NATS, LEFT = 0.03, 5e-4, 0.95
 
 SLOPE_MARGIN, RISE_MARGIN, COLLAPSE_SHARE, NLL_MARGIN = 0.0015, 0.1, 0.95, 0.01  # of the rows in book/reproduction.yml
@@ -86,13 +87,18 @@ def _collapse(cap: int) -> list[Stage]:
     return [Stage("others", "mamba2", state, length, cap) for length in FIGURE3_LENGTHS for state in OTHERS]
 
 
-STAGES = (
-    *_search(64), *_search(256), *_compared(64, CAPS[0]), *_compared(256, CAPS[0]),  # 3b to 256
-    *_search(1024), *_compared(1024, CAPS[0]),  # 3b
-    *(stage for length in FIGURE3_LENGTHS for stage in _compared(length, CAPS[1])),  # 3a
-    *_collapse(CAPS[0]), *_collapse(CAPS[1]),  # 3c
-    *(stage for length in FIGURE3_LENGTHS for stage in _compared(length, CAPS[2])), *_collapse(CAPS[2]),  # what is not flat by then
-)  # fmt: skip
+# What each part of the plan is for, in the order in which it is run.
+PHASES = {
+    "3b to 256 tokens": (*_search(64), *_search(256), *_compared(64, CAPS[0]), *_compared(256, CAPS[0])),
+    "3b to 1,024 tokens": (*_search(1024), *_compared(1024, CAPS[0])),
+    "3a, G.7": tuple(stage for length in FIGURE3_LENGTHS for stage in _compared(length, CAPS[1])),
+    "3c": (*_collapse(CAPS[0]), *_collapse(CAPS[1])),
+    "what is not flat by then": (
+        *(stage for length in FIGURE3_LENGTHS for stage in _compared(length, CAPS[2])),
+        *_collapse(CAPS[2]),
+    ),
+}
+STAGES = tuple(stage for stages in PHASES.values() for stage in stages)
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,12 @@ class Run:
         return f"{self.role}-{self.kind}-{self.state}-{self.length}-{self.learning_rate:g}-s{self.seed}"
 
     @property
+    def seed_of_model(self) -> tuple:
+        """What it is but for its rate, which a search has still to find, and which tells the runs of that search apart."""
+        rate = self.learning_rate if self.role == "search" else 0.0
+        return self.role, self.kind, self.state, self.length, self.seed, rate
+
+    @property
     def model(self) -> race.Cell:
         """What the race of the GPU calls this model: of the same number of weights as all others."""
         return figure3.cell(self.kind, self.state, self.seed, self.learning_rate)
@@ -69,15 +75,16 @@ class Run:
 
 def rates_of(curves: pd.DataFrame, length: int) -> dict[str, float]:
     """The searched rate of every kind at a length, by the curves of the search; ``ValueError`` when it is not finished."""
-    part = curves[(curves.role == "search") & (curves.length == length)] if len(curves) else curves
     found = {}
     for kind in ("transformer", "mamba2"):
-        one = part[part.kind == kind] if len(part) else part
-        reached = one.groupby("learning_rate").steps.max() if len(one) else pd.Series(dtype=int)
-        if set(reached.index) != set(rules.SEARCHED_RATES) or reached.nunique() > 1:
+        ends: dict[float, dict[int, float]] = {}
+        for row in curves.to_dict("records"):
+            if (row["role"], row["kind"], row["length"]) == ("search", kind, length):
+                ends.setdefault(row["learning_rate"], {})[row["steps"]] = row["kl"]
+        last = {max(curve) for curve in ends.values()}
+        if set(ends) != set(rules.SEARCHED_RATES) or len(last) > 1:
             raise ValueError(f"the search of {kind} at {length} tokens is not finished: its stage comes first")
-        end = one[one.steps == reached.iloc[0]]
-        found[kind] = rules.searched_rate(length, dict(zip(end.learning_rate, end.kl, strict=True)))
+        found[kind] = rules.searched_rate(length, {rate: curve[max(curve)] for rate, curve in ends.items()})
     return found
 
 
@@ -215,12 +222,20 @@ def _rows(content: dict) -> pd.DataFrame:
     return frame.assign(commit=content["commit"], hardware=content["hardware"])
 
 
-def known_runs(folder: Path, results: Path = RESULTS) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Curves and last losses by position of all runs: those of ``folder``, and those that were published, whichever has more steps; empty where there is none."""
+def known_runs(
+    folder: Path, results: Path = RESULTS, budget: rules.Budget = rules.PLAN
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Curves and last losses by position of all runs: those of ``folder``, and those that were published, whichever has more steps; empty where there is none.
+
+    A run counts from the cap of the first stage of its role on.
+    """
+    least: dict[str, int] = {}
+    for stage in reversed(budget.stages):
+        least[stage.role] = min(stage.cap, least.get(stage.role, stage.cap))
     frames: dict[str, list[pd.DataFrame]] = {"curves": [], "positions": []}
     for path in sorted(folder.glob(f"*/{_RUN}")):
         content = read_run(path)
-        if content:
+        if content and content["curve"][-1]["steps"] >= least[content["key"]["role"]]:
             rows = _rows(content)
             about = rows[TELLS_RUNS + ["copies", "steps"]].iloc[-1].to_dict()
             place = thinned(np.zeros(content["key"]["length"]))[0]
@@ -233,7 +248,7 @@ def known_runs(folder: Path, results: Path = RESULTS) -> tuple[pd.DataFrame, pd.
             parts.append(stored_table(_NOTEBOOK, name, results=results)[0])
         except RecordError:
             continue
-    return tuple(_longest(frames[name], key) for name, key in (("curves", "steps"), ("positions", "position")))
+    return _longest(frames["curves"], "steps"), _longest(frames["positions"], "position")
 
 
 def _longest(parts: list[pd.DataFrame], key: str) -> pd.DataFrame:
@@ -256,12 +271,29 @@ def curve_of_run(curves: pd.DataFrame, run: Run) -> tuple[list[int], list[float]
     return part.steps.tolist(), part.kl.tolist()
 
 
-def decide(folder: Path, results: Path = RESULTS, budget: rules.Budget = rules.PLAN, progress: bool = True) -> None:
-    """Run what the plan still wants, stage after stage; what is published or in ``folder`` is not made again."""
+def hours_of(curves: pd.DataFrame) -> float:
+    """CPU hours of all runs of a table of curves."""
+    return float(curves.groupby(TELLS_RUNS).seconds.max().sum()) / 3600 if len(curves) else 0.0
+
+
+def decide(
+    folder: Path,
+    results: Path = RESULTS,
+    budget: rules.Budget = rules.PLAN,
+    hours: float = rules.HOURS,
+    progress: bool = True,
+) -> None:
+    """Run what the plan still wants, stage after stage; what is published or in ``folder`` is not made again, and no run begins once all have taken ``hours``."""
     for number, stage in enumerate(budget.stages, 1):
-        for run in runs_of(stage, known_runs(folder, results)[0], budget.seeds):
-            curve = curve_of_run(known_runs(folder, results)[0], run)
-            if not is_done(run.role, run.length, *curve, stage.cap):
+        curves = known_runs(folder, results, budget)[0]
+        for run in runs_of(stage, curves, budget.seeds):
+            if not is_done(run.role, run.length, *curve_of_run(curves, run), stage.cap):
+                if (spent := hours_of(known_runs(folder, results, budget)[0])) >= hours:
+                    print(
+                        f"{spent:.1f} of {hours:g} CPU hours are spent: {run.name} and what follows stays open",
+                        flush=True,
+                    )
+                    return
                 row = advance(run, folder, stage.cap, budget, progress)["curve"][-1]
                 print(
                     f"stage {number}: {run.name} {row['steps']} steps, {row['kl']:.6f} nats, {row['seconds']:.0f} s",
@@ -269,10 +301,32 @@ def decide(folder: Path, results: Path = RESULTS, budget: rules.Budget = rules.P
                 )
 
 
-def stage_table(curves: pd.DataFrame, budget: rules.Budget = rules.PLAN) -> pd.DataFrame:
-    """The plan: a row a stage with its ``runs``, those that need no step more (``done``), and the CPU ``seconds`` of the rest at the measured pace, if none becomes flat before its cap.
+def pace_of_steps(steps: int = 20) -> pd.DataFrame:
+    """CPU seconds of a step of every kind and length of the plan, by a few timed steps; for what was not run yet."""
+    rows = []
+    for kind, state in (("transformer", 0), ("mamba2", rules.SEARCHED)):
+        for length in rules.FIGURE3_LENGTHS:
+            run = Run("timed", kind, state, length, 0, rules.SEARCHED_RATES[0])
+            cell = Cell(kind, length, 0, state, copies=run.model.copies, sequences=rules.FIGURE3_TOKENS // length)
+            make, model = batches(HierarchicalGaussian.from_length(length), cell), run.model.build(length)
+            maker = averaged_adamw(model, Settings(steps=1, warmup=0))[0]
+            for step in range(steps + 2):
+                if step == 2:  # the first ones allocate
+                    began = time.process_time()
+                maker.zero_grad()
+                batch_loss(model, make(step, 0, 1)).backward()
+                torch.nn.utils.clip_grad_norm_(model.parameters(), race.CLIP)
+                maker.step()
+            rows.append({"kind": kind, "length": length, "seconds": (time.process_time() - began) / steps})
+    return pd.DataFrame(rows)
 
-    The pace is that of the kind and length, NaN where none was measured.
+
+def stage_table(
+    curves: pd.DataFrame, pace: pd.DataFrame | None = None, budget: rules.Budget = rules.PLAN
+) -> pd.DataFrame:
+    """The plan: a row a stage with its ``runs``, those that need no step more (``done``), and the CPU ``seconds`` of the rest, if none becomes flat before its cap.
+
+    The seconds of a step are those of the runs of the kind and length, else those of ``pace`` (:func:`pace_of_steps`), else NaN.
     """
     rows, made = [], {}
     for stage in budget.stages:
@@ -280,25 +334,36 @@ def stage_table(curves: pd.DataFrame, budget: rules.Budget = rules.PLAN) -> pd.D
             runs = runs_of(stage, curves, budget.seeds)
         except ValueError:  # the search comes first
             runs = [Run(stage.role, stage.kind, stage.state, stage.length, seed, 0.0) for seed in range(budget.seeds)]
-        part = curves[(curves.kind == stage.kind) & (curves.length == stage.length)] if len(curves) else curves
-        last = part.groupby(TELLS_RUNS).tail(1) if len(part) else part
-        pace = last.seconds.sum() / last.steps.sum() if len(last) else np.nan
+        curve = {run: curve_of_run(curves, run) for run in runs}
+        done = {run for run in runs if is_done(run.role, run.length, *curve[run], stage.cap)}
         left = 0
         for run in runs:
-            steps, losses = curve_of_run(curves, run)
-            reached = max([made.get(run, 0), *steps])  # an earlier stage of the plan will have come so far
-            left += 0 if is_done(run.role, run.length, steps, losses, stage.cap) else max(0, stage.cap - reached)
-            made[run] = max(reached, stage.cap)
-        done = sum(is_done(run.role, run.length, *curve_of_run(curves, run), stage.cap) for run in runs)
-        rows.append(asdict(stage) | {"runs": len(runs), "done": done, "seconds": left * pace if left else 0.0})
+            reached = max([made.get(run.seed_of_model, 0), *curve[run][0]])  # an earlier stage will have come so far
+            left += 0 if run in done else max(0, stage.cap - reached)
+            made[run.seed_of_model] = max(reached, stage.cap)
+        seconds = left * _pace(curves, pace, stage.kind, stage.length) if left else 0.0
+        rows.append(asdict(stage) | {"runs": len(runs), "done": len(done), "seconds": seconds})
     return pd.DataFrame(rows)
 
 
-def collect_decided(folder: Path, results: str | Path, published: Path = RESULTS) -> pd.DataFrame:
-    """Save what is known of all runs as the tables ``curves`` and ``positions`` of ``models/figure3``; returns the first.  ``ValueError`` when there is none."""
-    curves, positions = known_runs(folder, published)
+def _pace(curves: pd.DataFrame, pace: pd.DataFrame | None, kind: str, length: int) -> float:
+    for table in (curves, pace):
+        if table is not None and len(table):
+            part = table[(table.kind == kind) & (table.length == length)]
+            last = part.groupby(TELLS_RUNS).tail(1) if "steps" in part else part.assign(steps=1)
+            if len(last):
+                return float(last.seconds.sum() / last.steps.sum())
+    return float("nan")
+
+
+def collect_decided(
+    folder: Path, results: str | Path, published: Path = RESULTS, budget: rules.Budget = rules.PLAN
+) -> pd.DataFrame:
+    """Save what is known of all runs as the tables ``curves`` and ``positions`` of ``models/figure3``, and ``pace``; returns the first.  ``ValueError`` when there is none."""
+    curves, positions = known_runs(folder, published, budget)
     if not len(curves):
         raise ValueError(f"no run in {folder}: start `l2m gaussian --decide` first")
     record = Recorder(_NOTEBOOK, _TIER, folder=results)
     record.table("positions", positions)
+    record.table("pace", pace_of_steps())
     return record.table("curves", curves)

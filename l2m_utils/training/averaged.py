@@ -32,13 +32,10 @@ class AveragedAdamW(torch.optim.AdamW):
         """One step of AdamW, then one of the average."""
         made = super().step(closure)
         for group in self.param_groups:
-            moved = [p for p in group["params"] if p in self.state]
-            for p in moved:
-                self.state[p].setdefault(AVERAGE, p.detach().clone())
-            if moved:
-                done = float(self.state[moved[0]]["step"])
-                averages = [self.state[p][AVERAGE] for p in moved]
-                torch._foreach_lerp_(averages, [p.detach() for p in moved], 1 - (1 - 1 / done) ** (SHARPNESS + 1))
+            for p in (p for p in group["params"] if p in self.state):
+                state = self.state[p]
+                average = state.setdefault(AVERAGE, p.detach().clone())
+                average.lerp_(p.detach(), 1 - (1 - 1 / float(state["step"])) ** (SHARPNESS + 1))
         return made
 
 

@@ -184,20 +184,22 @@ def test_a_lost_curve_begins_anew_and_a_damaged_one_is_refused(tmp_path):
 
 
 def test_the_plan_is_run_once_and_what_was_published_is_not_made_again(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(rules, "SEARCHED_RATES", (5e-3,))
     monkeypatch.setattr(runs, "_flops", lambda run, batch: 7)
     monkeypatch.setattr(runs, "commit", lambda: "0")
     monkeypatch.setattr(runs, "hardware", lambda: "none")
+    monkeypatch.setattr(runs, "pace_of_steps", lambda: pd.DataFrame({"seconds": [1.0]}))
     folder, results = tmp_path / "runs", tmp_path / "results"
     runs.decide(folder, results, TINY, progress=False)
     said = capsys.readouterr().out.splitlines()
-    assert len(said) == 3 + 3 + 2 + 2  # rates of two models; two seeds, twice
+    assert len(said) == 1 + 1 + 2 + 2  # a rate of two models; two seeds, twice
     runs.decide(folder, results, TINY, progress=False)
     assert capsys.readouterr().out == ""
 
-    curves = runs.collect_decided(folder, results / "laptop-none", results)
-    assert len(curves.drop_duplicates(runs.TELLS_RUNS)) == 8 and set(curves.role) == {"search", "first"}
+    curves = runs.collect_decided(folder, results / "laptop-none", results, TINY)
+    assert len(curves.drop_duplicates(runs.TELLS_RUNS)) == 4 and set(curves.role) == {"search", "first"}
     positions = stored_table("models/figure3", "positions", results=results)[0]
-    assert len(positions) == 8 * 64 and set(positions.steps) == {4, 8}
+    assert len(positions) == 4 * 64 and set(positions.steps) == {4, 8}
     runs.decide(tmp_path / "elsewhere", results, TINY, progress=False)
     assert capsys.readouterr().out == "" and not (tmp_path / "elsewhere").exists()
     # A folder that has come further than what was published wins, and what it lacks stays.
@@ -205,19 +207,29 @@ def test_the_plan_is_run_once_and_what_was_published_is_not_made_again(tmp_path,
         TINY, stages=(*TINY.stages, rules.Stage("first", "mamba2", 4, 64, 10)), measured=(*TINY.measured, 10)
     )
     runs.decide(tmp_path / "elsewhere", results, longer, progress=False)
-    again = runs.collect_decided(tmp_path / "elsewhere", results / "laptop-none", results)
+    again = runs.collect_decided(tmp_path / "elsewhere", results / "laptop-none", results, TINY)
     last = again.groupby(["role", "seed", "learning_rate"]).steps.max()
     assert set(last["first"]) == {10} and set(last["search"]) == {4}
     pd.testing.assert_frame_equal(
         again[again.role == "search"].reset_index(drop=True), curves[curves.role == "search"].reset_index(drop=True)
     )
 
-    table = runs.stage_table(again, longer)
-    assert table.done.tolist() == table.runs.tolist() == [3, 3, 2, 2, 2] and table.seconds.sum() == 0
+    table = runs.stage_table(again, None, longer)
+    assert table.done.tolist() == table.runs.tolist() == [1, 1, 2, 2, 2] and table.seconds.sum() == 0
     more = replace(longer, stages=(*longer.stages, rules.Stage("first", "mamba2", 4, 64, 30)))
-    row = runs.stage_table(again, more).iloc[-1]
+    runs.decide(folder, results, more, hours=0.0, progress=False)
+    assert "0 CPU hours are spent: first-mamba2-4-64-0.005-s0 and what follows stays open" in capsys.readouterr().out
+    row = runs.stage_table(again, None, more).iloc[-1]
     last = again[again.kind == "mamba2"].groupby(runs.TELLS_RUNS).tail(1)
     assert row.done == 0 and row.seconds == pytest.approx(2 * 20 * last.seconds.sum() / last.steps.sum())
+
+
+def test_a_run_that_has_only_begun_does_not_count(tmp_path):
+    runs.advance(RUN, tmp_path, 2, TINY, progress=False)
+    assert runs.known_runs(tmp_path, tmp_path, TINY)[0].empty
+    runs.advance(RUN, tmp_path, 4, TINY, progress=False)
+    curves, positions = runs.known_runs(tmp_path, tmp_path, TINY)
+    assert curves.steps.tolist() == [2, 4] and len(positions) == 64
 
 
 def test_a_comparison_without_its_search_says_so(tmp_path):
@@ -227,8 +239,19 @@ def test_a_comparison_without_its_search_says_so(tmp_path):
     assert (table.done == 0).all() and table.seconds.isna().all()
 
 
-def test_the_command_lists_the_plan_and_refuses_to_collect_nothing(tmp_path, capsys):
+def test_the_pace_of_what_was_not_run_is_that_of_timed_steps(monkeypatch):
+    monkeypatch.setattr(rules, "FIGURE3_LENGTHS", (64,))
+    pace = runs.pace_of_steps(1)
+    assert pace.kind.tolist() == ["transformer", "mamba2"] and (pace.seconds > 0).all()
+    table = runs.stage_table(pd.DataFrame(), pace, replace(TINY, seeds=3))
+    assert table.seconds.tolist() == pytest.approx(
+        [4 * n * s for n, s in zip((3, 3, 3, 3), pace.seconds[[0, 1, 1, 1]], strict=True)]
+    )
+
+
+def test_the_command_lists_the_plan_and_refuses_to_collect_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(runs, "pace_of_steps", lambda: None)
     assert main(["gaussian", "--decide", "--list", "--folder", str(tmp_path), "--results", str(tmp_path)]) == 0
-    assert "0.0 CPU hours left of the stages whose pace is known" in capsys.readouterr().out
+    assert "CPU hours left, if no run is flat before its cap" in capsys.readouterr().out
     assert main(["gaussian", "--decide", "--collect", "--folder", str(tmp_path), "--results", str(tmp_path)]) != 0
     assert "l2m gaussian --decide" in capsys.readouterr().err
