@@ -153,7 +153,7 @@ def part(figure) -> None:
     >>> one.get_window_extent().overlaps(other.get_window_extent())
     True
     >>> part(axes.figure)
-    >>> one.get_window_extent().overlaps(other.get_window_extent()), one.xyann[1] < 0 < other.xyann[1]
+    >>> one.get_window_extent().overlaps(other.get_window_extent()), bool(one.xyann[1] < 0 < other.xyann[1])
     (False, True)
     """
     import numpy as np
