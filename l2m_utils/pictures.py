@@ -150,10 +150,10 @@ def part(figure) -> None:
     >>> import matplotlib.pyplot as plt
     >>> axes = plt.figure(figsize=(3, 3)).subplots()
     >>> one, other = (axes.annotate("a name", (0.5, y), (4, 0), textcoords="offset points") for y in (0.5, 0.51))
-    >>> one.get_window_extent().overlaps(other.get_window_extent())
+    >>> bool(one.get_window_extent().overlaps(other.get_window_extent()))
     True
     >>> part(axes.figure)
-    >>> one.get_window_extent().overlaps(other.get_window_extent()), bool(one.xyann[1] < 0 < other.xyann[1])
+    >>> bool(one.get_window_extent().overlaps(other.get_window_extent())), bool(one.xyann[1] < 0 < other.xyann[1])
     (False, True)
     """
     import numpy as np
