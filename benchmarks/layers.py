@@ -45,11 +45,13 @@ def peak_bytes() -> int:
 def measure(whose: str, variant: str, length: int, width: int = 128, layers: int = 4, sequences: int = 4) -> dict:
     """CPU seconds of a training step and the memory that it added, in this process; the best of five when a step is short.
 
-    ``products`` are the seconds of one more step that went into matrix products.
+    ``products`` are the seconds of more steps that went into matrix products, ``moved`` those that a copy of their operands and
+    results takes.
     """
     import torch
 
     from l2m_utils.experiments.gpu.inputs import config_of
+    from l2m_utils.layers.costs import product_seconds
 
     torch.set_num_threads(1)
     kind, mambapy, heads, _, _ = VARIANTS[variant]
@@ -80,17 +82,14 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
     gigabytes = (peak_bytes() - before) / 1e9
     if sum(seconds) > 10:
         return {"seconds": min(seconds), "gigabytes": gigabytes}
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-        step()
-    products = (
-        sum(
-            row.self_cpu_time_total
-            for row in profile.key_averages()
-            if row.key in ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
-        )
-        / 1e6
-    )
-    return {"seconds": min(seconds), "gigabytes": gigabytes, "products": products}
+    products, size = product_seconds(step)
+    memory, copies = torch.ones(2, 2**24), []
+    for _ in range(6):
+        start = time.process_time()
+        memory[0].copy_(memory[1])
+        copies.append(time.process_time() - start)
+    moved = min(copies) * size / memory.nbytes
+    return {"seconds": min(seconds), "gigabytes": gigabytes, "products": products, "moved": moved}
 
 
 def apart(*words: str | int) -> dict | None:
@@ -159,7 +158,7 @@ def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
             if variant == "mamba2" and length == 512:
                 # What no layer can beat that does the same matrix products at the same rate: all else for nothing.
                 products, other = ours["products"], theirs["seconds"]
-                note += f"; the matrix products of our step alone ({products / ours['seconds']:.0%} of it), the most that is left to gain without fewer of them"
+                note += f"; the matrix products of our step alone ({products / ours['seconds']:.0%} of it; {products / (products + ours['moved']):.0%} if all between them were one pass over their operands and results at the rate of a copy), the most that is left to gain without fewer of them"
                 rows.append(
                     {
                         "name": f"matrix products alone of a training step, {name}, L = {length}",

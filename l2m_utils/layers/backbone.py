@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from l2m_utils.boundary import boundary
 from l2m_utils.files import write_atomically
-from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer, RMSNorm
+from l2m_utils.layers.mixers import Mamba2Mixer, MambaMixer
+from l2m_utils.layers.norm import RMSNorm
 
 MIXERS = {"mamba": MambaMixer, "mamba2": Mamba2Mixer}
 

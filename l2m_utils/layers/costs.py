@@ -10,6 +10,9 @@ from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+PRODUCTS = {"mm", "bmm", "addmm", "baddbmm"}  # operators of PyTorch that multiply matrices
 
 
 def saved_bytes(function: Callable[[], Tensor], given: Sequence[Tensor] = ()) -> int:
@@ -48,3 +51,41 @@ def step_seconds(function: Callable[[], Tensor], repeats: int = 3) -> float:
         if number:
             best = min(best, time.process_time() - start)
     return best
+
+
+class _Products(TorchDispatchMode):
+    """Processor seconds of every matrix product, in order, and the bytes of what goes into them and comes out."""
+
+    def __init__(self):
+        super().__init__()
+        self.seconds: list[float] = []
+        self.bytes = 0
+
+    def __torch_dispatch__(self, operator, types, given=(), options=None):
+        start = time.thread_time()
+        result = operator(*given, **(options or {}))
+        if operator.overloadpacket.__name__ in PRODUCTS:
+            self.seconds.append(time.thread_time() - start)
+            self.bytes += sum(value.nbytes for value in (*given, result) if isinstance(value, Tensor))
+        return result
+
+
+def product_seconds(function: Callable[[], None], repeats: int = 5) -> tuple[float, int]:
+    """Processor seconds that ``function()`` spends in matrix products, each the least of ``repeats``, and the bytes of all their operands and results.
+
+    What lies between the products has to write every operand and to read every result, so these bytes over the rate of a copy
+    are a time that no fusion goes below.  ``function`` must do the same each time, on one thread.
+    Raises ``ValueError`` when the number of products differs from one call to the next.
+
+    >>> a, b = torch.ones(8, 4), torch.ones(4, 2)
+    >>> product_seconds(lambda: a @ b)[1]  # 4 bytes × (32 + 8 + 16)
+    224
+    """
+    runs = []
+    for _ in range(repeats):
+        with _Products() as found:
+            function()
+        runs.append(found)
+    if len({len(run.seconds) for run in runs}) > 1:
+        raise ValueError(f"matrix products by call: {[len(run.seconds) for run in runs]}; expected the same each time")
+    return sum(min(times) for times in zip(*(run.seconds for run in runs), strict=True)), runs[0].bytes

@@ -10,10 +10,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
-from torch.autograd.function import once_differentiable
 from torch.nn.functional import linear, silu, softplus
 from torch.utils.checkpoint import checkpoint
 
+from l2m_utils.layers.convolution import CausalConv1d
+from l2m_utils.layers.norm import RMSNorm
 from l2m_utils.layers.selective_scan import selective_scan
 from l2m_utils.layers.ssd import ssd
 
@@ -29,30 +30,6 @@ def recomputed(function: Callable[..., Tensor], *inputs: Tensor | None) -> Tenso
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
 
 
-class RMSNorm(nn.Module):
-    """x / rms(x) · weight over the last axis, in float32; with ``groups``, the rms is taken in each group.
-
-    So do ``mamba-ssm`` and recent versions of transformers; older ones take it over all channels, which differs for more than one group.
-    """
-
-    def __init__(self, width: int, eps: float, groups: int = 1):
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(width))
-        self.eps, self.groups = eps, groups
-
-    def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
-        """x (…, w) normed, in the type of ``x``; with ``gate`` (…, w), x · silu(gate) is."""
-        return recomputed(self._normed, x, gate, self.weight)
-
-    def _normed(self, x: Tensor, gate: Tensor | None, weight: Tensor) -> Tensor:
-        wide = x.float()
-        if gate is not None:
-            wide = wide * silu(gate.float())
-        grouped = wide.unflatten(-1, (self.groups, -1))
-        grouped = grouped * torch.rsqrt(grouped.square().mean(-1, keepdim=True) + self.eps)
-        return weight * grouped.flatten(-2).to(x.dtype)
-
-
 def time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
     """Inverse softplus of time steps drawn log-uniformly in [low, high]: the initial Δ bias of both papers."""
     steps = torch.exp(
@@ -60,49 +37,6 @@ def time_steps(count: int, low: float, high: float, floor: float) -> Tensor:
     )
     steps = steps.clamp(min=floor)
     return steps + torch.log(-torch.expm1(-steps))
-
-
-class _Shifts(torch.autograd.Function):
-    """Σ_i x_{t−i} w_i + bias over (b, L, c) for a kernel of a few taps: shifted multiply-adds, which keep x alone.
-
-    The convolutions of PyTorch want channels before time; on a CPU the turning round costs more than the sum.
-    """
-
-    @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        taps = weight[:, 0].flip(1).t()  # taps[i] multiplies the token i steps back
-        y = torch.addcmul(bias, x, taps[0])
-        for i in range(1, min(len(taps), x.shape[1])):
-            y[:, i:].addcmul_(x[:, :-i], taps[i])
-        ctx.save_for_backward(x, taps)
-        return y
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx, grad: Tensor) -> tuple[Tensor, ...]:
-        x, taps = ctx.saved_tensors
-        x_grad, taps_grad = grad * taps[0], torch.zeros_like(taps)
-        taps_grad[0] = (x * grad).sum((0, 1))
-        for i in range(1, min(len(taps), x.shape[1])):
-            x_grad[:, :-i].addcmul_(grad[:, i:], taps[i])
-            taps_grad[i] = (x[:, :-i] * grad[:, i:]).sum((0, 1))
-        return x_grad, taps_grad.flip(0).t()[:, None], grad.sum((0, 1))
-
-
-def causal_conv(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """The depthwise convolution of x (b, L, c) with weight (c, 1, taps), the last tap on the current token."""
-    return _Shifts.apply(x, weight, weight.new_zeros(len(weight)) if bias is None else bias).to(x.dtype)
-
-
-class CausalConv1d(nn.Conv1d):
-    """Depthwise convolution over (b, L, c) that sees the current token and the ``kernel − 1`` before it."""
-
-    def __init__(self, channels: int, kernel: int, bias: bool):
-        super().__init__(channels, channels, kernel, groups=channels, padding=kernel - 1, bias=bias)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(b, L, c) → (b, L, c)."""
-        return causal_conv(x, self.weight, self.bias)
 
 
 class MambaMixer(nn.Module):
@@ -113,7 +47,7 @@ class MambaMixer(nn.Module):
         inner, entries, rank = config.intermediate_size, config.state_size, int(config.time_step_rank)
         self.sizes = (rank, entries, entries)
         self.in_proj = nn.Linear(config.hidden_size, 2 * inner, bias=config.use_bias)
-        self.conv1d = CausalConv1d(inner, config.conv_kernel, config.use_conv_bias)
+        self.conv1d = CausalConv1d(inner, config.conv_kernel, config.use_conv_bias, activated=True)
         self.x_proj = nn.Linear(inner, sum(self.sizes), bias=False)
         self.dt_proj = nn.Linear(rank, inner)
         self.out_proj = nn.Linear(inner, config.hidden_size, bias=config.use_bias)
@@ -127,7 +61,7 @@ class MambaMixer(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """u (b, L, w) → (b, L, w); the scan runs in float32."""
         x, gate = self.in_proj(u).chunk(2, dim=-1)
-        x = recomputed(lambda *inputs: silu(causal_conv(*inputs)), x, self.conv1d.weight, self.conv1d.bias)
+        x = self.conv1d(x)
         rank, B, C = self.x_proj(x).split(self.sizes, dim=-1)
         delta = recomputed(lambda *inputs: softplus(linear(*inputs)), rank, self.dt_proj.weight, self.dt_proj.bias)
         y, _ = selective_scan(
@@ -157,7 +91,7 @@ class Mamba2Mixer(nn.Module):
             (inner, self.groups * self.entries, self.groups * self.entries),
         )
         self.in_proj = nn.Linear(config.hidden_size, sum(self.sizes), bias=config.use_bias)
-        self.conv1d = CausalConv1d(mixed, config.conv_kernel, config.use_conv_bias)
+        self.conv1d = CausalConv1d(mixed, config.conv_kernel, config.use_conv_bias, activated=True)
         self.norm = RMSNorm(inner, config.layer_norm_epsilon, self.groups)
         self.out_proj = nn.Linear(inner, config.hidden_size, bias=config.use_bias)
         self.A_log = nn.Parameter(torch.arange(1, self.heads + 1, dtype=torch.float32).log())
@@ -169,8 +103,7 @@ class Mamba2Mixer(nn.Module):
     def forward(self, u: Tensor) -> Tensor:
         """u (b, L, w) → (b, L, w); the scan runs in float32."""
         gate, mixed, delta = self.in_proj(u).split(self.sizes, dim=-1)
-        mixed = recomputed(lambda *inputs: silu(causal_conv(*inputs)), mixed, self.conv1d.weight, self.conv1d.bias)
-        x, B, C = mixed.split(self.parts, dim=-1)
+        x, B, C = self.conv1d(mixed).split(self.parts, dim=-1)
         delta = softplus(delta.float() + self.dt_bias).clamp(*self.limit)
         x, B, C = (
             x.float().unflatten(-1, (self.heads, -1)),

@@ -85,7 +85,7 @@ def ssd(
     S = x.new_zeros(batch, heads, size, entries) if state is None else state
     wide = functools.reduce(torch.promote_types, (values.dtype for values in (x, delta, A, B, C, S)))
     x, delta, A, B, C, S = (values.to(wide) for values in (x, delta, A, B, C, S))
-    whole, chunk = x, min(chunk, length)
+    chunk = min(chunk, length)
     if padding := -length % chunk:
         pad = torch.nn.functional.pad
         x, B, C = (pad(values, (0, 0, 0, 0, 0, padding)) for values in (x, B, C))
@@ -100,8 +100,9 @@ def ssd(
             A.reshape(groups, 1, repeat),
             chunked(B, entries),
             chunked(C, entries),
+            (x.new_zeros(heads) if D is None else D.to(wide)).reshape(groups, 1, repeat, 1),
             S,
         )
     y = y.transpose(2, 3).reshape(batch, -1, heads, size)[:, :length]
     S = S.unflatten(-1, (repeat, size)).permute(0, 1, 3, 4, 2).reshape(batch, heads, size, entries)
-    return (y if D is None else y + D[:, None] * whole), S
+    return y, S

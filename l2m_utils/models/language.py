@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from l2m_utils.layers.mixers import CausalConv1d, recomputed
+from l2m_utils.layers.convolution import CausalConv1d
+from l2m_utils.layers.mixers import recomputed
 from l2m_utils.models.configurations import KERNEL, Shape, configuration, shape_architecture
 
 PREFIX = 0  # <|endoftext|> of every tokenizer trained here

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from l2m_utils.layers import costs
-from l2m_utils.layers.costs import saved_bytes, step_seconds
+from l2m_utils.layers.costs import product_seconds, saved_bytes, step_seconds
 
 
 def test_a_loop_keeps_a_state_a_token_and_views_count_once():
@@ -63,3 +63,18 @@ def test_seconds_are_the_least_of_the_repeats_and_not_the_first_call(monkeypatch
     assert x.grad.tolist() == [6.0, 6.0]  # every call went backward
     with pytest.raises(ValueError, match="at least 1"):
         step_seconds(lambda: x, 0)
+
+
+def test_products_are_counted_forward_and_backward_and_nothing_else_is(monkeypatch):
+    clock = iter(range(1000))
+    monkeypatch.setattr(costs.time, "thread_time", lambda: float(next(clock)))
+    weight, x = torch.ones(3, 2, requires_grad=True), torch.ones(4, 3, requires_grad=True)
+    seconds, size = product_seconds(lambda: (x @ weight).sin().sum().backward(), 2)
+    assert seconds == 3.0  # one there, two back, a tick each
+    assert size == 3 * 4 * (12 + 6 + 8)
+
+
+def test_products_that_differ_from_call_to_call_are_refused():
+    a, calls = torch.ones(2, 2), iter([1, 2])
+    with pytest.raises(ValueError, match=r"\[1, 2\]"):
+        product_seconds(lambda: [a @ a for _ in range(next(calls))], 2)

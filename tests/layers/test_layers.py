@@ -11,10 +11,9 @@ from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
 
 from l2m_utils.layers import scan_torch, ssd_chunks
 from l2m_utils.layers.backbone import StateSpaceBackbone, StateSpaceLM
-from l2m_utils.layers.mixers import CausalConv1d
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 from l2m_utils.layers.ssd import ssd, ssd_loop
-from l2m_utils.layers.ssd_chunks import segment_sum
+from l2m_utils.layers.ssd_chunks import decay_matrix
 
 
 def scan_inputs(seed, batch, length, channels, entries):
@@ -163,25 +162,20 @@ def test_the_duality_stays_finite_and_exact_at_extreme_steps(scale):
         torch.testing.assert_close(got, expected, rtol=1e-3, atol=1e-4 * float(expected.detach().abs().max()))
 
 
-@pytest.mark.parametrize(("length", "bias"), [(1, True), (3, False), (9, True)])
-def test_the_convolution_is_that_of_pytorch(length, bias):
-    torch.manual_seed(0)
-    ours = CausalConv1d(5, 4, bias).double()
-    x = torch.randn(2, length, 5, dtype=torch.float64, requires_grad=True)
-    theirs = torch.nn.functional.conv1d(x.transpose(1, 2), ours.weight, ours.bias, padding=3, groups=5)[
-        ..., :length
-    ].transpose(1, 2)
-    torch.testing.assert_close(ours(x), theirs)
-    inputs = [x, *ours.parameters()]
-    for got, expected in zip(
-        torch.autograd.grad(ours(x).sin().sum(), inputs), torch.autograd.grad(theirs.sin().sum(), inputs), strict=True
-    ):
-        torch.testing.assert_close(got, expected)
-
-
-def test_segment_sum_keeps_digits_after_a_strong_decay():
+def test_decays_keep_digits_after_a_strong_decay():
     steps = torch.tensor([-1e8, -1e-3, -1e-3])
-    assert segment_sum(steps)[2, 1] == steps[2]
+    assert decay_matrix(steps)[2, 1] == steps[2].exp()
+
+
+@pytest.mark.parametrize("length", [1, 5, 8, 33])
+def test_decays_are_the_exponentials_of_masked_sums(length):
+    """The sums one by one, for lengths that are powers of two and for others."""
+    steps = -torch.rand(2, length, dtype=torch.float64, generator=torch.Generator().manual_seed(length))
+    found = decay_matrix(steps)
+    for t in range(length):
+        for s in range(length):
+            expected = steps[:, s + 1 : t + 1].sum(-1).exp() if s <= t else torch.zeros(2, dtype=torch.float64)
+            torch.testing.assert_close(found[:, t, s], expected, rtol=1e-13, atol=0)
 
 
 @pytest.mark.parametrize("wrong", ["delta", "A", "B"])
