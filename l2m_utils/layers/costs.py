@@ -6,8 +6,9 @@ For the tables of the chapter models/layers; the comparison with other implement
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -53,21 +54,41 @@ def step_seconds(function: Callable[[], Tensor], repeats: int = 3) -> float:
     return best
 
 
-class _Products(TorchDispatchMode):
-    """Processor seconds of every matrix product, in order, and the bytes of what goes into them and comes out."""
+class _Operators(TorchDispatchMode):
+    """Name and processor seconds of every operator (or of ``only`` some), in order, and the bytes of what goes into matrix products and comes out."""
 
-    def __init__(self):
+    def __init__(self, only: Collection[str] = ()):
         super().__init__()
+        self.only = only
+        self.names: list[str] = []
         self.seconds: list[float] = []
         self.bytes = 0
 
     def __torch_dispatch__(self, operator, types, given=(), options=None):
         start = time.thread_time()
         result = operator(*given, **(options or {}))
-        if operator.overloadpacket.__name__ in PRODUCTS:
-            self.seconds.append(time.thread_time() - start)
+        seconds, name = time.thread_time() - start, operator.overloadpacket.__name__
+        if not self.only or name in self.only:
+            self.seconds.append(seconds)
+            self.names.append(name)
+        if name in PRODUCTS:
             self.bytes += sum(value.nbytes for value in (*given, result) if isinstance(value, Tensor))
         return result
+
+
+def _operators(
+    function: Callable[[], None], repeats: int, only: Collection[str] = ()
+) -> tuple[list[str], list[float], int]:
+    """Names of the operators in order, the least seconds of each, and the bytes of the products."""
+    runs = []
+    for _ in range(repeats):
+        with _Operators(only) as found:
+            function()
+        runs.append(found)
+    if any(run.names != runs[0].names for run in runs):
+        what = "matrix products" if only else "operators"
+        raise ValueError(f"{what} by call: {[len(run.names) for run in runs]}; expected the same each time")
+    return runs[0].names, [min(times) for times in zip(*(run.seconds for run in runs), strict=True)], runs[0].bytes
 
 
 def product_seconds(function: Callable[[], None], repeats: int = 5) -> tuple[float, int]:
@@ -75,17 +96,39 @@ def product_seconds(function: Callable[[], None], repeats: int = 5) -> tuple[flo
 
     What lies between the products has to write every operand and to read every result, so these bytes over the rate of a copy
     are a time that no fusion goes below.  ``function`` must do the same each time, on one thread.
-    Raises ``ValueError`` when the number of products differs from one call to the next.
+    Raises ``ValueError`` when the products differ from one call to the next.
 
     >>> a, b = torch.ones(8, 4), torch.ones(4, 2)
     >>> product_seconds(lambda: a @ b)[1]  # 4 bytes × (32 + 8 + 16)
     224
     """
-    runs = []
+    _, seconds, size = _operators(function, repeats, PRODUCTS)
+    return sum(seconds), size
+
+
+def step_profile(function: Callable[[], None], repeats: int = 5, least: float = 0.02) -> pd.DataFrame:
+    """Where the processor seconds of ``function()`` go: columns ``part``, ``calls``, ``seconds`` (the least of ``repeats``), ``share``.
+
+    All matrix products are one part; other operators have a row each down to a share of ``least`` and are *other operators* below it; *between the operators*
+    is what the whole call takes beyond their sum: Python, autograd, and results that are given back.  Shares add up to one.
+    Raises ``ValueError`` when the operators differ from one call to the next, as where the first call makes gradients that later ones add to.
+
+    >>> a = torch.ones(300, 300)
+    >>> found = step_profile(lambda: (a @ a).exp(), least=0.0)
+    >>> sorted(found["part"]), float(found["share"].sum().round(6))
+    (['between the operators', 'exp', 'matrix products'], 1.0)
+    """
+    names, seconds, _ = _operators(function, repeats)
+    whole = float("inf")
     for _ in range(repeats):
-        with _Products() as found:
-            function()
-        runs.append(found)
-    if len({len(run.seconds) for run in runs}) > 1:
-        raise ValueError(f"matrix products by call: {[len(run.seconds) for run in runs]}; expected the same each time")
-    return sum(min(times) for times in zip(*(run.seconds for run in runs), strict=True)), runs[0].bytes
+        start = time.process_time()
+        function()
+        whole = min(whole, time.process_time() - start)
+    parts = ["matrix products" if name in PRODUCTS else name.strip("_") for name in names]
+    table = pd.DataFrame({"part": parts, "calls": 1, "seconds": seconds}).groupby("part", as_index=False).sum()
+    whole = max(whole, float(table["seconds"].sum()))
+    small = (table["seconds"] < least * whole) & (table["part"] != "matrix products")
+    table.loc[small, "part"] = "other operators"
+    table = table.groupby("part", as_index=False).sum().sort_values("seconds", ascending=False, ignore_index=True)
+    table.loc[len(table)] = ["between the operators", 0, whole - float(table["seconds"].sum())]
+    return table.assign(share=table["seconds"] / whole)

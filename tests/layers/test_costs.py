@@ -78,3 +78,13 @@ def test_products_that_differ_from_call_to_call_are_refused():
     a, calls = torch.ones(2, 2), iter([1, 2])
     with pytest.raises(ValueError, match=r"\[1, 2\]"):
         product_seconds(lambda: [a @ a for _ in range(next(calls))], 2)
+
+
+def test_a_profile_gives_every_operator_its_time_and_the_rest_to_nobody(monkeypatch):
+    ticks, whole = iter(range(1000)), iter([0.0, 10.0, 20.0, 32.0])
+    monkeypatch.setattr(costs.time, "thread_time", lambda: float(next(ticks)))
+    monkeypatch.setattr(costs.time, "process_time", lambda: next(whole))
+    a = torch.ones(2, 2)
+    found = costs.step_profile(lambda: (a @ a @ a).sin().cos(), 2, least=0.15).set_index("part")
+    assert found["seconds"].to_dict() == {"matrix products": 2.0, "other operators": 2.0, "between the operators": 6.0}
+    assert found["share"].tolist() == [0.2, 0.2, 0.6] and found["calls"].tolist() == [2, 2, 0]
