@@ -166,7 +166,7 @@ def younger_words(differences: pd.DataFrame) -> dict[str, str]:
 def publish_younger(
     target: str | Path, folder: str | Path, packages: Sequence[ThreeWheels] = PACKAGES_COMPARED
 ) -> Path:
-    """Write the records ``estimation/younger`` of the cells in ``folder`` below ``target``; raises ``ValueError`` for fewer than two packages or cells of several runs."""
+    """Write the records ``estimation/younger`` of the cells in ``folder`` below ``target``; raises ``ValueError`` for fewer packages than the rules ask for or cells of several runs."""
     cells, notes = [], []
     for three in packages:
         path = Path(folder) / f"{three.after.project}.parquet"
@@ -174,9 +174,9 @@ def publish_younger(
             rows, note = read_table(path)
             cells += [rows] if len(rows) else []
             notes.append(note)
-    if len(cells) < 2:
+    if len(cells) < rules.LEAST_PACKAGES:
         raise ValueError(
-            f"{folder} has cells of {len(cells)} packages: expected two or more; run without --publish first"
+            f"{folder} has cells of {len(cells)} packages with enough text: expected {rules.LEAST_PACKAGES} or more; run without --publish first"
         )
     if any(note != notes[0] for note in notes) or notes[0]["commit"].endswith("+changes"):
         raise ValueError(
