@@ -116,7 +116,7 @@ def code_nats(rows: pd.DataFrame) -> np.ndarray:
 def measured_packages(rows: pd.DataFrame) -> pd.DataFrame:
     """Loss, fall and code of both kinds in nats a character, a row a package: ``loss_older`` …; ``rows`` are cells with a column ``code_nats``."""
     table = rows.assign(all_characters=rows["text"].str.len()).drop(columns=["text", "block"])
-    sums = table.groupby(["package", "kind"]).sum()
+    sums = pd.DataFrame(table.groupby(["package", "kind"]).sum())
     made = pd.DataFrame(
         {
             "loss": sums["nats"] / sums["characters"],
@@ -150,7 +150,7 @@ def younger_words(differences: pd.DataFrame) -> dict[str, str]:
     >>> younger_words(pd.DataFrame(rows, columns=["quantity", "low", "high"]))
     {'loss': 'contaminated', 'fall': 'same growth'}
     """
-    ends = {row.quantity: (row.low, row.high) for row in differences.itertuples()}
+    ends = {row["quantity"]: (row["low"], row["high"]) for row in differences.to_dict("records")}
     (low, high), (first, last) = ends["loss"], ends["fall"]
     if low > rules.LOSS_MARGIN and ends["loss less code"][0] > 0:
         loss = "contaminated"
@@ -206,12 +206,11 @@ def _described(table: pd.DataFrame, packages: Sequence[ThreeWheels]) -> pd.DataF
 
 
 def _values(run: Recorder, differences: pd.DataFrame, words: Mapping[str, str], model: str, tokens: int) -> None:
-    for row in differences.itertuples():
-        name = row.quantity.replace(" ", "-")
-        note = f"younger less older docstrings, nats a character, mean over {row.packages} packages; Student's t"
-        run.value(
-            f"{name}-difference", row.difference, unit="nats", interval=(row.low, row.high), model=model, note=note
-        )
+    for row in differences.to_dict("records"):
+        name = row["quantity"].replace(" ", "-")
+        note = f"younger less older docstrings, nats a character, mean over {row['packages']} packages; Student's t"
+        ends = row["low"], row["high"]
+        run.value(f"{name}-difference", row["difference"], unit="nats", interval=ends, model=model, note=note)
     for name, word in words.items():
         run.value(f"{name}-word", word, unit="", model=model, note="by the rules of younger_rules.py")
     run.value("packages", int(differences["packages"].iloc[0]), unit="packages", note="with enough text of both kinds")
