@@ -13,7 +13,7 @@ Docstrings of modules, classes and functions in ASCII, of at least :data:`LEAST_
 Of both kinds one docstring of each file in turn is drawn, in random order, and left out if more than :data:`MOST_REPEATED` of its runs were drawn before.  They fill
 :data:`BLOCKS_EACH` blocks of :data:`DOCSTRING_BLOCK` tokens, each from the start of a docstring to a cut in the last one; the same number for both kinds.  A package
 that cannot fill them is left out; of the others the first :data:`MOST_PACKAGES` in the order of the alphabet are scored, or those that time allows, :data:`LEAST_PACKAGES`
-at least.  (Added after the first package had been scored, before a score was read: the shared machine gave a quarter of a core and not a whole one.)
+at least.  (Added after the first package had been scored, before a score was read, since the shared machine gave a quarter of a core; time allowed all.)
 
 **What is measured**, in nats a character, for each package and kind:
 
