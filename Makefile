@@ -16,6 +16,8 @@ override ENGINE := $(value ENGINE)
 SEED ?= 0
 override SEED := $(value SEED)
 export TIER CORPUS JOBS ENGINE SEED
+# Tests start Python a hundred times: what it compiles of tests and library is kept, as a build keeps it.
+unexport PYTHONDONTWRITEBYTECODE
 VENV := .venv
 LOCKED := book test check gguf# the extras of pyproject.toml that requirements.lock covers
 RUN := $(VENV)/bin/python

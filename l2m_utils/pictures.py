@@ -1,7 +1,8 @@
 """A figure as files: for light pages and dark ones, for wide columns and narrow ones.
 
 The dark rendition is made of the text of the light one (:func:`darkened`), so that every figure has one, those of old records too.  The narrow one is
-drawn again from the same figure: panels stand below each other, legends below their panel (:func:`stack`).
+drawn again from the same figure: panels stand below each other, legends below their panel (:func:`stack`).  What has too many words for that is given as a
+drawing of its own.  In either one, words that would lie upon each other move apart (:func:`part`).
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import colorsys
 import html
 import io
+import itertools
 import re
 from dataclasses import dataclass
 from functools import cache
@@ -18,6 +20,7 @@ PHONE = 600  # pixels: a page that is not wider shows the narrow rendition
 NARROW_WIDTH = 4.0  # inches: what a column of 343 pixels shows at a size that can be read
 DARK_PAPER = "#121212"  # what the dark pages of the theme are drawn on
 DARK_INK = "#e8e8e8"
+_ROUNDS, _APART = 500, 1.0  # of moving words apart, and the pixels that they keep between them
 CONTRAST = 4.5  # of a colour against that paper, as for text: labels have the colour of their curves
 
 _HEX = re.compile(r"#[0-9a-fA-F]{6}\b")
@@ -139,15 +142,62 @@ def _own_labels(axis: Any, side: str, panels: list) -> None:
         axis.set_label_text(next(filter(None, names), ""))
 
 
-def render(figure) -> tuple[bytes, bytes, bytes]:
-    """The figure as (SVG, narrow SVG, PNG) bytes, reproducible to the byte; closes it."""
+def part(figure) -> None:
+    """Move annotations of one panel that lie upon each other up and down, each as little as the other, until none does.
+
+    Those with an offset in points are meant: what stands at a place of the data stays there.
+
+    >>> import matplotlib.pyplot as plt
+    >>> axes = plt.figure(figsize=(3, 3)).subplots()
+    >>> one, other = (axes.annotate("a name", (0.5, y), (4, 0), textcoords="offset points") for y in (0.5, 0.51))
+    >>> bool(one.get_window_extent().overlaps(other.get_window_extent()))
+    True
+    >>> part(axes.figure)
+    >>> bool(one.get_window_extent().overlaps(other.get_window_extent())), bool(one.xyann[1] < 0 < other.xyann[1])
+    (False, True)
+    """
+    import numpy as np
+    from matplotlib.text import Annotation
+
+    figure.draw_without_rendering()
+    for axes in figure.axes:
+        texts = [text for text in axes.texts if isinstance(text, Annotation) and text.anncoords == "offset points"]
+        boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
+        middle = np.array([(box.y0 + box.y1) / 2 for box in boxes])
+        for _ in range(_ROUNDS):
+            moved = False
+            for i, j in itertools.combinations(range(len(boxes)), 2):
+                across = min(boxes[i].x1, boxes[j].x1) - max(boxes[i].x0, boxes[j].x0)
+                wanted = (boxes[i].height + boxes[j].height) / 2 + _APART
+                lacking = wanted - abs(middle[j] - middle[i])
+                if across > 0 and lacking > 1e-3:
+                    up = lacking / 2 if middle[j] >= middle[i] else -lacking / 2
+                    middle[i], middle[j], moved = middle[i] - up, middle[j] + up, True
+            if not moved:
+                break
+        shown = (text for text in texts if text.get_visible() and text.get_text())
+        for text, box, now in zip(shown, boxes, middle, strict=True):
+            x, y = text.xyann
+            text.xyann = (x, y + (now - (box.y0 + box.y1) / 2) * 72 / figure.dpi)
+
+
+def render(figure, narrow=None) -> tuple[bytes, bytes, bytes]:
+    """The figure as (SVG, narrow SVG, PNG) bytes, reproducible to the byte; closes it.
+
+    ``narrow`` is the drawing for narrow columns where :func:`stack` would not do; it is closed as well.
+    """
     import matplotlib.pyplot as plt
 
+    part(figure)
     wide, png = _saved(figure, "svg"), _saved(figure, "png")
-    stack(figure)
-    narrow = _saved(figure, "svg")
-    plt.close(figure)
-    return wide, narrow, png
+    if narrow is None:
+        stack(figure)
+    small = narrow or figure
+    part(small)
+    made = wide, _saved(small, "svg"), png
+    for each in {figure, small}:
+        plt.close(each)
+    return made
 
 
 def _saved(figure, kind: str) -> bytes:

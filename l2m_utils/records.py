@@ -156,10 +156,11 @@ class Recorder:
         write_table(self.home / "tables" / f"{_check_name(name)}.parquet", frame, self._provenance())
         return frame
 
-    def figure(self, name: str, figure, alt: str, caption: str = ""):
+    def figure(self, name: str, figure, alt: str, caption: str = "", narrow=None):
         """Save a matplotlib figure as SVG (wide and narrow) and PNG, what it draws as CSV, close it, and return it for display.
 
         ``alt`` is a sentence or two for readers who cannot see the figure: what is drawn and what it shows.  ``caption`` is MyST: what is seen, in words.
+        ``narrow`` is another matplotlib figure of the same, for phones, where the panels of ``figure`` below each other would not be legible.
         """
         from l2m_utils.drawn import data_of
         from l2m_utils.pictures import Picture, render
@@ -170,8 +171,8 @@ class Recorder:
             )
         home = self.home / "figures"
         write_atomically(home / f"{_check_name(name)}.csv", csv_of(data_of(figure)))
-        wide, narrow, png = render(figure)
-        for ending, content in ((".svg", wide), (".narrow.svg", narrow), (".png", png)):
+        wide, small, png = render(figure, narrow)
+        for ending, content in ((".svg", wide), (".narrow.svg", small), (".png", png)):
             write_atomically(home / f"{name}{ending}", content)
         about = {"id": f"{self.notebook}:{name}", "alt": alt, "caption": caption, **self._provenance()}
         write_json(home / f"{name}.json", _sealed(about))

@@ -2,10 +2,11 @@
 
 import ast
 import re
+from functools import cache
 
 import pytest
 from docutils import nodes
-from docutils.core import publish_doctree
+from docutils.core import Publisher, publish_doctree
 from docutils.parsers.rst import roles
 
 from l2m_utils.book import api
@@ -55,7 +56,10 @@ def names_in(module):
             yield from (f"{module}.{node.name}.{inner.name}" for inner in node.body if isinstance(inner, DEFINITIONS))
 
 
-KNOWN = {name for module in MODULES for name in names_in(module)}
+@cache
+def known():
+    """Full names of everything in the library; read once, and not by a process that only collects."""
+    return frozenset(name for module in MODULES for name in names_in(module))
 
 
 def broken(module, docstring, inside=""):
@@ -64,7 +68,7 @@ def broken(module, docstring, inside=""):
         first, dot, rest = target.partition(".")
         meant = {target, f"{module}.{target}", f"{module}.{inside}.{target}"}
         meant.add(imported(module).get(first, "") + dot + rest)
-        if not meant & KNOWN and not (target.startswith(".") and any(name.endswith(target) for name in KNOWN)):
+        if not meant & known() and not (target.startswith(".") and any(name.endswith(target) for name in known())):
             yield target
 
 
@@ -87,13 +91,21 @@ def test_references_lead_somewhere(module):
     assert not found, "write the full name, or double backticks for what is not in the library"
 
 
+@cache
+def settings():
+    """Those of docutils, made once: it takes longer over them than over a docstring."""
+    publisher = Publisher()
+    publisher.set_components("standalone", "restructuredtext", "null")
+    publisher.process_programmatic_settings(None, {"report_level": 2, "halt_level": 5, "warning_stream": False}, None)
+    return publisher.settings
+
+
 def unreadable(docstring):
     """What docutils says of a docstring as the pages show it; the roles of Sphinx stand as literals."""
     for role in ("mod", "func", "class", "meth", "attr", "data", "exc", "obj"):
         roles.register_generic_role(role, nodes.literal)
     shown = plain_bars(entries(docstring + "\n"))
-    settings = {"report_level": 2, "halt_level": 5, "warning_stream": False}
-    said = publish_doctree(shown, settings_overrides=settings).findall(nodes.system_message)
+    said = publish_doctree(shown, settings=settings()).findall(nodes.system_message)
     return [message.astext() for message in said if message["level"] > 1]
 
 

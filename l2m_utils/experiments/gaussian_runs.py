@@ -38,7 +38,8 @@ RECORD = "record.json"
 HELD_OUT_SEED = 1_000_000  # the sequences that a finished model is measured on are the same for all models of a length
 
 
-def _loss(model, batch) -> torch.Tensor:
+def batch_loss(model, batch: tuple[torch.Tensor, ...]) -> torch.Tensor:
+    """Mean KL in nats of a ``model`` on a batch of :func:`batches`."""
     values, means, std = batch[0], batch[1], batch[2][0]
     return stacked_kl(*model(values), means, std).mean()
 
@@ -130,7 +131,7 @@ def _trained(cell: Cell, scratch: Path, progress: bool, device: str) -> tuple[Co
     )
     source = HierarchicalGaussian.from_length(cell.length, cell.family)
     try:
-        return model, train(model, batches(source, cell), _loss, settings, scratch, asdict(cell), progress)
+        return model, train(model, batches(source, cell), batch_loss, settings, scratch, asdict(cell), progress)
     except TrainingError as error:
         raise type(error)(f"cell {cell.name}: {error}") from error
 

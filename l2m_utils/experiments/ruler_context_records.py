@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import chi2
 
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.experiments import ruler_context as context
@@ -14,6 +13,7 @@ from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores
 from l2m_utils.records import Recorder
 from l2m_utils.stats.bootstrap import interval
+from l2m_utils.stats.fit import fit_law
 
 
 def record_context(
@@ -58,9 +58,10 @@ def record_context(
     )
     bounds = fit.intervals["prefactor"]
     run.value("context-gain", fit.parameters["prefactor"], unit="nats", interval=bounds, model=model, note=f"a; {span}")
-    freedom = len(fit.lengths) - len(fit.parameters)
+    drawn = results.seeded_replicates(values, n_boot)[:, values.lengths >= rules.CONTEXT_FROM]
+    p = fit_law(fit, drawn, documents).p_value(fit.chi2)
     run.value(
-        "context-law-p", float(chi2.sf(fit.chi2, freedom)), unit="", model=model, note=f"of χ² of the law; {span}"
+        "context-law-p", p, unit="", model=model, note=f"of χ² of the law, by its own law for so few documents; {span}"
     )
     inside = profile[profile["inside"]]
     if len(inside):

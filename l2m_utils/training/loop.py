@@ -253,12 +253,14 @@ def train(
     progress: bool = True,
     optimizers: Callable[[nn.Module, Settings], list[torch.optim.Optimizer]] = adamw,
     rate: Callable[[int], float] | None = None,
+    enough: Callable[[list[dict]], bool] | None = None,
 ) -> list[dict]:
     """Train ``model`` in place; returns the log, a row each ``log_every`` steps.
 
     ``batches(step, rank, world)`` gives the tensors of one process' share of a step, (b, L, …) first; ``loss(model, batch)`` a
     scalar in nats; ``optimizers(model, settings)`` what makes the steps, all at the learning rate ``rate(step)``, by default :meth:`Settings.rate`
-    (another schedule belongs into the ``configuration``).  With a ``folder``, ``log.jsonl`` and ``checkpoint.safetensors`` are kept there, and a run of the same
+    (another schedule belongs into the ``configuration``).  ``enough(log)`` is asked whenever a row of the log is closed, in every process, and a run ends where it says
+    so; one that is called again goes on from there.  With a ``folder``, ``log.jsonl`` and ``checkpoint.safetensors`` are kept there, and a run of the same
     ``configuration`` (and settings) resumes exactly.  A row has step, loss (mean since the last row), lr, gradient
     norm, seconds, tokens/s and utilisation: 6 · parameters · tokens/s as a share of :func:`matmul_rate`.  On several processes the loss is
     the mean over them, the same in every log, and a model that draws random numbers (dropout) resumes with fresh ones on all but the first.
@@ -307,13 +309,14 @@ def train(
                         maker.step()
                 log.add(number, world * batch[0].shape[0] * batch[0].shape[1])
                 bar.update()
-                last = step + 1 == settings.steps
+                last, ends = step + 1 == settings.steps, False
                 if last or (step + 1) % settings.log_every == 0:
                     row = log.close_row(step + 1, rate(step), norm, world, device)
                     shown = {"loss": f"{row['loss']:.4g}", "tokens_s": f"{row['tokens_per_second']:,.0f}"}
                     bar.set_postfix(shown | {"utilisation": f"{row['utilisation']:.0%}"}, refresh=False)
+                    ends = enough is not None and enough(log.rows)
                 stops = folder is not None and any_process(told.is_set(), world, device)
-                if last or stops or settings.save_every and (step + 1) % settings.save_every == 0:
+                if last or ends or stops or settings.save_every and (step + 1) % settings.save_every == 0:
                     begun = (mean_over_processes(log.total, world, device), log.steps)
                     if kept:
                         save_checkpoint(kept / CHECKPOINT, model, makers, step + 1, identity, begun, log.rows)
@@ -323,4 +326,6 @@ def train(
                     raise Preempted(
                         f"ended by SIGTERM after step {step + 1} of {settings.steps}, which the checkpoint in {folder} holds: start the same command again"
                     )
+                if ends:
+                    break
     return log.rows

@@ -1,3 +1,5 @@
+import fcntl
+import os
 import shutil
 
 import pytest
@@ -12,12 +14,30 @@ def tiny(tmp_path):
     return TinyProject(tmp_path / "project with a space, 'quotes' and {braces}")
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    """A small project whose book is built; a test that changes it changes it back."""
-    project = TinyProject(tmp_path_factory.mktemp("built") / "project")
-    assert project.executed(project.run("build")) == {"first", "second", "text"}
-    return project
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory):
+    """A small project whose book is built, once for all processes of a run; tests take copies (:func:`built`) and leave it as it is."""
+    folder = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        folder = folder.parent
+    with (folder / "finished.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        home, done = folder / "finished", folder / "finished.done"
+        if not done.exists():
+            shutil.rmtree(home, ignore_errors=True)
+            project = TinyProject(home)
+            assert project.executed(project.run("build")) == {"first", "second", "text"}
+            done.touch()
+    return home
+
+
+@pytest.fixture
+def built(finished, tmp_path):
+    """A small project whose book is built, for one test."""
+    home = tmp_path / "project"
+    shutil.copytree(finished, home)
+    yield TinyProject(home)
+    shutil.rmtree(home)  # 39 MB
 
 
 @pytest.fixture(scope="module")

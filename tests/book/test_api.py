@@ -18,17 +18,22 @@ MODULES = [
 ]
 
 
-def test_every_module_is_on_one_page():
+@pytest.fixture(scope="module")
+def pages():
+    return api.pages()
+
+
+def test_every_module_is_on_one_page(pages):
     listed = [module for modules in api.rooms().values() for module in modules]
     assert sorted(listed) == sorted(MODULES) and len(listed) > 100
-    text = b"".join(api.pages().values()).decode()
+    text = b"".join(pages.values()).decode()
     assert all(text.count(f".. automodule:: {module}\n") == 1 for module in MODULES)
 
 
-def test_the_table_of_contents_names_the_pages_that_are_made():
+def test_the_table_of_contents_names_the_pages_that_are_made(pages):
     (chapter,) = api.contents()["chapters"]
     named = {chapter["file"], *(section["file"] for section in chapter["sections"])}
-    assert {str(path) for path in api.pages()} == {f"{name}.md" for name in named}
+    assert {str(path) for path in pages} == {f"{name}.md" for name in named}
 
 
 def test_constants_are_listed_with_what_stands_beside_them():

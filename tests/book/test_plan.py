@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from functools import cache
 
 import pytest
 from tiny_project import FRONT
@@ -12,15 +13,21 @@ from l2m_utils.book.jobs import Job, write_jobs
 from l2m_utils.project import PROJECT, TIERS
 
 
+@cache
+def planned(tier):
+    """The plan of a tier of this checkout, read once."""
+    return plan.load_plan(tier)
+
+
 @pytest.mark.parametrize("tier", TIERS)
 def test_every_tier_fits_the_notebooks(tier):
-    notebooks = plan.load_plan(tier)
+    notebooks = planned(tier)
     assert {notebook.parameters["tier"] for notebook in notebooks.values()} == {tier}
 
 
 def test_laptop_is_what_a_reader_gets_who_opens_a_notebook():
     assert plan.load_tier("laptop").notebooks == {}, "laptop values are the defaults in the notebooks"
-    for notebook in plan.load_plan("laptop").values():
+    for notebook in planned("laptop").values():
         assert notebook.parameters == {**source.default_parameters(notebook.path), "tier": "laptop"}
 
 
@@ -94,20 +101,20 @@ def test_a_broken_head_of_a_notebook_is_one_error(tmp_path):
 
 def test_every_stored_table_that_a_notebook_declares_is_published():
     """A misspelt one would leave the page as it is when the table changes, without a word."""
-    declared = {table for notebook in plan.load_plan("laptop").values() for table in notebook.stored}
+    declared = {table for notebook in planned("laptop").values() for table in notebook.stored}
     pattern = "results/*/{}/tables/{}.parquet"
     assert len(declared) > 10
     assert not {table for table in declared if not any(PROJECT.glob(pattern.format(*table.split(":"))))}
 
 
 def test_a_notebook_that_trains_asks_for_a_gpu_where_there_are_some(tmp_path):
-    assert {tier: plan.load_plan(tier)["models/text-nll"].gpus for tier in TIERS} == {
+    assert {tier: planned(tier)["models/text-nll"].gpus for tier in TIERS} == {
         "smoke": 0,
         "laptop": 0,
         "gpu": 1,
         "cluster": 1,
     }
-    assert plan.load_plan("gpu")["theory/concept"].gpus == 0
+    assert planned("gpu")["theory/concept"].gpus == 0
     given = ("path", {}, (), 1, "none", {}, "")
     write_jobs(tmp_path, {name: Job(name, *given, gpus) for name, gpus in (("a/with", 2), ("a/without", 0))})
     command = [sys.executable, "-m", "snakemake", "--snakefile", PROJECT / "workflow" / "Snakefile", "--dry-run"]

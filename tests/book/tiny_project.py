@@ -83,20 +83,38 @@ def with_links(notebook):
 """
 
 
+NO_WIDGETS = """
+def widget_file():
+    return b"{}"
+"""
+
+NO_NEEDS = """
+def shortages(corpus, parameters):
+    return []
+"""
+
+
 class TinyProject:
-    """The project folder ``home``; ``build`` is its build of tier smoke and the text folder ``texts``."""
+    """The project folder ``home``, written unless it is there; ``build`` is its build of tier smoke and the text folder ``texts``."""
 
     patience = 900.0  # seconds that one command may take
 
     def __init__(self, home: Path):
         self.home = home
         self.build = home / "_build" / "smoke-texts"
-        ignore = shutil.ignore_patterns("__pycache__")
-        shutil.copytree(PROJECT / "l2m_utils", home / "l2m_utils", ignore=ignore)
+        if not home.exists():
+            self._write()
+
+    def _write(self) -> None:
+        home = self.home
+        shutil.copytree(PROJECT / "l2m_utils", home / "l2m_utils", ignore=shutil.ignore_patterns("__pycache__"))
         shutil.copytree(PROJECT / "workflow", home / "workflow", ignore=shutil.ignore_patterns("tiers"))
-        # The pages of the library are tested elsewhere, and would take longer than everything here.
-        api = self.home / "l2m_utils/book/api.py"
-        api.write_text(api.read_text() + NO_REFERENCE)
+        # The pages of the library, the numbers of interactive parts and what notebooks need of a text are tested elsewhere, and would take
+        # longer than everything here.
+        for name, less in (("api", NO_REFERENCE), ("widget_data", NO_WIDGETS)):
+            module = self.home / f"l2m_utils/book/{name}.py"
+            module.write_text(module.read_text() + less)
+        self.write("l2m_utils/experiments/text_draws.py", NO_NEEDS)
         self.write("pyproject.toml", "# a checkout\n")
         self.write("requirements.lock", "# none\n")
         self.write("CITATION.cff", "title: none\n")

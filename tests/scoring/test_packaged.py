@@ -9,7 +9,6 @@ import signal
 import struct
 import subprocess
 import sys
-import time
 import zipfile
 from pathlib import Path
 
@@ -277,6 +276,7 @@ def slow(*words):
     time.sleep(float(sys.argv[3]))
     return real(*words)
 packaged.convert = slow
+print("asking", flush=True)
 print(packaged.ruler(sys.argv[1], sys.argv[2]).folder, flush=True)
 """
 
@@ -289,7 +289,7 @@ def start(file: Path, cache: Path, seconds: float) -> subprocess.Popen:
 
 def test_killed_half_way_leaves_nothing_that_counts(file, cache):
     process = start(file, cache, 600)
-    assert process.stdout.readline() == "converting\n"
+    assert [process.stdout.readline() for _ in range(2)] == ["asking\n", "converting\n"]
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert [name for name in left(cache) if not name.startswith(".making-")] == []
@@ -297,13 +297,20 @@ def test_killed_half_way_leaves_nothing_that_counts(file, cache):
     assert left(cache) == [made.folder.name]
 
 
-def test_two_processes_convert_once(file, cache):
-    first = start(file, cache, 1.0)
-    assert first.stdout.readline() == "converting\n"
-    begun = time.monotonic()
-    made = packaged.ruler(str(file), cache)  # waits for the other one
-    assert time.monotonic() - begun > 0.2
-    assert first.communicate()[0].strip() == str(made.folder)
+def test_two_processes_convert_once(file, cache, monkeypatch):
+    """The other one asks while this one converts: it waits, converts nothing, and gets what was made."""
+    convert, others = packaged.convert, []
+
+    def slow(*words):
+        others.append(start(file, cache, 0.0))
+        assert others[0].stdout.readline() == "asking\n"
+        with pytest.raises(subprocess.TimeoutExpired):
+            others[0].wait(0.5)
+        return convert(*words)
+
+    monkeypatch.setattr(packaged, "convert", slow)
+    made = packaged.ruler(str(file), cache)
+    assert [process.communicate()[0].split() for process in others] == [[str(made.folder)]]
     assert left(cache) == [made.folder.name]
 
 

@@ -13,7 +13,7 @@ Lines = Iterator[str]  # a rule gives one for each element that breaks it
 
 @dataclass
 class Page:
-    """What one visit found; ``facts``, ``wide``, ``phone`` and ``keys`` are as ``collect.js`` returns them."""
+    """What one visit found; ``facts``, ``wide``, ``phone`` and ``keys`` are as ``collect.js`` returns them, ``overlaps`` as ``overlaps.js``, by width."""
 
     name: str
     address: str = ""
@@ -23,6 +23,7 @@ class Page:
     keys: dict = field(default_factory=dict)
     axe: dict = field(default_factory=dict)
     brightness: dict = field(default_factory=dict)
+    overlaps: dict[str, list[str]] = field(default_factory=dict)
     taps: list[str] = field(default_factory=list)
     trapped: list[str] = field(default_factory=list)
     said: list[str] = field(default_factory=list)

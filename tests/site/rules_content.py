@@ -82,3 +82,8 @@ def figure_text_legible(page: Page, site: Site) -> Lines:
     yield from (
         f"{text['what']}: {text['size']:.1f} px" for text in page.phone["drawn"] if text["size"] < LEGIBLE - 0.05
     )
+
+
+def figure_words_apart(page: Page, site: Site) -> Lines:
+    """In a drawing no words lie upon other words, neither on a screen nor on a phone."""
+    yield from (f"{where}: {line}" for where, lines in page.overlaps.items() for line in lines)

@@ -14,6 +14,9 @@ from rules_structure import VAGUE
 from visit import NoBrowser, chromium
 
 SVG = "<svg xmlns='http://www.w3.org/2000/svg' width='200' height='100' viewBox='0 0 200 100'><text x='5' y='50' font-size='12'>nats</text></svg>"
+# Words aslant, whose upright boxes would lie in each other; and outlines as Matplotlib writes them upon the word of the picture.
+ASLANT = "".join(f"<text font-size='12' transform='translate({x} 10) rotate(45)'>slanted</text>" for x in (100, 130))
+UPON = "<g id='text_7'><!-- ink --><g transform='translate(9 52) scale(0.12 -0.12)'><path d='M 0 0 H 200 V 70 H 0 z'/></g></g>"
 GOOD = """<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <meta http-equiv="Content-Security-Policy" content="default-src 'self'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; object-src 'none'; base-uri 'none'">
@@ -32,7 +35,8 @@ GOOD = """<!DOCTYPE html>
 <!--BODY-->
 </main></body></html>"""
 FILES = {
-    "picture.svg": SVG,
+    "picture.svg": SVG.replace("</svg>", f"{ASLANT}</svg>"),
+    "upon.svg": SVG.replace("</svg>", f"{UPON}</svg>"),
     "favicon.ico": SVG,
     "small.svg": SVG.replace("'12'", "'5'"),
     "tiny.css": "body { margin: 8px; background: #fff; color: #111 } a { color: #036 } p, li { line-height: 2 }\n"
@@ -77,6 +81,7 @@ BROKEN: dict[str, tuple[str, str, set[str]]] = {
     "formulas-rendered": (BODY, "<p><span class='math'>y</span></p>", set()),
     "no-raw-tex": (BODY, r"<p>Of \(W_{i}\)</p>", set()),
     "figure-text-legible": ('src="picture.svg"', 'src="small.svg"', set()),
+    "figure-words-apart": ('src="picture.svg"', 'src="upon.svg"', set()),
     "page-fits": (BODY, "<div style='width: 1000px; height: 9px'></div>", set()),
     "formulas-whole": (
         BODY,
@@ -184,6 +189,12 @@ def test_what_only_a_site_can_break(broken):
     assert any(r"\(" in line for line in lines["search-answers"])
     named = {line.split(":")[0] for line in lines["opens-from-folder"]}
     assert "from-folder.html" in named and "index.html" not in named
+
+
+def test_words_upon_words_are_named_at_both_widths(broken):
+    lines = next(rules["figure-words-apart"] for rules in broken.values() if "figure-words-apart" in rules)
+    assert [line.split(":")[0] for line in lines] == ["on a screen", "on a phone"]
+    assert all("1 pairs, “nats” and “ink”" in line for line in lines)
 
 
 def test_no_rule_is_without_a_page_that_breaks_it():

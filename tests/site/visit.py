@@ -12,7 +12,10 @@ from loopback import file_of, weight
 from l2m_utils.book.pdf import BROWSERS
 
 WIDE, PHONE = {"width": 1440, "height": 900}, {"width": 375, "height": 812}
-COLLECTOR = Path(__file__).with_name("collect.js").read_text()
+COLLECTOR, OVERLAPS = (Path(__file__).with_name(name).read_text() for name in ("collect.js", "overlaps.js"))
+TOUCHING = (
+    1.0  # CSS pixels that boxes of words may lie in each other: the box of a letter is a little larger than its ink
+)
 OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -121,12 +124,14 @@ async def _look(tab, page: Page, home: str, folder: Path, axe: str) -> None:
     await tab.evaluate("() => __site.settled()")
     page.facts = await tab.evaluate("() => __site.facts()")
     page.wide = await tab.evaluate("() => __site.layout()")
+    page.overlaps["on a screen"] = await tab.evaluate(OVERLAPS, TOUCHING)
     await tab.evaluate(axe)
     await _themes(tab, page)
     await _keyboard(tab, page)
     await tab.set_viewport_size(PHONE)
     await tab.evaluate("() => __site.settled()")
     page.phone = await tab.evaluate("() => __site.layout()")
+    page.overlaps["on a phone"] = await tab.evaluate(OVERLAPS, TOUCHING)
     page.taps = await tab.evaluate(RUN_TAPS)
 
 

@@ -109,6 +109,24 @@ def test_a_finished_run_is_not_trained_again(tmp_path):
     assert train(model(), lambda *_: pytest.fail("asked for data"), loss, SETTINGS, tmp_path, progress=False) == first
 
 
+def test_a_run_ends_where_it_is_told_and_goes_on_to_the_same_bits(tmp_path):
+    straight, staged, asked = model(), model(), []
+    expected = train(straight, batches, loss, SETTINGS, progress=False)
+
+    def enough(log):
+        asked.append(log[-1]["step"])
+        return log[-1]["step"] == asked_for
+
+    every = sorted(row["step"] for row in expected)
+    assert len(every) > 2
+    for asked_for in (every[0], every[-1]):
+        rows = train(staged, batches, loss, SETTINGS, tmp_path, progress=False, enough=enough)
+        assert rows[-1]["step"] == asked_for
+    assert asked == every  # once a row, and none of them twice
+    assert [row["loss"] for row in rows] == [row["loss"] for row in expected]
+    assert all(torch.equal(a, b) for a, b in zip(straight.parameters(), staged.parameters(), strict=True))
+
+
 def test_the_loop_is_adamw_with_clipping_and_the_schedule():
     settings = replace(SETTINGS, clip=0.01, weight_decay=0.3)
     ours, theirs = (nn.Linear(3, 1) for _ in range(2))

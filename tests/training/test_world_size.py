@@ -5,77 +5,24 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
+import on_two
 import pytest
 import torch
-from torch import nn
+from on_two import trained
 
 from l2m_utils.experiments.gaussian_cells import Cell
 from l2m_utils.experiments.gaussian_runs import batches as gaussian_batches
 from l2m_utils.experiments.gaussian_runs import run_cell
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.training.checkpoints import CHECKPOINT
-from l2m_utils.training.errors import Preempted
-from l2m_utils.training.loop import Settings, train
-
-SETTINGS = Settings(steps=12, learning_rate=1e-2, warmup=3, log_every=4, save_every=0, device="cpu", seed=4)
-
-
-def model() -> nn.Module:
-    torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).double()
-
-
-def batches(step: int, rank: int, world: int):
-    """A share of the rows of a step, which are the same for any number of processes."""
-    x = torch.randn(4, 2, 3, generator=torch.Generator().manual_seed(step), dtype=torch.float64)
-    share = slice(rank * 4 // world, (rank + 1) * 4 // world)
-    return x[share], x[share].sum(-1, keepdim=True).sin()
-
-
-def loss(net, batch):
-    return (net(batch[0]) - batch[1]).square().mean()
-
-
-def trained(folder=None, told_at: int = -1, told: int = 0) -> dict | None:
-    """Weights and losses of a run; SIGTERM comes to process ``told`` when it asks for the batch of step ``told_at``."""
-
-    def until(step, rank, world):
-        if (step, rank) == (told_at, told):
-            os.kill(os.getpid(), signal.SIGTERM)
-        return batches(step, rank, world)
-
-    net = model()
-    try:
-        rows = train(net, until, loss, SETTINGS, folder, progress=False)
-    except Preempted as error:
-        assert f"SIGTERM after step {told_at + 1} of 12" in str(error)
-        return None
-    weights = torch.cat([p.detach().reshape(-1) for p in net.parameters()])
-    return {
-        "weights": weights.tolist(),
-        "losses": [row["loss"] for row in rows],
-        "steps": [row["step"] for row in rows],
-    }
 
 
 def same(one: dict, other: dict) -> None:
     assert one["steps"] == other["steps"] == [4, 8, 12]
     np.testing.assert_allclose(one["weights"], other["weights"], rtol=0, atol=1e-12)
     np.testing.assert_allclose(one["losses"], other["losses"], rtol=1e-12)
-
-
-def on_two(home: Path) -> None:
-    """What the two processes that a launcher starts do: a whole run, one that is told to stop, and one that another number of processes began."""
-    runs = {
-        "whole": trained(),
-        "stopped": trained(home / "two-then-one", 6, told=1),
-        "resumed": trained(home / "one-then-two"),
-    }
-    (home / f"{os.environ['RANK']}.json").write_text(json.dumps(runs))
-    torch.distributed.destroy_process_group()
 
 
 LAUNCHERS = {
@@ -96,7 +43,7 @@ def test_two_processes_do_what_one_does_and_take_over_from_each_other(launcher, 
     assert trained(tmp_path / "one-then-two", 5) is None
     launch = [sys.executable, "-m", *LAUNCHERS[launcher]]
     done = subprocess.run(
-        [*launch, __file__, tmp_path], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
+        [*launch, on_two.__file__, tmp_path], env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr[-3000:]
     first, second = (json.loads((tmp_path / f"{rank}.json").read_text()) for rank in (0, 1))
@@ -150,7 +97,3 @@ def test_the_shares_of_a_gaussian_step_are_the_step(world):
     for number in (0, 1):
         assert torch.equal(whole[number], torch.cat([part[number] for part in parts]))
     assert all(torch.equal(whole[2], part[2]) for part in parts)
-
-
-if __name__ == "__main__":
-    on_two(Path(sys.argv[1]))

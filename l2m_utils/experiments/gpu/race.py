@@ -24,10 +24,10 @@ from l2m_utils.experiments.gpu.clock import matrix_flops, seconds_of, synchroniz
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.models.continuous import ContinuousModel, SmallMamba2, small_model
 from l2m_utils.models.gaussian_loss import stacked_kl
+from l2m_utils.training.averaged import SHARPNESS
 
 POOL = 100  # steps whose data are drawn at once
 AVERAGED = 10  # steps between two updates of the averaged weights
-SHARPNESS = 6.0  # the weights of step s count as s^6: half of the average is the last tenth of the steps
 WARMUP = 100  # steps
 CLIP, BETAS, DECAY = 1.0, (0.9, 0.99), 0.01
 
