@@ -14,7 +14,10 @@ from l2m_utils.book.reproduction import write_published
 from l2m_utils.project import RESULTS
 from l2m_utils.records import load_values, read_table
 
-LARGEST = 500_000  # bytes: what is published is read by people and stays in the history for ever
+LARGEST, LARGEST_TABLE = (
+    1_000_000,
+    3_000_000,
+)  # bytes: what is published is read by people and stays in the history for ever
 
 
 def _made(path: Path) -> tuple[str, str]:
@@ -30,7 +33,7 @@ def _made(path: Path) -> tuple[str, str]:
 def publish_records(folder: Path, notebooks: list[str], results: Path = RESULTS) -> list[Path]:
     """Copy values, tables and SVG figures of a build to ``results/<tier>-<corpus>``, by what each record says of itself; returns what was written.
 
-    Raises :class:`BuildError` when there is nothing to publish or a file is larger than :data:`LARGEST`.
+    Raises :class:`BuildError` when there is nothing to publish or a file is larger than :data:`LARGEST` (a Parquet table: :data:`LARGEST_TABLE`).
     """
     written = []
     homes = sorted(path for path in (folder / "records").glob("*/*") if path.is_dir())
@@ -40,10 +43,9 @@ def publish_records(folder: Path, notebooks: list[str], results: Path = RESULTS)
     for home in chosen:
         name = home.relative_to(folder / "records").as_posix()
         files = [path for path in sorted(home.rglob("*")) if path.is_file() and path.suffix != ".png"]
-        if large := [path for path in files if path.stat().st_size > LARGEST]:
-            raise BuildError(
-                f"too large to publish: {', '.join(str(path) for path in large)} (limit {LARGEST:,} bytes)"
-            )
+        limits = {path: LARGEST_TABLE if path.suffix == ".parquet" else LARGEST for path in files}
+        if large := [f"{path} (limit {most:,} bytes)" for path, most in limits.items() if path.stat().st_size > most]:
+            raise BuildError(f"too large to publish: {', '.join(large)}")
         for path in files:
             destination = results / "-".join(_made(path)) / name / path.relative_to(home)
             destination.parent.mkdir(parents=True, exist_ok=True)

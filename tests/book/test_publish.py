@@ -120,3 +120,20 @@ def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
     }
     with pytest.raises(BuildError, match="no records of estimation/other"):
         publish.publish_records(build, ["estimation/other"], results)
+
+
+def test_a_record_that_is_too_large_is_named_with_its_limit_and_tables_may_be_larger(tmp_path, monkeypatch):
+    run = Recorder("estimation/example", "laptop", folder=tmp_path / "build" / "records")
+    run.table("draws", pd.DataFrame({"n": range(300)}))
+    run.value("beta", 1.0, unit="")
+    table, value = run.home / "tables" / "draws.parquet", run.home / "values" / "beta.json"
+    assert value.stat().st_size < table.stat().st_size
+    for named in ("draws.parquet", "beta.json"):
+        monkeypatch.setattr(publish, "LARGEST", value.stat().st_size - (named == "beta.json"))
+        monkeypatch.setattr(publish, "LARGEST_TABLE", table.stat().st_size - (named == "draws.parquet"))
+        with pytest.raises(BuildError, match="too large to publish") as error:
+            publish.publish_records(tmp_path / "build", [], tmp_path / "results")
+        assert named in str(error.value) and "limit" in str(error.value) and not (tmp_path / "results").exists()
+    monkeypatch.setattr(publish, "LARGEST", value.stat().st_size)
+    monkeypatch.setattr(publish, "LARGEST_TABLE", table.stat().st_size)
+    assert len(publish.publish_records(tmp_path / "build", [], tmp_path / "results")) == 3
