@@ -11,6 +11,7 @@ import io
 import json
 import re
 import tokenize
+from functools import lru_cache
 from pathlib import Path
 
 from l2m_utils.project import PROJECT
@@ -41,13 +42,18 @@ def source_of(module: str) -> Path:
     return base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
 
 
+@lru_cache(maxsize=1)
+def _statements(source: str) -> list[ast.stmt]:
+    return ast.parse(source).body
+
+
 def definitions(source: str) -> list[str]:
     """Public functions and classes that a module defines, in their order.
 
     >>> definitions("def f(): pass\\nclass A: pass\\ndef _g(): pass\\n")
     ['f', 'A']
     """
-    nodes = [node for node in ast.parse(source).body if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
+    nodes = [node for node in _statements(source) if isinstance(node, (ast.FunctionDef, ast.ClassDef))]
     return [node.name for node in nodes if not node.name.startswith("_")]
 
 
@@ -57,18 +63,11 @@ def constants(source: str) -> list[tuple[str, str, str]]:
     >>> constants("SEARCH = 10**6  # rows that a search sees\\n_HIDDEN = 1\\nA, B = 1, 2\\n")
     [('SEARCH', '10 ** 6', 'rows that a search sees'), ('A', '1', ''), ('B', '2', '')]
     """
-    comments = {
-        token.start[0]: token.string.lstrip("# ")
-        for token in tokenize.generate_tokens(io.StringIO(source).readline)
-        if token.type == tokenize.COMMENT
-    }
-    found = []
-    for node in ast.parse(source).body:
+    found, lines = [], list(io.StringIO(source))
+    for node in _statements(source):
         if not isinstance(node, (ast.Assign, ast.AnnAssign)) or node.value is None:
             continue
-        beside = [
-            comments[line] for line in range(node.lineno, (node.end_lineno or node.lineno) + 1) if line in comments
-        ]
+        beside = _comments(lines[node.lineno - 1 : node.end_lineno])
         note = beside[0] if len(beside) == 1 else ""  # several comments are about parts of the value
         for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
             pairs = [(target, node.value)]
@@ -79,6 +78,14 @@ def constants(source: str) -> list[tuple[str, str, str]]:
                     shown = ast.unparse(value)
                     found.append((name.id, shown if len(shown) <= SHOWN else shown[: SHOWN - 2] + " …", note))
     return found
+
+
+def _comments(lines: list[str]) -> list[str]:
+    """The comments in the lines of one statement; the reader of tokens is slow, and reads no more than lines that hold the sign of a comment."""
+    if not any("#" in line for line in lines):
+        return []
+    tokens = tokenize.generate_tokens(iter(lines).__next__)
+    return [token.string.lstrip("# ") for token in tokens if token.type == tokenize.COMMENT]
 
 
 def _literal(text: str) -> str:

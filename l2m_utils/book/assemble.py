@@ -15,6 +15,7 @@ import yaml
 from l2m_utils.book import api, attacked, bibliography, claims, exhibits, reading_path, reproduction, sessions, status
 from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
+from l2m_utils.book.material import kept_files, key_of_material
 from l2m_utils.book.plain import as_text, captioned, value_text
 from l2m_utils.book.pools import Pools, read_pools
 from l2m_utils.book.runnable import archive, clean_notebooks
@@ -114,21 +115,13 @@ def contents_of(contents: dict[str, Any], edition: str) -> dict[str, Any]:
     return contents | {"parts": [*parts, api.contents()]}
 
 
-def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
-    """Every file of the Sphinx source of an edition, by path relative to it."""
-    pools = read_pools(folder / "records")
+def material(folder: Path, edition: str, texts: dict[str, str]) -> dict[Path, bytes]:
+    """What no page of prose has a part in: chapters with their exhibits, the library's pages, clean notebooks, numbers of interactive parts.
+
+    ``texts`` are those of :func:`page_texts`.
+    """
     own = {record["id"]: [record] for record in load_values(folder / "records").values()}
-    answers = reproduction.join(reproduction.read_rows(), pools)
-    texts = page_texts(pools, answers)
     files: dict[Path, bytes] = {}
-    for path in sorted(BOOK.rglob("*")):
-        relative = path.relative_to(BOOK)
-        if (
-            path.is_file()
-            and relative.suffix != ".yml"  # what is asked and set there is read here
-            and "__pycache__" not in relative.parts
-        ):
-            files[relative] = path.read_bytes()
     for path in sorted((folder / "executed").glob("*/*.ipynb")):
         relative = path.relative_to(folder / "executed")
         name = str(relative.with_suffix(""))
@@ -141,6 +134,31 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
         files[Path("notebooks") / relative] = api.with_links(page_content)
     files |= api.pages()
     files[Path(DATA_FILE)] = widget_file()
+    # Readers take the clean notebooks without answers along, not the executed ones with them.
+    copies = clean_notebooks("instructor" if edition == "instructor" else "student", texts, folder / "executed")
+    files[NOTEBOOKS_ZIP] = archive(copies)
+    return files
+
+
+def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
+    """Every file of the Sphinx source of an edition, by path relative to it."""
+    pools = read_pools(folder / "records")
+    answers = reproduction.join(reproduction.read_rows(), pools)
+    texts = page_texts(pools, answers)
+    files: dict[Path, bytes] = {}
+    for path in sorted(BOOK.rglob("*")):
+        relative = path.relative_to(BOOK)
+        if (
+            path.is_file()
+            and relative.suffix != ".yml"  # what is asked and set there is read here
+            and "__pycache__" not in relative.parts
+        ):
+            files[relative] = path.read_bytes()
+    files |= kept_files(
+        home_of(folder, edition) / "material",
+        key_of_material(folder, edition),
+        lambda: material(folder, edition, texts),
+    )
     if edition == "instructor" and Path("teach.md") in files:
         files[Path("guide.md")] = sessions.GUIDE.read_bytes()
     contents = contents_of(yaml.safe_load((BOOK / "_toc.yml").read_text()), edition)
@@ -153,9 +171,6 @@ def gather(folder: Path, edition: str = "reader") -> dict[Path, bytes]:
     )
     if edition != "reader":
         config["title"] += f" ({edition} edition)"
-    # Readers take the clean notebooks without answers along, not the executed ones with them.
-    copies = clean_notebooks("instructor" if edition == "instructor" else "student", texts, folder / "executed")
-    files[NOTEBOOKS_ZIP] = archive(copies)
     files[Path("_config.yml")] = yaml.safe_dump(config, sort_keys=True, allow_unicode=True).encode()
 
     stops = reading_path.read_path()

@@ -143,7 +143,7 @@ def _run_sphinx(folder: Path, source: Path, lock: Lock) -> Path:
         shutil.rmtree(work, ignore_errors=True)
     else:
         mark.unlink()  # until this build has succeeded: after warnings all pages are read again, so that they come again
-    command = python("jupyter_book.cli.main", "build", str(source), "--path-output", str(work))
+    command = python("l2m_utils.book.jupyter_book", "build", str(source), "--path-output", str(work))
     done = subprocess.run(
         [*command, "-n", "-W", "--keep-going"],
         cwd=PROJECT,

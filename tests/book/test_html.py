@@ -6,10 +6,22 @@ import shutil
 from tiny_project import HOSTILE
 
 from l2m_utils.book import html
+from l2m_utils.records import Recorder
+
+WHEEL = "https://example.org/l2m_book-9-py3-none-any.whl"
 
 
 def tree(folder):
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def change_more(built):
+    """A better record of what the start page shows, an address, a style and the title of the book."""
+    Recorder("part/first", "laptop", folder=built.home / "results/laptop-text").value("answer", 54321, unit="")
+    built.write("book/site.yml", f"wheel: {WHEEL}\n")
+    for name, old, new in (("_static/l2m.css", r"\Z", ".l2m-later{color:red}"), ("_config.yml", "executable", "Later")):
+        path = built.home / "book" / name
+        path.write_text(re.sub(old, new, path.read_text(), count=1))
 
 
 def test_a_later_build_reads_what_changed_and_equals_a_first_one(built):
@@ -29,14 +41,18 @@ def test_a_later_build_reads_what_changed_and_equals_a_first_one(built):
     start, _ = book_of(
         "(prose)=\n# Prose\n\nNew words.\n"
     )  # Sphinx sees that the copied project was moved, and reads all
-    titled, read = book_of("(prose)=\n# Another title\n\n## More\n\nNew words.\n")
+    change_more(built)
+    titled, read = book_of("(prose)=\n# Another title\n\n## More\n\nNew words, such as xylophone.\n")
     assert read == 6 and b"Another title" in titled["prose.html"]
+    assert b"54,321" in titled["index.html"] and b"Later" in titled["notebooks/part/second.html"]
+    assert WHEEL.encode() in titled["_sources/notebooks/part/first.ipynb"]
+    assert b".l2m-later" in titled["_static/l2m.css"]
     assert {"prose.html", "notebooks/part/first.html"} <= changed(start, titled)
     later, read = book_of("(prose)=\n# Another title\n\n## More\n\nNewer words.\n")
     assert read == 1
     assert "prose.html" in changed(titled, later) and "notebooks/part/first.html" not in changed(titled, later)
-    shutil.rmtree(built.build / "sphinx")
-    shutil.rmtree(built.build / "html")
+    for name in ("sphinx", "html", "source", "material"):
+        shutil.rmtree(built.build / name)
     assert built.executed(built.run("build")) == set()
     first = tree(built.build / "html")
     assert [name for name in later | first if later.get(name) != first.get(name)] == []

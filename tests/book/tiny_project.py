@@ -71,6 +71,8 @@ for number, word in enumerate({HOSTILE!r}):
 run.summary()"""
 
 
+GLOSSARY = "\n```{glossary}\nnats\n  A unit.\n```\n"  # which the search index names
+
 NO_REFERENCE = """
 def pages():
     return {Path("api.md"): b"# The library\\n"}
@@ -139,7 +141,9 @@ class TinyProject:
             self.write(f"texts/{name}.txt", f"This is text {name}. It has two sentences.\n" * 30)
         self.write("book/data.json", "{}\n")
         words = "".join(f"- Word {{{{ part_text__word_{number} }}}} end\n" for number in range(len(HOSTILE)))
-        self.write("book/index.md", f"# Start\n\nThe answer is {{{{ part_first__answer__value }}}}.\n\n{words}")
+        self.write(
+            "book/index.md", f"# Start\n\nThe answer is {{{{ part_first__answer__value }}}}.\n\n{words}{GLOSSARY}"
+        )
         self.write("book/prose.md", "(prose)=\n# Prose\n\nOld words.\n")
         self.write(
             "book/_toc.yml",
