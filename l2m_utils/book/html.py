@@ -118,7 +118,6 @@ def build_html(folder: Path, lock: Lock, edition: str = "reader") -> Path:
         shutil.rmtree(path, ignore_errors=True)
     shutil.copytree(built, new, ignore=_unused)
     finish(new, site)
-    settle_index(new)
     settle_versions(new)
     offer_clean_notebooks(source / NOTEBOOKS_ZIP, new)
     if (folder / "slides").is_dir():
@@ -196,26 +195,6 @@ def offer_clean_notebooks(packed: Path, html: Path) -> None:
             target = html / "_sources" / "notebooks" / name
             if target.exists():
                 target.write_bytes(source.read(name))
-
-
-def settle_index(html: Path) -> None:
-    """Take out of the search index the words that no page has any more; Sphinx keeps them in a later build, with no page.
-
-    >>> import tempfile
-    >>> folder = Path(tempfile.mkdtemp())
-    >>> index = folder / "searchindex.js"
-    >>> _ = index.write_text('Search.setIndex({"terms": {"gone": [], "here": 0}, "titleterms": {"both": [0, 1]}})')
-    >>> settle_index(folder)
-    >>> index.read_text()
-    'Search.setIndex({"terms": {"here": 0}, "titleterms": {"both": [0, 1]}})'
-    """
-    path = html / "searchindex.js"
-    before, bracket, rest = path.read_text(encoding="utf-8").partition("(")
-    content, end, after = rest.rpartition(")")
-    index = json.loads(content)
-    for terms in ("terms", "titleterms"):
-        index[terms] = {word: pages for word, pages in index[terms].items() if pages != []}
-    path.write_text(before + bracket + json.dumps(index, sort_keys=True) + end + after, encoding="utf-8")
 
 
 def settle_versions(html: Path) -> None:
