@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 PRODUCTS = {"mm", "bmm", "addmm", "baddbmm"}  # operators of PyTorch that multiply matrices
+_PRODUCTS, _OTHERS = "matrix products", "other operators"  # parts of a profile
 
 
 def saved_bytes(function: Callable[[], Tensor], given: Sequence[Tensor] = ()) -> int:
@@ -124,11 +125,12 @@ def step_profile(function: Callable[[], None], repeats: int = 5, least: float = 
         start = time.process_time()
         function()
         whole = min(whole, time.process_time() - start)
-    parts = ["matrix products" if name in PRODUCTS else name.strip("_") for name in names]
-    table = pd.DataFrame({"part": parts, "calls": 1, "seconds": seconds}).groupby("part", as_index=False).sum()
-    whole = max(whole, float(table["seconds"].sum()))
-    small = (table["seconds"] < least * whole) & (table["part"] != "matrix products")
-    table.loc[small, "part"] = "other operators"
-    table = table.groupby("part", as_index=False).sum().sort_values("seconds", ascending=False, ignore_index=True)
-    table.loc[len(table)] = ["between the operators", 0, whole - float(table["seconds"].sum())]
-    return table.assign(share=table["seconds"] / whole)
+    taken: dict[str, list[float]] = {}
+    for name, one in zip(names, seconds, strict=True):
+        taken.setdefault(_PRODUCTS if name in PRODUCTS else name.strip("_"), []).append(one)
+    whole = max(whole, sum(seconds))
+    for name in [name for name, times in taken.items() if sum(times) < least * whole and name != _PRODUCTS]:
+        taken.setdefault(_OTHERS, []).extend(taken.pop(name))
+    rows = sorted(((name, len(times), sum(times)) for name, times in taken.items()), key=lambda row: -row[2])
+    rows.append(("between the operators", 0, whole - sum(seconds)))
+    return pd.DataFrame([(*row, row[2] / whole) for row in rows], columns=["part", "calls", "seconds", "share"])
