@@ -68,7 +68,7 @@ slides: setup ## make the slides of the course and build the book with links to 
 site: book ## all that readers, students and teachers get: slides, editions, PDF, the teacher's zip; time and size of each
 	@exec $(RUN) -E -X utf8 -m l2m_utils course site $(WHICH)
 
-test: setup ## the test suite, five to six minutes on two cores
+test: setup ## the test suite, about five minutes on two cores
 	@$(TEST)
 
 test-site: setup ## look at every page of the built book in Chromium (TIER, CORPUS, JOBS): axe, phone, keyboard, links, weight
