@@ -53,6 +53,8 @@ def loglog_axes(axes, x_label: str, y_label: str, base: int = 2) -> None:
     import numpy as np
 
     axes.set_xscale("log", base=base)
+    if base == 10:
+        plain_minor(axes.xaxis)
     if np.isfinite(axes.dataLim.minposy):
         axes.set_yscale("log")
         plain_minor(axes.yaxis)
