@@ -159,10 +159,15 @@ def part(figure) -> None:
     import numpy as np
     from matplotlib.text import Annotation
 
-    figure.draw_without_rendering()
+    annotated = []
     for axes in figure.axes:
         texts = [text for text in axes.texts if isinstance(text, Annotation) and text.anncoords == "offset points"]
-        boxes = [text.get_window_extent() for text in texts if text.get_visible() and text.get_text()]
+        annotated.append([text for text in texts if text.get_visible() and text.get_text()])
+    if max(map(len, annotated), default=0) < 2:
+        return  # what has nothing to part is not drawn once more
+    figure.draw_without_rendering()
+    for texts in annotated:
+        boxes = [text.get_window_extent() for text in texts]
         middle = np.array([(box.y0 + box.y1) / 2 for box in boxes])
         for _ in range(_ROUNDS):
             moved = False
@@ -175,8 +180,7 @@ def part(figure) -> None:
                     middle[i], middle[j], moved = middle[i] - up, middle[j] + up, True
             if not moved:
                 break
-        shown = (text for text in texts if text.get_visible() and text.get_text())
-        for text, box, now in zip(shown, boxes, middle, strict=True):
+        for text, box, now in zip(texts, boxes, middle, strict=True):
             x, y = text.xyann
             text.xyann = (x, y + (now - (box.y0 + box.y1) / 2) * 72 / figure.dpi)
 
