@@ -9,7 +9,7 @@ apart, in ``_build/transformers-5.17``:
 
     pip install --no-deps --target _build/transformers-5.17 transformers==5.17.0 'huggingface_hub<2'
     python benchmarks/layers.py                          # prints the rows
-    python benchmarks/layers.py measure ours mamba 512   # one measurement
+    python benchmarks/layers.py measure ours mamba 512   # one measurement (or theirs; or compiled: ours under torch.compile)
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
     config = config_of(kind, heads, width, layers)
     if mambapy:
         config.use_mambapy = True
-    if whose == "ours":
+    if whose != "theirs":
         from l2m_utils.layers.backbone import StateSpaceBackbone
 
         model = StateSpaceBackbone(config)
@@ -72,8 +72,11 @@ def measure(whose: str, variant: str, length: int, width: int = 128, layers: int
 
     def step() -> None:
         output = model(ids)
-        (output if whose == "ours" else output.last_hidden_state).square().mean().backward()
+        (output.last_hidden_state if whose == "theirs" else output).square().mean().backward()
 
+    if whose == "compiled":
+        model = torch.compile(model)
+        step()  # compiles
     seconds = []
     while not seconds or (len(seconds) < 5 and sum(seconds) < 5):
         start = time.process_time()
@@ -156,6 +159,19 @@ def run(lengths: tuple[int, ...] = LENGTHS) -> list[dict]:
                     }
                 )
             if variant == "mamba2" and length == 512:
+                if (compiled := apart("compiled", variant, length)) is None:
+                    print(f"  {name}, torch.compile: skipped, it needs a C++ compiler", file=sys.stderr)
+                else:
+                    rows.append(
+                        {
+                            "name": f"training step, {name}, L = {length}, under torch.compile",
+                            "ours": ours["seconds"],
+                            "theirs": compiled["seconds"],
+                            "ratio": compiled["seconds"] / ours["seconds"],
+                            "unit": "s",
+                            "note": f"{note.replace('of transformers', 'of ours under torch.compile, compiled beforehand,')}; the duality itself is not traced",
+                        }
+                    )
                 # What no layer can beat that does the same matrix products at the same rate: all else for nothing.
                 products, other = ours["products"], theirs["seconds"]
                 note += f"; the matrix products of our step alone ({products / ours['seconds']:.0%} of it; {products / (products + ours['moved']):.0%} if all between them were one pass over their operands and results at the rate of a copy), the most that is left to gain without fewer of them"

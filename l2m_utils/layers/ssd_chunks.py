@@ -46,13 +46,18 @@ def decay_matrix(log_decay: Tensor) -> Tensor:
     step = torch.nn.functional.pad(step, (0, size - length), value=1.0)
     found = step.new_zeros(len(step), size, size)
     found.diagonal(dim1=1, dim2=2).fill_(1)
+
+    def parts(width: int, first: int, *shape: int) -> Tensor:
+        """A part of each block of ``width`` on the diagonal: of this shape, from the number ``first`` of the block on."""
+        strides = (size * size, width * (size + 1), size, 1)
+        return found.as_strided((len(found), size // width, *shape), strides, first)
+
     half = 1
     while half < size:
-        pairs = size // (2 * half)
-        blocks = found.view(-1, pairs, 2, half, pairs, 2, half).diagonal(dim1=1, dim2=4)  # (…, 2, t, 2, s, pair)
-        enter = blocks[:, 1, :, 1, 0] * step.view(-1, pairs, 2, half)[:, None, :, 1, 0]
-        torch.mul(enter[:, :, None], blocks[:, 0, -1:, 0], out=blocks[:, 1, :, 0])
-        half *= 2
+        width = 2 * half
+        enter = parts(width, half * size + half, half, 1) * step[:, half::width, None, None]
+        torch.mul(enter, parts(width, (half - 1) * size, 1, half), out=parts(width, half * size, half, half))
+        half = width
     return found.view(*log_decay.shape[:-1], size, size)[..., :length, :length]
 
 

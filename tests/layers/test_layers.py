@@ -11,6 +11,7 @@ from transformers.models.mamba2.modeling_mamba2 import MambaRMSNormGated
 
 from l2m_utils.layers import scan_torch, ssd_chunks
 from l2m_utils.layers.backbone import StateSpaceBackbone, StateSpaceLM
+from l2m_utils.layers.mixers import projected_apart
 from l2m_utils.layers.selective_scan import selective_scan, selective_scan_loop
 from l2m_utils.layers.ssd import ssd, ssd_loop
 from l2m_utils.layers.ssd_chunks import decay_matrix
@@ -232,6 +233,20 @@ def test_same_weights_same_outputs_and_gradients_as_transformers(kind, length):
         torch.testing.assert_close(
             value.grad, wanted[name], rtol=1e-4, atol=1e-4, msg=lambda text, name=name: f"{name}: {text}"
         )
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_a_projection_apart_is_the_projection_split(bias):
+    torch.manual_seed(0)
+    whole, sizes = torch.nn.Linear(5, 9, bias=bias).double(), (4, 3, 2)
+    u = torch.randn(2, 3, 5, dtype=torch.float64, requires_grad=True)
+    weights = [torch.randn(2, 3, size, dtype=torch.float64) for size in sizes]
+    wanted, results = (u, *whole.parameters()), []
+    for parts in (projected_apart(whole, u, sizes), whole(u).split(sizes, dim=-1)):
+        assert [part.shape for part in parts] == [weight.shape for weight in weights]
+        total = sum((part * weight).sum() for part, weight in zip(parts, weights, strict=True))
+        results.append([total, *torch.autograd.grad(total, wanted)])
+    torch.testing.assert_close(*results)
 
 
 @pytest.mark.parametrize("kind", CONFIGS)
