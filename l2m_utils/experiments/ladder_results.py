@@ -91,6 +91,20 @@ def usable_length(tables: RungTables, n_boot: int = N_BOOT) -> tuple[int, pd.Dat
     return reach(table), table
 
 
+def by_size(rungs: pd.DataFrame, exponents: pd.DataFrame) -> pd.DataFrame:
+    """Means over the seeds of our own rungs: columns ``weights``, ``trained_tokens``, ``seeds``, ``loss`` (nats a byte) and the exponent of each estimator.
+
+    ``rungs`` and ``exponents`` as stored; the exponents are those of the main repair and window, with cuts at the same bytes.
+    """
+    main = exponents[(exponents["unit"] == "bytes") & (exponents["window"] == rules.LADDER_WINDOWS[0].name)]
+    main = main[main["repair"] == main["estimator"].map(rules.MAIN_REPAIRS)]
+    own = rungs[rungs["trained_tokens"] > 0].merge(
+        main.pivot(index="rung", columns="estimator", values="beta"), on="rung"
+    )
+    means = {name: (name, "mean") for name in ("loss", *rules.MAIN_REPAIRS)}
+    return own.groupby(["weights", "trained_tokens"]).agg(seeds=("seed", "size"), **means).reset_index()
+
+
 def choices() -> list[SlopeChoice]:
     """The main choice of each estimator in bytes and tokens, then what stands beside it.
 

@@ -341,3 +341,23 @@ def test_the_whole_way_at_a_tiny_size(tokenizers, tmp_path, monkeypatch):
         "depends",
         "does not depend",
     }
+
+
+def test_means_by_size_are_over_seeds_of_our_own_rungs():
+    rungs = pd.DataFrame(
+        {
+            "rung": ["a-0", "a-1", "b-0", "given"],
+            "seed": [0, 1, 0, -1],
+            "weights": [10, 10, 10, 0],
+            "trained_tokens": [5, 5, 20, 0],
+            "loss": [2.0, 1.0, 0.5, 0.1],
+        }
+    )
+    rows = [("direct", "2-gram", b, d) for b, d in (("a-0", 0.2), ("a-1", 0.4), ("b-0", 0.7), ("given", 0.9))]
+    rows += [("vCLUB", "none", b, 0.5) for b in rungs["rung"]] + [("direct", "honest", b, 9.0) for b in rungs["rung"]]
+    exponents = pd.DataFrame(rows, columns=["estimator", "repair", "rung", "beta"]).assign(unit="bytes", window="main")
+    other = exponents.assign(beta=-1.0)
+    table = pd.concat([exponents, other.assign(unit="tokens"), other.assign(window="short")])
+    found = ladder_results.by_size(rungs, table).to_dict("records")
+    assert [(row["trained_tokens"], row["seeds"], row["loss"]) for row in found] == [(5, 2, 1.5), (20, 1, 0.5)]
+    assert [(round(row["direct"], 6), row["vCLUB"]) for row in found] == [(0.3, 0.5), (0.7, 0.5)]
