@@ -114,3 +114,15 @@ def test_the_answer_about_the_table_is_that_of_the_table():
     text = (COURSE / "assignments" / "reading-a-record.md").read_text()
     said = dict(re.findall(r'^    "([\w.-]+)": \("([\w ]+)", "', text, re.MULTILINE))
     assert len(said) == 6 and all(words[row] == word for row, word in said.items())
+
+
+def test_a_model_that_a_reader_names_comes_through_the_one_door():
+    """``connect`` knows packaged models and GGUF files; a class of scorers knows folders and hub ids only."""
+    named = {
+        path.stem: path.read_text()
+        for path in NOTEBOOKS.glob("*/*.md")
+        if re.search(r"^model = ", path.read_text(), re.M)
+    }
+    assert {"bipartite", "your-model"} <= set(named)
+    assert [name for name, text in named.items() if ".from_pretrained(" in text] == []
+    assert "connect(" in named["bipartite"]
