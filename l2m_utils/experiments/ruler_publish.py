@@ -22,6 +22,7 @@ from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
+from l2m_utils.experiments.ruler_choices import record_gap, record_ratios
 from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
@@ -150,17 +151,7 @@ def _curves(run: Recorder, found: Sequence[RulerCurve], model: str, n_boot: int)
                 model=model,
                 note=f"AIC of the power law less that of the best law; {window}",
             )
-    ratios = run.table("ratios", results.ratio_differences(found, n_boot))
-    for row in ratios.itertuples():
-        name = f"beta-{row.estimator.lower()}-ratio-{row.ratio}-less-2"
-        run.value(
-            name,
-            row.difference,
-            unit="",
-            interval=(row.low, row.high),
-            model=model,
-            note=f"same splits, paired, {row.documents} documents",
-        )
+    record_ratios(run, found, model, n_boot)
 
 
 def _mean(values: Contributions, n_boot: int) -> tuple[float, tuple[float, float]]:
@@ -202,12 +193,7 @@ def _loss(run: Recorder, scores: Scores, corpus: str, model: str, tokenizer, n_b
 def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_boot: int, least: int) -> None:
     """What the first tokens' repairs change, and the error of the prefix by position."""
     table = run.table("repairs", results.repair_table(found, n_boot))
-    gap = table[(table["set"] == "whole") & (table["repair"] == "uncorrected") & (table["length"] == rules.GAP_LENGTH)]
-    for row in gap.itertuples():
-        note = f"uncorrected over 2-gram direct estimate at L = {row.length}, less 1; {row.documents} documents"
-        run.value(
-            "correction-gap", row.share, unit="", interval=(row.share_low, row.share_high), model=model, note=note
-        )
+    record_gap(run, found, model, n_boot)
     for row in table.drop_duplicates(["set", "repair"]).itertuples():
         if np.isfinite(row.beta) and (row.set == "whole" or row.repair in rules.MIXTURES):
             name = f"beta-shift-{row.repair}"

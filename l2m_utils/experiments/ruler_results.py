@@ -108,7 +108,9 @@ def varied(table: pd.DataFrame, estimator: str) -> pd.DataFrame:
         own[whole & ordinary & paper].assign(differs="nothing"),
         own[whole & ordinary & windows & ~paper].assign(differs="window"),
         own[(own["set"] == "near") & (own["ratio"] != 2) & ordinary & paper].assign(differs="ratio"),
-        own[(own["set"] == "repair") & own["repair"].isin(rules.VARIED_REPAIRS) & paper].assign(differs="repair"),
+        own[(own["set"] == "repair") & (own["ratio"] == 2) & own["repair"].isin(rules.VARIED_REPAIRS) & paper].assign(
+            differs="repair"
+        ),
     ]
     if not len(parts[0]):
         raise ValueError(f"no fit of {estimator}, {main}, over {rules.PAPER}: score enough documents to a length of it")
@@ -158,38 +160,6 @@ def sensitivity_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) 
             )
             parts.append(table.assign(**dict(zip(CURVE_COLUMNS, curve.name, strict=True))))
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
-
-
-def ratio_differences(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:
-    """β at L/ℓ = 3 and 4 less β at 2, by OLS over the same splits, paired by document: columns estimator, ratio, difference, low, high."""
-    rows = []
-    low_split, high_split = rules.RATIO_SPLITS
-    for estimator in ("direct", "vCLUB"):
-        exponents, estimates, documents = {}, {}, 0
-        for curve in curves:
-            if curve.set == "near" and curve.estimator == estimator and curve.repair in ("2-gram", "none"):
-                window = rules.Window("", curve.ratio * low_split, curve.ratio * high_split, "none")
-                fit = fit_in(curve.values, window, n_boot)
-                if fit is not None:
-                    exponents[curve.ratio], estimates[curve.ratio] = fit.samples[:, 1], fit.parameters["exponent"]
-                    documents = len(curve.values.counts)
-        for ratio in [ratio for ratio in exponents if ratio != 2 and 2 in exponents]:
-            low, high = interval(exponents[ratio] - exponents[2], n_documents=documents)
-            rows.append(
-                (
-                    estimator,
-                    ratio,
-                    estimates[ratio],
-                    estimates[2],
-                    estimates[ratio] - estimates[2],
-                    low,
-                    high,
-                    documents,
-                )
-            )
-    return pd.DataFrame(
-        rows, columns=["estimator", "ratio", "exponent", "exponent_2", "difference", "low", "high", "documents"]
-    )
 
 
 def repair_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:

@@ -10,6 +10,10 @@ after the numbers have been read.
 **What is varied.**  The main choice is the direct estimator at L/ℓ = 2 with the paper's 2-gram correction, by ordinary least squares of
 log I over the paper's lengths.  An exponent that answers a row has as its interval the hull of the intervals over documents
 of the main choice and of all choices that differ from it in one thing: repair, ratio, or window with its weights.
+
+Rows of a difference and of a share follow the same rule; this was written after their main numbers were published, and before those that it adds.
+A difference of exponents between two ratios is varied in the same repairs and windows, a window of L being one of cuts ℓ = L/2 of those that
+all ratios have.  The share of the correction has no window; a repair or ratio that was not scored to its length stands in with its greatest one.
 """
 
 from __future__ import annotations

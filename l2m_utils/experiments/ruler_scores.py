@@ -5,7 +5,7 @@ Three sets of blocks, each of all blocks on which everything it needs was scored
 ==========  ===================================================================================================
 ``whole``   the blocks scored to their end: direct with n-grams, and vCLUB, at L/ℓ = 2 and every length
 ``near``    all blocks, those of kind ``short`` included, up to the shortest scored block: all ratios
-``repair``  blocks with mixture scores: all repairs of the first tokens, at L/ℓ = 2
+``repair``  blocks with mixture scores: all repairs of the first tokens, all ratios
 ==========  ===================================================================================================
 
 Letters: ``n`` blocks, ``k`` splits, ``m`` scores a row.
@@ -207,10 +207,11 @@ def ruler_curves(
     add("whole", longest, "crossed", [s for s in crossed if 2 * s <= longest])
     for ratio in RATIOS:
         inside = [s for s in marginal if ratio * s <= near]
-        add("near", near, "marginal", inside, ratio)
+        add("near", near, "marginal", inside, ratio, orders=(1, 2))
         add("near", near, "crossed", [s for s in inside if s in crossed], ratio)
-    shared = [s for s in marginal if s in repair and 2 * s <= near]
-    add("repair", near, "marginal", shared, orders=(1, 2), also=("repair",))
+    for ratio in RATIOS:  # Y begins behind the cut at every ratio, so that its first tokens are the same
+        shared = [s for s in marginal if s in repair and ratio * s <= near]
+        add("repair", near, "marginal", shared, ratio, orders=(1, 2), also=("repair",))
     return made
 
 

@@ -21,6 +21,7 @@ from l2m_utils.experiments import ruler_publish
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
+from l2m_utils.experiments.ruler_choices import gap_choices, ratio_differences
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
 from l2m_utils.project import PROJECT
 from l2m_utils.records import load_values, stored_table
@@ -112,6 +113,18 @@ def test_the_mixture_is_the_mean_over_contexts_and_replaces_a_short_y_as_far_as_
     plain, honest, pair = (named(found, "repair", "direct", name, 2) for name in ("uncorrected", "honest", "mixture"))
     np.testing.assert_allclose(honest.values[:, 0], pair.values[:, 0])  # Y has two tokens at L = 4
     assert (np.abs(honest.values[:, 0] - plain.values[:, 0]) > 1e-3).any()
+    for name in (
+        "honest",
+        "mixture",
+    ):  # Y begins at the cut: of four tokens and more, the same ones are replaced at every ratio
+        shifts = {
+            ratio: (values := named(found, "repair", "direct", name, ratio)).values
+            - named(found, "repair", "direct", "uncorrected", ratio).values
+            for ratio in rules.RATIOS
+        }
+        for ratio in (3, 4):
+            assert values.lengths[-1] <= NEAR
+            np.testing.assert_allclose(shifts[ratio][:, 1:], shifts[2][:, 1 : shifts[ratio].shape[1]], atol=1e-9)
     # The source starts from its stationary law, so its own marginal is right and the mixture only adds noise and Jensen's bias.
     shift = honest.estimates - plain.estimates
     assert (np.abs(shift) < 0.15).all() and not np.allclose(shift, 0)
@@ -213,9 +226,63 @@ def powers(beta: dict[int, float], name="near", documents=80) -> list[RulerCurve
 
 
 def test_ratios_are_compared_on_the_same_documents_and_splits():
-    table = results.ratio_differences(powers({2: 0.6, 3: 0.6, 4: 0.7}), 300).set_index("ratio")
-    assert table.loc[3, "low"] < 0 < table.loc[3, "high"] and abs(table.loc[3, "difference"]) < 0.005
-    assert table.loc[4, "difference"] == pytest.approx(0.1, abs=0.005) and table.loc[4, "low"] > rules.RATIO_MARGIN
+    table = ratio_differences(powers({2: 0.6, 3: 0.6, 4: 0.7}), 300)
+    main = table[table["differs"] == "nothing"].set_index("ratio")
+    assert main.loc[3, "low"] < 0 < main.loc[3, "high"] and abs(main.loc[3, "difference"]) < 0.005
+    assert main.loc[4, "difference"] == pytest.approx(0.1, abs=0.005) and main.loc[4, "low"] > rules.RATIO_MARGIN
+    assert (main[["first", "last"]] == rules.RATIO_SPLITS).all(axis=None)
+    windows = table[(table["ratio"] == 4) & (table["differs"] == "window")].set_index("window")
+    assert windows[["first", "last", "weights"]].to_dict("index") == {
+        "paper": {"first": 2, "last": 256, "weights": "none"},
+        "paper-gls": {"first": 4, "last": 256, "weights": "full"},
+        "short": {"first": 2, "last": 64, "weights": "none"},
+        "long": {"first": 32, "last": 256, "weights": "none"},
+    }
+    np.testing.assert_allclose(windows["difference"], 0.1, atol=0.01)
+
+
+def test_a_cut_that_one_ratio_cannot_use_is_used_by_none():
+    two, three = powers({2: 0.6, 3: 0.6})
+    three.values.values[:, 1] *= -1.0  # the cut of four tokens has no logarithm at this ratio
+    row = ratio_differences([two, three], 100).iloc[0]
+    assert (row["differs"], row["first"], row["last"]) == ("nothing", 8, 256)
+
+
+def test_ratios_are_compared_with_every_repair_and_those_that_are_known_to_be_wrong_do_not_count():
+    curves = powers({2: 0.6, 3: 0.6})
+    for name, repair, exponent in (("repair", "honest", 0.5), ("near", "uncorrected", 0.3)):
+        for each in powers({2: 0.6, 3: exponent}):
+            curves.append(RulerCurve(name, "direct", repair, each.ratio, each.values))
+    table = ratio_differences(curves, 200).set_index("repair")
+    assert table.loc["honest", "difference"] == pytest.approx(-0.1, abs=0.005) and table.loc["honest", "counts"]
+    assert table.loc["uncorrected", "difference"] == pytest.approx(-0.3, abs=0.005)
+    assert not table.loc["uncorrected", "counts"] and table.loc["2-gram", "counts"].all()
+
+
+def test_the_share_of_the_correction_is_taken_at_the_greatest_length_of_each_choice():
+    lengths, documents = 2 ** np.arange(2, 13), np.arange(40).astype(str)
+    own = 2.0 * lengths**0.5 * np.random.default_rng(0).normal(1, 0.1, (40, 1))
+    made = {
+        ("whole", "2-gram", 2): (0, 4096),
+        ("whole", "uncorrected", 2): (4, 4096),
+        ("near", "2-gram", 4): (0, 1024),
+        ("near", "uncorrected", 4): (5, 1024),
+        ("repair", "honest", 2): (1, 512),
+        ("repair", "uncorrected", 2): (4, 512),
+    }
+    curves = []
+    for (name, repair, ratio), (more, last) in made.items():
+        kept = lengths <= last
+        values = Contributions("direct", lengths[kept], own[:, kept] + more, documents)
+        curves.append(RulerCurve(name, "direct", repair, ratio, values))
+    table = gap_choices(curves, 300)
+    assert table["length"].tolist() == [2048, 1024, 512] and table["differs"].tolist() == ["nothing", "ratio", "repair"]
+    mean = own.mean(axis=0)
+    expected = [4 / mean[9], 5 / mean[8], 3 / (mean[7] + 1)]
+    np.testing.assert_allclose(table["share"], expected)
+    assert (table["low"] < table["share"]).all() and (table["share"] < table["high"]).all()
+    short = [each for each in curves if each.set != "whole"]
+    assert not len(gap_choices(short, 300))  # nothing answers without the length that the row names
 
 
 def test_the_interval_of_a_row_is_the_hull_of_everything_that_was_varied():
@@ -286,6 +353,11 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
     assert beta["model"] == "ruler r1 float32"
     own = values["estimation/ruler:beta-direct-documents"]
     assert beta["interval"][0] <= own["interval"][0] <= own["value"] <= own["interval"][1] <= beta["interval"][1]
+    for name in ("beta-direct-ratio-3-less-2", "beta-direct-ratio-4-less-2"):
+        whole, alone = (values[f"estimation/ruler:{name}{end}"] for end in ("", "-documents"))
+        assert whole["value"] == alone["value"] and "documents, repairs and windows" in whole["note"]
+        assert whole["interval"][0] <= alone["interval"][0] < alone["interval"][1] <= whole["interval"][1]
+        assert whole["interval"] != alone["interval"]
     assert values["estimation/ruler:machines-largest"]["value"] == 0
     assert 0 <= values["estimation/ruler:context-law-p"]["value"] <= 1
     assert values["estimation/ruler:beta-direct-bfloat16-less-float32"]["value"] == pytest.approx(0, abs=1e-12)
