@@ -31,10 +31,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     ladder.add_argument("--rungs", nargs="+", default=["small-1x-0"], help="in l2m_utils/experiments/ladder_rules.py")
     younger = parser.add_argument_group("measure docstrings that are younger than the model; needs the network once")
     younger.add_argument("--younger", type=Path, metavar="FOLDER", help="of the cells; the same one again goes on")
-    publish = parser.add_argument_group("make records of what a GPU scored of the same blocks")
+    publish = parser.add_argument_group(
+        "make records of what was scored, with --draws: of --cells alone, or of --scores"
+    )
     publish.add_argument("--publish", type=Path, metavar="FOLDER", help="of the records, such as results")
-    publish.add_argument("--scores", type=Path, help="folder with ruler-1.parquet … and stage-b.zip; with --draws")
-    publish.add_argument("--cells", type=Path, help="folder of --score, to compare the two machines")
+    publish.add_argument("--scores", type=Path, help="what a GPU left: folder with ruler-1.parquet … and stage-b.zip")
+    publish.add_argument(
+        "--cells", type=Path, help="folder of --score: records of tier laptop, or with --scores the comparison"
+    )
 
 
 def run(options: argparse.Namespace) -> int:
@@ -77,8 +81,8 @@ def run(options: argparse.Namespace) -> int:
     elif options.publish:
         from l2m_utils.experiments.ruler_publish import publish_command
 
-        if not (options.draws and options.scores):
-            raise ValueError("--publish needs --draws and --scores: give the blocks and what was scored of them")
+        if not options.draws:
+            raise ValueError("--publish needs --draws: give the blocks that were scored")
         for home in publish_command(options.publish, options.draws, options.scores, options.cells, options.model):
             print(home)
     else:

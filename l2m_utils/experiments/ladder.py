@@ -27,9 +27,9 @@ from l2m_utils.experiments.ladder_text import ByteTokens, MeasuredBlock, drawn_t
 from l2m_utils.experiments.ladder_trend import ladder_exponents, ladder_words, measure_ladder, trend_table
 from l2m_utils.experiments.ruler import MODEL
 from l2m_utils.experiments.ruler_cells import Draw
-from l2m_utils.experiments.ruler_publish import read_stage
 from l2m_utils.experiments.ruler_rules import N_BOOT, SEED
 from l2m_utils.experiments.ruler_scores import Scores, ngrams
+from l2m_utils.experiments.ruler_stored import read_stage
 from l2m_utils.files import checksum, write_atomically, write_json
 from l2m_utils.project import commit, hardware
 from l2m_utils.records import Recorder, read_table, write_table

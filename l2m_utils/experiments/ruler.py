@@ -32,6 +32,7 @@ from l2m_utils.experiments.ruler_cells import (
     short_steps,
     window_steps,
 )
+from l2m_utils.project import commit, hardware
 from l2m_utils.scoring.base import Scorer
 from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.text.corpora import load
@@ -109,8 +110,17 @@ def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
     return joined(found)
 
 
+def cell_note(scorer: Scorer, dtype: str, digest: str) -> dict[str, str]:
+    """What a cell says of itself: model, revision and number format, the draw, commit and machine."""
+    model = {"model": scorer.identity["model"], "revision": scorer.identity["revision"], "dtype": dtype}
+    return {**model, "draws": digest, "commit": commit(), "hardware": hardware()}
+
+
 def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_tokens: int = CELL_TOKENS) -> None:
-    """Do the tasks that ``store`` does not hold; ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take."""
+    """Do the tasks that ``store`` does not hold; ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take.
+
+    Raises ``ValueError`` for a folder with cells of another model or draw, which have the same names.
+    """
     work = [
         (task, name, blocks)
         for task in wanted
@@ -120,11 +130,27 @@ def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_token
     costs = [evaluations(draws, task, blocks) for task, _, blocks in work]
     print(f"{len(work)} cells are left, {sum(costs):,} token evaluations", flush=True)
     started, done = time.perf_counter(), 0
+    digest, notes = draws.digest, {}
     for (task, name, blocks), cost in tqdm(list(zip(work, costs, strict=True)), desc="cells", delay=5):
-        store.add(name, score_cell(scorers(task.dtype), draws, task, blocks))
+        scorer = scorers(task.dtype)
+        if task.dtype not in notes:
+            notes[task.dtype] = cell_note(scorer, task.dtype, digest)
+            check_same([*store.notes(), notes[task.dtype]], store.folder)
+        store.add(name, score_cell(scorer, draws, task, blocks), notes[task.dtype])
         done += cost
         pace = done / (time.perf_counter() - started)
         print(f"{name}: {pace:,.0f} tokens/s, about {duration((sum(costs) - done) / pace)} left", flush=True)
+
+
+def check_same(notes: Sequence[dict[str, str]], folder: str | Path) -> None:
+    """Raises ``ValueError`` when cells of ``folder`` are of several draws, or of several models in one number format; cells without a note may be of any."""
+    known = [note for note in notes if note]
+    kinds = {(note["dtype"], note["model"], note["revision"]) for note in known}
+    if len({note["draws"] for note in known}) > 1 or len({dtype for dtype, *_ in kinds}) < len(kinds):
+        rulers = ", ".join(sorted({f"{model} {revision[:18]}".strip() for _, model, revision in kinds}))
+        raise ValueError(
+            f"{folder} has cells of several models or draws ({rulers}): give each of them a folder of its own"
+        )
 
 
 def score_command(model: str, draws: str | Path, names: Sequence[str], folder: str | Path, threads: int) -> None:

@@ -20,7 +20,9 @@ compression shortens.
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +42,7 @@ TARGETS = 64  # tokens at the end of a block that every context length predicts
 EXACT_CONTEXT = 64  # up to here every target has exactly c tokens of context; beyond, c − 32 … c + 31 of them
 FIRST, CONTEXTS, CONTEXT_TOKENS = 4, 32, 32  # of the mixture repair
 RESOLUTION = 2.0**-11  # nats
+_NOTE = b"l2m"
 FILE_NUMBERS = 6_000_000  # scores in one archive file, which then has less than 16 MiB
 SCHEMA = pa.schema(
     [
@@ -65,6 +68,11 @@ class Draw:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of all tokens: scores of one draw mean nothing on another."""
+        return hashlib.sha256(np.concatenate(self.tokens).astype("<i4").tobytes()).hexdigest()
 
     def blocks(self, corpus: str, kind: str) -> np.ndarray:
         """Numbers of the blocks of one corpus and kind."""
@@ -315,9 +323,15 @@ class Store:
     def __contains__(self, name: str) -> bool:
         return (self.folder / f"{name}.parquet").exists()
 
-    def add(self, name: str, rows: pa.Table) -> None:
-        """Write the rows of a finished cell, a table of :data:`SCHEMA`."""
-        write_atomically(self.folder / f"{name}.parquet", parquet(rows))
+    def add(self, name: str, rows: pa.Table, note: dict[str, str] | None = None) -> None:
+        """Write the rows of a finished cell, a table of :data:`SCHEMA`, with a ``note`` of what scored it."""
+        about = {_NOTE: json.dumps(note, sort_keys=True)} if note else None
+        write_atomically(self.folder / f"{name}.parquet", parquet(rows.replace_schema_metadata(about)))
+
+    def notes(self) -> list[dict[str, str]]:
+        """The notes of all cells, each once; an empty one for cells that have none."""
+        found = ((pq.read_schema(path).metadata or {}).get(_NOTE, b"{}") for path in self.folder.glob("*.parquet"))
+        return [json.loads(note) for note in sorted(set(found))]
 
     def read(self) -> pa.Table:
         """All rows of all cells."""

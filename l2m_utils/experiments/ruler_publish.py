@@ -1,9 +1,11 @@
-"""From the scores of a GPU run to published records: ``results/gpu-<corpus>/estimation/ruler``, one folder a corpus.
+"""From stored scores to published records: ``results/<tier>-<corpus>/estimation/ruler``, one folder a corpus.
 
+    l2m ruler --publish results --draws draws.parquet --cells CELLS
     l2m ruler --publish results --draws draws.parquet --scores FOLDER --cells CELLS
 
-``FOLDER`` holds what the stage left (``ruler-1.parquet`` …, ``stage-b.zip``), ``CELLS`` what a laptop scored of the same draws; the records carry the
-commit and the machine of the stage.
+``CELLS`` holds what a laptop scored: alone it gives records of tier *laptop*, of whatever documents and lengths were reached.  ``FOLDER`` holds what
+the stage of a GPU left (``ruler-1.parquet`` …, ``stage-b.zip``), whose records are of tier *gpu* and compare the two machines.  Records carry commit and
+hardware of the run that scored.
 """
 
 from __future__ import annotations
@@ -19,14 +21,15 @@ from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
-from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ladder_text import ByteTokens
-from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
+from l2m_utils.experiments.ruler_cells import Draw, Store
 from l2m_utils.experiments.ruler_choices import record_gap, record_ratios
 from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
+from l2m_utils.experiments.ruler_results import main_curves
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
-from l2m_utils.records import Recorder, load_values
+from l2m_utils.experiments.ruler_stored import read_cells, read_stage
+from l2m_utils.records import Recorder, load_table, load_values
 from l2m_utils.stats.bootstrap import interval
 
 _NOTEBOOK = "estimation/ruler"
@@ -39,20 +42,13 @@ NAMES = {
 RECORD_NAMES = {"direct": ("beta-direct", "prefactor-direct"), "vCLUB": ("beta-vclub", "prefactor-vclub")}
 
 
-def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:
-    """All scores that a stage left in ``folder``, and its note: commit, hardware, model.  Raises ``ValueError`` when a piece is missing."""
-    paths = sorted(Path(folder).glob("ruler-*.parquet"))
-    if not paths:
-        raise ValueError(f"{folder} has no ruler-1.parquet: expected what the stage of the GPU left")
-    return read_pieces(paths, SCHEMA), archive.read(Path(folder) / "stage-b.zip")
-
-
 def publish_ruler(
     draw: Draw,
     rows: pa.Table,
     note: dict,
     target: str | Path,
     *,
+    tier: str = "gpu",
     cells: pa.Table | None = None,
     tokenizer=None,
     least: int = rules.LEAST_DOCUMENTS,
@@ -60,25 +56,30 @@ def publish_ruler(
 ) -> list[Recorder]:
     """Write the records of every corpus with enough scores below ``target``; ``tokenizer`` (of tokenizers) counts characters, if given.
 
-    Raises ``ValueError`` for a run whose tree was not a clean commit, or when no corpus has ``least`` documents.
+    Raises ``ValueError`` for a run whose tree was not a clean commit, for scores of another draw, when no corpus has ``least`` documents, and
+    where records of this tier stand that another ruler gave.
     """
     scores = Scores(draw, rows)
     meta = note["meta"]
-    if meta["commit"] in ("", "unknown") or meta["commit"].endswith("+changes"):
+    if any(each in ("", "unknown") or each.endswith("+changes") for each in meta["commit"].split(", ")):
+        raise ValueError(f"scored at commit {meta['commit']!r}, which cannot be traced: score from a clean commit")
+    if meta.get("draws", draw.digest) != draw.digest:
         raise ValueError(
-            f"the stage ran at commit {meta['commit']!r}, which cannot be traced: run it from a clean commit"
+            "these scores are of other blocks than those of --draws: give the file that they were made with"
         )
     made = {"commit": meta["commit"], "hardware": meta["hardware"]}
     ruler = f"{meta['model']} {meta['revision'][:REVISION]}".strip()
+    folders = {corpus: Path(target) / f"{tier}-{name}" for corpus, name in NAMES.items()}
+    for folder in folders.values():
+        _check_ruler(folder, ruler)
     vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
     written = []
     for corpus, name in NAMES.items():
         tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
         found = ruler_curves(scores, corpus, "float32", tables, least) if tables else []
-        if not any(curve.set == "whole" for curve in found):
+        if not any(curve.name == ("whole", "direct", "2-gram", 2) for curve in found):
             continue
-        folder = Path(target) / f"gpu-{name}"
-        run = Recorder(_NOTEBOOK, "gpu", corpus=name, seed=rules.SEED, folder=folder, made=made)
+        run = Recorder(_NOTEBOOK, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made)
         label = f"{ruler} float32"
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
@@ -95,8 +96,26 @@ def publish_ruler(
         run.table("values", _values(run))
         written.append(run)
     if not written:
-        raise ValueError(f"no corpus has scores of {least} documents: score more, or wait for the run to end")
+        some = ", ".join(f"{corpus} {_documents(scores, corpus)}" for corpus in NAMES)
+        raise ValueError(f"no corpus has scores of {least} documents ({some}): score more, or wait for the run to end")
     return written
+
+
+def _documents(scores: Scores, corpus: str) -> int:
+    """Documents of a corpus with whole blocks scored."""
+    found = [blocks for (dtype, part, _), blocks in scores.keys.items() if (dtype, part) == ("float32", "conditional")]
+    blocks = np.unique(np.concatenate([np.empty(0, int), *found]))
+    return len(set(scores.draw.document[blocks[scores.draw.corpus[blocks] == corpus]]))
+
+
+def _check_ruler(folder: Path, ruler: str) -> None:
+    """Raises ``ValueError`` when ``folder`` holds records of this chapter that another ruler gave."""
+    models = {record["model"] for record in load_values(folder, _NOTEBOOK).values()}
+    others = sorted(model for model in models if not model.startswith(f"{ruler} "))
+    if others:
+        raise ValueError(
+            f"{folder} holds records of {others[0]}, these scores are of {ruler}: give --publish another folder, or remove those"
+        )
 
 
 def _curves(run: Recorder, found: Sequence[RulerCurve], model: str, n_boot: int) -> None:
@@ -245,13 +264,30 @@ def _values(run: Recorder) -> pd.DataFrame:
 
 
 def publish_command(
-    target: str | Path, draws: str | Path, scores: str | Path, cells: str | Path | None, model: str
+    target: str | Path, draws: str | Path, scores: str | Path | None, cells: str | Path | None, model: str
 ) -> list[Path]:
     """What ``l2m ruler --publish`` does; ``model`` lends its tokenizer if it lies in the cache.  Returns the folders that were written."""
     from l2m_utils.scoring.connect import read_tokenizer
     from l2m_utils.scoring.packaged import known
 
-    rows, note = read_stage(scores)
+    if scores:
+        (rows, note), tier, own = read_stage(scores), "gpu", Store(cells).read() if cells else None
+    elif cells:
+        (rows, note), tier, own = read_cells(cells), "laptop", None
+    else:
+        raise ValueError("--publish needs --scores or --cells: give what was scored of the blocks")
     tokenizer = read_tokenizer(model).backend_tokenizer if known(model) else None
-    own = Store(cells).read() if cells else None
-    return [run.home for run in publish_ruler(Draw.load(draws), rows, note, target, cells=own, tokenizer=tokenizer)]
+    made = publish_ruler(Draw.load(draws), rows, note, target, tier=tier, cells=own, tokenizer=tokenizer)
+    for run in made:
+        print(reached(run))
+    return [run.home for run in made]
+
+
+def reached(run: Recorder) -> str:
+    """One line on the documents and lengths behind the records of a corpus."""
+    curves = main_curves(load_table(_NOTEBOOK, "curves", run.folder))
+    parts = [
+        f"{estimator} to L = {own['length'].max():,} on {own['documents'].max():,} documents"
+        for estimator, own in curves.groupby("estimator", observed=True)
+    ]
+    return f"{run.corpus}, tier {run.tier}: {', '.join(parts)}"

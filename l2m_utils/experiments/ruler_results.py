@@ -135,10 +135,19 @@ def ruler_laws(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.D
                 **dict(zip(CURVE_COLUMNS, curve.name, strict=True)), first=fit.lengths[0], last=fit.lengths[-1]
             )
         )
-    found = pd.concat(parts, ignore_index=True)
-    return found[
-        [*CURVE_COLUMNS, "first", "last", "law", "parameters", "chi2", "p_value", "aic", "weight", "held_out_error"]
+    columns = [
+        *CURVE_COLUMNS,
+        "first",
+        "last",
+        "law",
+        "parameters",
+        "chi2",
+        "p_value",
+        "aic",
+        "weight",
+        "held_out_error",
     ]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def sensitivity_table(curves: Sequence[RulerCurve], n_boot: int = rules.N_BOOT) -> pd.DataFrame:

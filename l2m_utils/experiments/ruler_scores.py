@@ -202,9 +202,9 @@ def ruler_curves(
                 RulerCurve(name, "direct", repair, ratio, replace(plain, values=np.concatenate(columns, axis=1)))
             )
 
-    add("whole", far, "marginal", [s for s in marginal if 2 * s <= far], orders=(1, 2))
-    longest = far if any(2 * s > near for s in crossed) else near
-    add("whole", longest, "crossed", [s for s in crossed if 2 * s <= longest])
+    for part, splits in (("marginal", marginal), ("crossed", crossed)):
+        longest = far if any(2 * s > near for s in splits) else near
+        add("whole", longest, part, [s for s in splits if 2 * s <= longest], orders=(1, 2))
     for ratio in RATIOS:
         inside = [s for s in marginal if ratio * s <= near]
         add("near", near, "marginal", inside, ratio, orders=(1, 2))

@@ -166,6 +166,22 @@ def test_a_killed_run_goes_on(drawn, scorer, tmp_path):
     assert sorted(store.read().to_pylist(), key=order) == sorted(whole.to_pylist(), key=order)
 
 
+def test_a_folder_of_cells_is_of_one_model_and_one_draw_and_says_which(drawn, scorer, tmp_path):
+    task = next(task for task in tasks(LONG, NEAR) if task.name == "short")
+    store = rc.Store(tmp_path / "cells")
+    score(drawn, [task], store, lambda dtype: scorer, cell_tokens=400)
+    (note,) = store.notes()
+    assert (note["model"], note["dtype"], note["draws"]) == (scorer.identity["model"], "float32", drawn.digest)
+    assert note["commit"] and note["hardware"]
+    other = ExactScorer(MarkovChain(np.full((3, 3), 1 / 3)))
+    next(store.folder.iterdir()).unlink()
+    with pytest.raises(ValueError, match="cells of several models or draws"):
+        score(drawn, [task], store, lambda dtype: other, cell_tokens=400)
+    changed = rc.Draw(**{**vars(drawn), "tokens": [row[::-1] for row in drawn.tokens]})
+    with pytest.raises(ValueError, match="give each of them a folder of its own"):
+        score(changed, [task], store, lambda dtype: scorer, cell_tokens=400)
+
+
 def test_archives_hold_all_rows_in_files_of_bounded_size(drawn, scorer, tmp_path, monkeypatch):
     monkeypatch.setattr(rc, "FILE_NUMBERS", 500)
     task = next(task for task in tasks(LONG, NEAR) if task.name == "short")

@@ -17,7 +17,7 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.first_tokens import ngram_correction
 from l2m_utils.experiments import ruler_cells as rc
 from l2m_utils.experiments import ruler_context as context
-from l2m_utils.experiments import ruler_publish
+from l2m_utils.experiments import ruler_publish, ruler_stored
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
@@ -379,8 +379,71 @@ def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
     with pytest.raises(ValueError, match="no corpus has scores of 32 documents"):
         ruler_publish.publish_ruler(drawn, rows.slice(0, 0), {"meta": note["meta"] | {"commit": "abc"}}, tmp_path)
     with pytest.raises(ValueError, match="has no ruler-1.parquet"):
-        ruler_publish.read_stage(tmp_path)
+        ruler_stored.read_stage(tmp_path)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.fixture(scope="module")
+def some_cells(drawn, tmp_path_factory):
+    """Cells of the first 40 documents of books, scored at two clean commits: near lengths, and of 34 of them the whole block, without its halves."""
+    store = rc.Store(tmp_path_factory.mktemp("cells"))
+    scorer, wanted = ExactScorer(SOURCE), {task.name: task for task in tasks(LONG, NEAR) if task.dtype == "float32"}
+    note = {"model": "ruler", "revision": "r1", "dtype": "float32", "draws": drawn.digest, "hardware": "a laptop"}
+    blocks = drawn.blocks("books", "long")[:40]
+    for name, part, made in (("short", blocks[:20], "aaa"), ("short", blocks[20:], "bbb"), ("far", blocks[:34], "bbb")):
+        rows = rc.score_cell(scorer, drawn, wanted[name], part)
+        if name == "far":
+            rows = rows.filter(np.array(rows["part"].to_pylist()) == "conditional")
+        store.add(f"{name}-float32-{part[0]}-{part[-1]}", rows, {**note, "commit": made})
+    return store.folder
+
+
+def test_cells_of_a_laptop_alone_become_records_of_what_they_reached(drawn, some_cells, tmp_path):
+    rows, note = ruler_stored.read_cells(some_cells)
+    publish = lambda note: ruler_publish.publish_ruler(drawn, rows, note, tmp_path, tier="laptop", n_boot=50)
+    (run,) = publish(note)
+    assert [path.name for path in tmp_path.iterdir()] == ["laptop-books"]
+    assert ruler_publish.reached(run) == (
+        "books, tier laptop: direct to L = 128 on 40 documents, vCLUB to L = 128 on 40 documents"
+    )
+    values = load_values(tmp_path / "laptop-books")
+    beta = values["estimation/ruler:beta-direct"]
+    made = {name: beta[name] for name in ("tier", "commit", "hardware", "model")}
+    assert made == {"tier": "laptop", "commit": "aaa, bbb", "hardware": "a laptop", "model": "ruler r1 float32"}
+    assert beta["note"].startswith("OLS, L = 4 to 64, 40 documents")  # at 128 a replicate is not positive
+    assert "estimation/ruler:correction-gap" not in values  # its length was not reached
+    whole = {"meta": {"commit": "abc", "hardware": "one card", "model": "ruler", "revision": "r1"}}
+    table = ruler_publish.publish_ruler(drawn, rows, whole, tmp_path / "gpu", n_boot=50)[0].folder
+    same = load_values(table)["estimation/ruler:beta-direct"]
+    assert (same["value"], same["interval"]) == (beta["value"], beta["interval"])
+    publish(note)  # the same ruler again replaces its own records
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+    with pytest.raises(ValueError, match="holds records of ruler r1 float32, these scores are of better r2"):
+        publish({"meta": {**note["meta"], "model": "better", "revision": "r2"}})
+    assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
+
+
+def test_cells_that_cannot_be_published_are_refused(drawn, some_cells, tmp_path):
+    rows, note = ruler_stored.read_cells(some_cells)
+    with pytest.raises(ValueError, match="of other blocks than those of --draws"):
+        ruler_publish.publish_ruler(drawn, rows, {"meta": {**note["meta"], "draws": "0"}}, tmp_path, tier="laptop")
+    with pytest.raises(ValueError, match="'aaa, bbb.changes', which cannot be traced"):
+        dirty = {"meta": {**note["meta"], "commit": "aaa, bbb+changes"}}
+        ruler_publish.publish_ruler(drawn, rows, dirty, tmp_path, tier="laptop")
+    with pytest.raises(ValueError, match=r"no corpus has scores of 41 documents \(books 40, wiki 0, python-docs 0\)"):
+        ruler_publish.publish_ruler(drawn, rows, note, tmp_path, tier="laptop", least=41)
+    store = rc.Store(tmp_path / "cells")
+    with pytest.raises(ValueError, match="has no cells"):
+        ruler_stored.read_cells(store.folder)
+    store.add("one", rows.slice(0, 1))
+    with pytest.raises(ValueError, match="cells that do not say what scored them"):
+        ruler_stored.read_cells(store.folder)
+    store.add("one", rows.slice(0, 1), note["meta"])
+    store.add("two", rows.slice(1, 1), {**note["meta"], "revision": "r2"})
+    with pytest.raises(ValueError, match="cells of several models or draws .ruler r1, ruler r2"):
+        ruler_stored.read_cells(store.folder)
+    with pytest.raises(ValueError, match="needs --scores or --cells"):
+        ruler_publish.publish_command(tmp_path, "draws", None, None, "packaged:smollm2-135m")
 
 
 def test_the_reproduction_table_asks_with_the_margins_that_were_fixed():

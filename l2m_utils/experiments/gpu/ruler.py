@@ -9,7 +9,6 @@ starts.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because
 
 from __future__ import annotations
 
-import hashlib
 import tempfile
 import time
 from pathlib import Path
@@ -116,8 +115,7 @@ def run(
             rehearsal(Path(scratch) / "model") if rehearse else (prepare(data, cache), Draw.load(Path(data) / DRAWS))
         )
         wanted = tasks(TINY_LONG, TINY_NEAR) if rehearse else tasks(LONG, NEAR)
-        digest = hashlib.sha256(np.concatenate(blocks.tokens).astype("<i4").tobytes()).hexdigest()
-        about = {"model": made.name, "revision": made.revision, "prefix_id": made.prefix_id, "draws": digest}
+        about = {"model": made.name, "revision": made.revision, "prefix_id": made.prefix_id, "draws": blocks.digest}
         archive = Archive(out, "b", commit, torch=torch.__version__, ready=time.perf_counter() - started, **about)
         store, pace, log, scorer = Store(Path(scratch) / "cells"), {}, [], None
         kept, packed = 0, 0.0
