@@ -7,6 +7,8 @@ and several runs with the same arguments share the work), and records curves and
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -24,13 +26,15 @@ from l2m_utils.experiments.bipartite_curves import (
 )
 from l2m_utils.experiments.forecast import forecast_of
 from l2m_utils.experiments.text_draws import measured_blocks
-from l2m_utils.records import Recorder
+from l2m_utils.records import Recorder, check_rulers
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus
+
+_NOTEBOOK = "estimation/your-model"
 
 NO_MARGINAL = (
     "this model has no marginal for the first token of a text (record first-token-loss): its uncorrected curve is not fitted, "
@@ -93,6 +97,16 @@ def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, se
     return run.value("nll", float(loss.estimates[0]), unit="nats", interval=bounds, model=model, note=note)
 
 
+def model_text(identity: Mapping[str, str]) -> str:
+    """The field ``model`` of the records: the model's name as one word, with revision and number format behind it.
+
+    >>> model_text({"model": "my models/tiny", "revision": "", "dtype": "float32"})
+    'my-models/tiny float32'
+    """
+    name = re.sub(r"[\s,]+", "-", identity["model"])
+    return " ".join(part for part in (name, identity["revision"][:12], identity["dtype"]) if part)
+
+
 def measure(options: argparse.Namespace) -> int:
     """All of it, in order; everything that can be refused is refused before the model is loaded.
 
@@ -142,6 +156,9 @@ def measure(options: argparse.Namespace) -> int:
     stored = StoredScorer(
         scorer, options.folder, seed=options.seed, corpus=text.fingerprint, shard_tokens=options.shard_tokens
     )
+    name = model_text(scorer.identity)
+    records = options.records or options.folder / "records"
+    check_rulers(records, _NOTEBOOK, name)
     pace = score_first_shard(stored, wanted, blocks.values)
     left = remaining(stored, wanted, count)
     print(
@@ -152,15 +169,12 @@ def measure(options: argparse.Namespace) -> int:
         stored, wanted, blocks.values, blocks.document, np.random.default_rng(options.seed), progress=False
     )
 
-    name = " ".join(
-        part for part in (scorer.identity["model"], scorer.identity["revision"][:12], scorer.identity["dtype"]) if part
-    )
     run = Recorder(
-        "estimation/your-model",
+        _NOTEBOOK,
         options.tier,
         corpus=text.name,
         seed=options.seed,
-        folder=options.records or options.folder / "records",
+        folder=records,
     )
     parts = contributions(scores, tokens.documents, scorer.vocabulary)
     if not save_start(run, scores, tokens.documents, scorer.vocabulary, name):

@@ -25,7 +25,7 @@ from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
 from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
-from l2m_utils.records import Recorder, load_values
+from l2m_utils.records import Recorder, check_rulers, load_values
 from l2m_utils.stats.bootstrap import interval
 
 _NOTEBOOK = "estimation/ruler"
@@ -59,7 +59,7 @@ def publish_ruler(
 ) -> list[Recorder]:
     """Write the records of every corpus with enough scores below ``target``; ``tokenizer`` (of tokenizers) counts characters, if given.
 
-    Raises ``ValueError`` for a run whose tree was not a clean commit, or when no corpus has ``least`` documents.
+    Raises ``ValueError`` for a run whose tree was not a clean commit, where records of another ruler lie, or when no corpus has ``least`` documents.
     """
     scores = Scores(draw, rows)
     meta = note["meta"]
@@ -70,6 +70,9 @@ def publish_ruler(
     made = {"commit": meta["commit"], "hardware": meta["hardware"]}
     ruler = f"{meta['model']} {meta['revision'][:REVISION]}".strip()
     vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
+    label = f"{ruler} float32"
+    for corpus in NAMES.keys() & set(draw.corpus):  # before anything is written
+        check_rulers(Path(target) / f"gpu-{NAMES[corpus]}", _NOTEBOOK, label)
     written = []
     for corpus, name in NAMES.items():
         tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
@@ -78,7 +81,6 @@ def publish_ruler(
             continue
         folder = Path(target) / f"gpu-{name}"
         run = Recorder(_NOTEBOOK, "gpu", corpus=name, seed=rules.SEED, folder=folder, made=made)
-        label = f"{ruler} float32"
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)

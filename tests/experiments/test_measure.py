@@ -291,6 +291,10 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     assert "0 tokens scored in this run" in capsys.readouterr().out
     again = load_values(tmp_path / "scores" / "records")
     assert again["estimation/your-model:beta-vclub"]["value"] == found["beta-vclub"]["value"]
+    Recorder("estimation/your-model", "cluster", folder=tmp_path / "scores" / "records").value(
+        "nll", 1.0, unit="", model="another 1"
+    )
+    assert main(command) != 0 and "expected one of 'another 1', which lies there" in capsys.readouterr().err
 
 
 def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp_path):

@@ -23,7 +23,7 @@ from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
 from l2m_utils.project import PROJECT
-from l2m_utils.records import load_values, stored_table
+from l2m_utils.records import RecordError, load_values, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
@@ -298,6 +298,9 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
     assert listed.loc["beta-direct", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
     assert not any("machines" in name for name in load_values(tmp_path / "gpu-wiki-plain"))
     assert max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 3_000_000
+    other = {"meta": note["meta"] | {"model": "another-ruler"}}
+    with pytest.raises(RecordError, match="got a record of 'another-ruler r1 float32', expected one of 'ruler r1"):
+        ruler_publish.publish_ruler(drawn, rows, other, tmp_path, cells=cells, least=40, n_boot=50)
 
 
 def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
