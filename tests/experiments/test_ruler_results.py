@@ -12,6 +12,8 @@ import yaml
 from scipy.special import logsumexp
 
 from l2m_utils import paper
+from l2m_utils.book.pools import read_pools
+from l2m_utils.book.reproduction import join, read_rows
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.first_tokens import ngram_correction
@@ -22,8 +24,8 @@ from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
-from l2m_utils.project import PROJECT
-from l2m_utils.records import RecordError, load_values, stored_table
+from l2m_utils.project import PROJECT, RESULTS
+from l2m_utils.records import RecordError, load_values, ruler_name, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
@@ -322,4 +324,34 @@ def test_the_reproduction_table_asks_with_the_margins_that_were_fixed():
     assert asked["2b-vclub"] == (paper.VCLUB.exponent, rules.MARGIN)
     assert asked["B.2-ratio-3"] == asked["B.2-ratio-4"] == (0, rules.RATIO_MARGIN)
     assert asked["B.3"] == (0, rules.GAP_MARGIN)
-    assert {row["ruler"] for row in rows.values() if "estimation/ruler:" in row["record"]} == {"smollm2-135m"}
+
+
+def stored_losses(folder=RESULTS):
+    """Every held-out loss that is stored in a unit in which rulers can be compared: columns text, unit, ruler, loss in nats."""
+    rungs = stored_table("estimation/ladder", "rungs", "books", folder)[0]
+    rows = [("books", "byte", row.rung, row.loss) for row in rungs.itertuples()]
+    for home in sorted(folder.glob("*-*")):
+        for record in load_values(home, "estimation/ruler").values():
+            if record["id"].endswith(":loss-per-character"):
+                rows.append((record["corpus"], "character", ruler_name(record["model"]), record["value"]))
+    return pd.DataFrame(rows, columns=["text", "unit", "ruler", "loss"])
+
+
+def rulers_of_least_loss(losses):
+    return {part.loc[part["loss"].idxmin(), "ruler"] for _, part in losses.groupby(["text", "unit"])}
+
+
+def test_the_rows_of_the_ruler_take_that_of_lowest_held_out_loss():
+    losses = stored_losses()
+    assert set(losses["text"]) == {"books", "wiki-plain", "python-docs"}
+    assert losses.loc[losses["unit"] == "byte", "ruler"].nunique() > 2  # there is something to choose from
+    rows = [row for row in read_rows() if row.record.startswith("estimation/ruler:")]
+    assert {row.id.partition("-")[0] for row in rows} == {"2b", "B.1", "B.2", "B.3"}
+    assert rulers_of_least_loss(losses) == {row.ruler for row in rows}
+    assert {ruler_name(answer["model"]) for answer in join(rows, read_pools())} == rulers_of_least_loss(losses)
+    # One rung that learned more, or another ruler on one of the texts, and the rows would have to name it.
+    rung = losses["ruler"] == "small-16x-0"
+    better = losses.assign(loss=losses["loss"].where(~rung, losses["loss"].min() / 2))
+    assert rulers_of_least_loss(better) != {row.ruler for row in rows}
+    other = pd.DataFrame({"text": ["wiki-plain"], "unit": ["character"], "ruler": ["other"], "loss": [0.1]})
+    assert rulers_of_least_loss(pd.concat([losses, other])) != {row.ruler for row in rows}
