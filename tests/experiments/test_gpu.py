@@ -19,7 +19,8 @@ from l2m_utils.experiments.gpu import command as command_line
 from l2m_utils.experiments.gpu.archive import FILES, PIECES, Archive, read
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.text_recipe import TextRecipe
-from l2m_utils.records import load_values, stored_table
+from l2m_utils.project import RESULTS
+from l2m_utils.records import Recorder, load_values, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.text.documents import CorpusError
 from l2m_utils.text.tokens import TokenCorpus
@@ -284,6 +285,19 @@ def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     (tmp_path / "stage-a.zip").write_bytes(b"not a zip")
     assert main(["gpu", "--publish", str(tmp_path)]) == 1
     assert "is no archive" in capsys.readouterr().err
+
+
+def test_the_minutes_of_a_run_are_those_of_its_stages_and_of_what_lay_between(tmp_path):
+    record = Recorder("models/gpu", "gpu", folder=tmp_path)
+    publish.run_values(record, [{"stage": "b", "begun": 120, "seconds": 90}, {"stage": "a", "begun": 0, "seconds": 60}])
+    minutes = lambda folder: [load_values(folder)[f"models/gpu:{name}-minutes"]["value"] for name in ("run", "stages")]
+    assert minutes(tmp_path) == [3.5, 2.5]
+    places = {"layers": "none", "ruler": "books", "text": "books", "figure3": "none"}
+    metas = [stored_table("models/gpu", f"{word}-meta", corpus)[0].iloc[0] for word, corpus in places.items()]
+    ends = [meta["begun"] + meta["seconds"] for meta in metas]
+    run = max(ends) - min(meta["begun"] for meta in metas)
+    stored = [run / 60, sum(meta["seconds"] for meta in metas) / 60]
+    assert minutes(RESULTS / "gpu-none") == pytest.approx(stored)
 
 
 @pytest.mark.parametrize(
