@@ -9,13 +9,14 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.cost import Speed, duration, protocol, remaining, score_first_shard, speed
-from l2m_utils.estimators.evaluations import Evaluations, Plan, evaluate, plan
+from l2m_utils.estimators.evaluations import Evaluations, Plan, as_read_by, evaluate, plan
 from l2m_utils.estimators.first_tokens import NgramTable, start_loss
 from l2m_utils.experiments.bipartite_curves import (
     beside_published,
@@ -24,7 +25,7 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
-from l2m_utils.experiments.forecast import forecast_of
+from l2m_utils.experiments.forecast import forecast_of, will_share
 from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder, check_rulers
 from l2m_utils.scoring.base import check_tokenizer
@@ -68,7 +69,7 @@ def save_cost(run: Recorder, wanted: Plan, blocks: int, measured: Speed, model: 
     )
     run.value("tokens-scored", measured.tokens, unit="tokens", model=model, note=note)
     run.value("scoring-seconds", measured.seconds, unit="s", model=model, note=f"{note}; {measured.hardware}")
-    table = run.table("protocol", protocol(pairs, measured))
+    table = run.table("protocol", protocol(pairs, measured, sharing=wanted.sharing))
     for name, row in zip(("published", "ours", "ours-plots"), table.itertuples(index=False), strict=True):
         run.value(f"protocol-{name}-tokens", row[1], unit="tokens", note=f"a pair; {row[0]}")
         run.value(
@@ -123,10 +124,9 @@ def measure(options: argparse.Namespace) -> int:
         per_document=options.blocks_per_document,
         seed=options.seed,
     )
-    if wanted.derangements:
-        derangements(
-            blocks.document, wanted.derangements, np.random.default_rng(options.seed)
-        )  # refuses what evaluate() would refuse later
+    partners = np.empty((0, len(blocks.values)), int)
+    if wanted.derangements:  # refuses what evaluate() would refuse later
+        partners = derangements(blocks.document, wanted.derangements, np.random.default_rng(options.seed))
     count = len(blocks.values)
     print(
         f"{text.name}: {count} blocks of {wanted.max_length} tokens from {len(set(blocks.document.tolist()))} of {len(text)} documents"
@@ -134,8 +134,9 @@ def measure(options: argparse.Namespace) -> int:
     print(text.note)
     if starts := tokens.openings_note(blocks.document, blocks.start):
         print(starts)
-    print(wanted.describe(count), flush=True)
     if options.dry_run:
+        wanted = replace(wanted, sharing=wanted.derangements > 0 and will_share(options))
+        print(wanted.describe(count))
         print(forecast_of(options, wanted, count))
         return 0
     scorer = connect(
@@ -159,8 +160,12 @@ def measure(options: argparse.Namespace) -> int:
     name = model_text(scorer.identity)
     records = options.records or options.folder / "records"
     check_rulers(records, _NOTEBOOK, name)
-    pace = score_first_shard(stored, wanted, blocks.values)
-    left = remaining(stored, wanted, count)
+    wanted = as_read_by(scorer, wanted)
+    print(wanted.describe(count), flush=True)
+    pace, read = score_first_shard(stored, wanted, blocks.values, partners)
+    if read != wanted:
+        print(f"no prefix is shared here: {read.describe(count)}")
+    left = remaining(stored, read, count)
     print(
         f"{pace.rate:,.0f} tokens/s on {pace.hardware}: {left:,} tokens are left, about {duration(left / pace.rate)}",
         flush=True,
@@ -183,7 +188,7 @@ def measure(options: argparse.Namespace) -> int:
     curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
     save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed, starts=starts)
-    costs = save_cost(run, wanted, count, speed(stored.shards()), name)
+    costs = save_cost(run, scores.plan, count, speed(stored.shards()), name)
     print(f"{stored.scored:,} tokens scored in this run, the others were in the folder")
     print(beside_published(curves).round(3).T.to_string(header=False))
     print(costs.round(2).to_string(index=False))
