@@ -19,7 +19,7 @@ import io
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +45,48 @@ def _check_name(name: str) -> str:
     if not _NAME.fullmatch(name):
         raise RecordError(f"record name {name!r}: expected lower-case words joined by hyphens, such as 'beta-direct'")
     return name
+
+
+def ruler_name(model: str) -> str:
+    """The name of the ruler in a record's field ``model``: its first word; version, number format, size and training follow behind a space or a comma.
+
+    >>> ruler_name("smollm2-135m 0.1.2-b179c9523d0e float32"), ruler_name("gpt2, 900 steps"), ruler_name("3 rulers like: gpt2, 900 steps")
+    ('smollm2-135m', 'gpt2', 'gpt2')
+    """
+    return re.split(r"[ ,]", model.rpartition(": ")[2], maxsplit=1)[0]
+
+
+def of_ruler(model: str, ruler: str) -> bool:
+    """Whether a record's field ``model`` names ``ruler``: it is the name itself, or goes on behind it with a space or a comma.
+
+    >>> [of_ruler(f"smollm2-135m{rest}", "smollm2-135m") for rest in ("", " 0.1.2 float32", ", 900 steps", "-instruct 1")]
+    [True, True, True, False]
+    """
+    return re.match(rf"{re.escape(ruler)}(?![^ ,])", model) is not None
+
+
+def rulers_differ(first: Collection[str], second: Collection[str]) -> bool:
+    """Whether of the models of two sets of records each names a ruler that the other lacks; records without a model name none.
+
+    >>> rulers_differ(["gpt2, 9 steps"], ["gpt2, 8 steps", "mamba2"]), rulers_differ(["gpt2", "exact"], ["mamba2", "exact"])
+    (False, True)
+    """
+    one, other = ({ruler_name(model) for model in models if model} for models in (first, second))
+    return bool(one - other and other - one)
+
+
+def check_rulers(folder: str | Path, notebook: str, models: Mapping[str, str] | str) -> None:
+    """Refuse to replace records of another ruler, whose place below ``folder`` is the same: no path names the ruler.
+
+    ``models`` is the field ``model`` of each id that is to be written, or that of all.  Raises :class:`RecordError` with what lies there.
+    """
+    for identifier, old in load_values(folder, notebook).items():
+        new = models if isinstance(models, str) else models.get(identifier, "")
+        if rulers_differ([old["model"]], [new]):
+            raise RecordError(
+                f"{identifier} below {folder}: got a record of {new!r}, expected one of {old['model']!r}, which lies there and would be lost; "
+                f"delete {Path(folder) / notebook} first if the new one shall take its place"
+            )
 
 
 class Recorder:
@@ -331,20 +373,44 @@ def read_table(path: Path) -> tuple[pd.DataFrame, dict[str, Any]]:
 
 
 def stored_table(
-    notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS
+    notebook: str, name: str, corpus: str | None = None, results: Path = RESULTS, *, ruler: str = ""
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """The table of the best published tier under ``results/``, with its provenance.
+    """The table of the best published tier under ``results/``, with its provenance; with ``ruler`` only tables beside values of that model count.
 
     ``results/<tier>-<corpus>/<section>/<notebook>/tables/<name>.parquet``; the best tier is the last of
-    :data:`TIERS` that has one.  Raises :class:`RecordError` when none was published.
+    :data:`TIERS` that has one.  A table was measured by the rulers that the values beside it name.  Raises :class:`RecordError`
+    when none was published, and when no ``ruler`` is named and another tier of the same corpus has a table of another one.
     """
-    for tier in reversed(TIERS):
-        for home in sorted(results.glob(f"{tier}-{corpus or '*'}")):
-            path = home / notebook / "tables" / f"{name}.parquet"
-            if path.exists():
-                return read_table(path)
+    homes = [home for tier in reversed(TIERS) for home in sorted(results.glob(f"{tier}-{corpus or '*'}"))]
+    homes = [home for home in homes if (home / notebook / "tables" / f"{name}.parquet").exists()]
+    if ruler:
+        homes = [home for home in homes if any(of_ruler(model, ruler) for model in _models(home, notebook))]
+    elif homes:
+        rivals = [home for home in homes if _corpus(home) == _corpus(homes[0])]
+        _check_one_ruler(f"table {name!r} of {notebook}", rivals, notebook)
+    if homes:
+        return read_table(homes[0] / notebook / "tables" / f"{name}.parquet")
+    asked = f"corpus {corpus or 'any'}" + (f", ruler {ruler}" if ruler else "")
     mend = "run `make reproduce`" if CHECKOUT else "a checkout of the project and its archive hold them, not a wheel"
-    raise RecordError(f"no published table {name!r} of {notebook} (corpus {corpus or 'any'}) under {results}: {mend}")
+    raise RecordError(f"no published table {name!r} of {notebook} ({asked}) under {results}: {mend}")
+
+
+def _corpus(home: Path) -> str:
+    return home.name.partition("-")[2]
+
+
+def _models(home: Path, notebook: str) -> list[str]:
+    return [record["model"] for record in load_values(home, notebook).values()]
+
+
+def _check_one_ruler(what: str, homes: Sequence[Path], notebook: str) -> None:
+    """Raise :class:`RecordError` if the values of ``homes``, best first, name different rulers; values are read only where there are several homes."""
+    models = {home: _models(home, notebook) for home in homes} if len(homes) > 1 else {}
+    if any(rulers_differ(models[homes[0]], found) for found in models.values()):
+        listed = "; ".join(
+            f"{home.name} by {', '.join(sorted(filter(None, set(found))))}" for home, found in models.items()
+        )
+        raise RecordError(f"{what}: got tables of different rulers ({listed}), expected one; name it with ruler=…")
 
 
 def new_or_stored_table(

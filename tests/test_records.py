@@ -15,6 +15,7 @@ from l2m_utils.project import RESULTS
 from l2m_utils.records import (
     Recorder,
     RecordError,
+    check_rulers,
     format_value,
     load_table,
     load_values,
@@ -78,6 +79,42 @@ def test_the_best_published_tier_is_read(tmp_path):
     assert frame["x"].tolist() == [3] and provenance["tier"] == "gpu"
     with pytest.raises(RecordError, match="no published table 'runs' of theory/example .corpus wiki."):
         stored_table("theory/example", "runs", "wiki", results=tmp_path)
+
+
+def test_between_tables_of_two_rulers_no_tier_decides(tmp_path):
+    for tier, corpus, model in (
+        ("laptop", "books", "small, 9 steps"),
+        ("gpu", "books", "big 1 float32"),
+        ("smoke", "wiki", "small, 1 step"),
+        ("laptop", "wiki", "small, 9 steps"),
+    ):
+        run = Recorder("theory/example", tier, corpus, folder=tmp_path / f"{tier}-{corpus}")
+        run.table("runs", pd.DataFrame({"model": [model]}))
+        run.value("beta", 1, unit="", model=model)
+        run.value("exact", 1, unit="", model="source, exact")  # beside every ruler
+
+    def model(corpus=None, ruler=""):
+        return stored_table("theory/example", "runs", corpus, tmp_path, ruler=ruler)[0]["model"].item()
+
+    for corpus in (None, "books"):
+        with pytest.raises(RecordError, match="gpu-books by big 1 float32, source, exact; laptop-books by small, 9"):
+            model(corpus)
+    assert model("books", "small") == model("wiki") == "small, 9 steps" and model(ruler="big") == "big 1 float32"
+    assert model("books", "source") == "big 1 float32"
+    with pytest.raises(RecordError, match="no published table 'runs' .* .corpus wiki, ruler big."):
+        model("wiki", "big")
+
+
+def test_a_record_of_another_ruler_is_not_replaced(tmp_path):
+    run = Recorder("theory/example", "laptop", "books", folder=tmp_path)
+    run.value("beta", 1, unit="", model="small 1 float32")
+    run.value("text", "books", unit="")
+    for same in ("small 2 bfloat16", "small, 9 steps", "3 rulers like: small, 9 steps", ""):
+        check_rulers(tmp_path, "theory/example", same)
+    check_rulers(tmp_path, "theory/example", {"theory/example:text": "big", "theory/example:new": "big"})
+    check_rulers(tmp_path, "theory/other", "big")
+    with pytest.raises(RecordError, match="got a record of 'smaller 1', expected one of 'small 1 float32'.*delete"):
+        check_rulers(tmp_path, "theory/example", {"theory/example:beta": "smaller 1"})
 
 
 def test_a_figure_is_saved_with_its_alt_text_and_reproduces_to_the_byte(run):

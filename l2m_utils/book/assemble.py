@@ -17,12 +17,12 @@ from l2m_utils.book.editions import shown_in
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.material import kept_files, key_of_material
 from l2m_utils.book.plain import as_text, captioned, value_text
-from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.book.pools import Pools, read_pools, rulers_of, why_lost
 from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import format_value, load_values
+from l2m_utils.records import format_value, load_values, ruler_name
 from l2m_utils.release.licences import licence_tables, licence_texts, read_licences
 from l2m_utils.tables import format_number
 from l2m_utils.text.corpora import short_name
@@ -31,6 +31,7 @@ BOOK = PROJECT / "book"
 LICENCES = BOOK / "licences.yml"
 NOTEBOOKS_ZIP = Path("notebooks.zip")  # the clean notebooks of all chapters, with the tables that they read
 _SUBSTITUTION = re.compile(r"\{\{\s*([^{}\s]+)\s*\}\}")
+_SIGNS = re.compile(r"[\W_]+")
 _FIGURE = re.compile(r"figures/[\w./-]+\.svg")
 
 
@@ -45,7 +46,10 @@ def substitution_key(identifier: str) -> str:
 
 
 def substitutions(pools: Pools) -> dict[str, str]:
-    """All values as MyST substitutions: with interval, ``__value`` alone, ``__source``; ``__on__<corpus>`` for one corpus."""
+    """All values as MyST substitutions: with interval, ``__value`` alone, ``__source``; ``__on__<corpus>`` for one corpus, ``__of__<ruler>`` behind it where several rulers measured.
+
+    A name without ruler is left out where tiers of its corpus have records of different rulers: :func:`~l2m_utils.book.pools.why_lost` says so.
+    """
     texts: dict[str, str] = {}
 
     def add(key: str, record: dict[str, Any]) -> None:
@@ -55,11 +59,20 @@ def substitutions(pools: Pools) -> dict[str, str]:
         source = f"tier {record['tier']}" + (f", {as_text(record['corpus'])}" if record["corpus"] != "none" else "")
         texts[f"{key}__source"] = source
 
+    def add_best(key: str, records: list[dict[str, Any]], rulers: set[str]) -> None:
+        if len(rulers_of(records, records[0]["corpus"])) < 2:
+            add(key, records[0])
+        for record in reversed(records):  # the best of each ruler is written last
+            if (name := ruler_name(record["model"])) in rulers:
+                add(f"{key}__of__{_SIGNS.sub('_', name).strip('_')}", record)
+
     for identifier, records in pools.values.items():
-        key = substitution_key(identifier)
-        add(key, records[0])
-        for record in reversed(records):  # the best of each corpus is written last
-            add(f"{key}__on__{short_name(record['corpus']).replace('-', '_')}", record)
+        key, rulers = substitution_key(identifier), {ruler_name(record["model"]) for record in records} - {""}
+        named = rulers if len(rulers) > 1 else set()
+        add_best(key, records, named)
+        for corpus in reversed(dict.fromkeys(record["corpus"] for record in records)):  # the best is written last
+            own = [record for record in records if record["corpus"] == corpus]
+            add_best(f"{key}__on__{short_name(corpus).replace('-', '_')}", own, named)
     return texts
 
 
@@ -76,7 +89,7 @@ def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own
     """Write the numbers that the notebook ``name`` names of itself into the prose of its executed ``page``: those of this build (``own``), which its figures show.
 
     ``texts`` may hold them of a better tier.  One that this build did not record, though another did, is said to be none here.  A name that says its
-    corpus (``…__on__books``) asks for the published record, which the stored tables of the chapter belong to, and stays.
+    corpus (``…__on__books``) or ruler (``…__of__gpt2``) asks for the published record, which the stored tables of the chapter belong to, and stays.
     """
     prefix = substitution_key(f"{name}:")
     here = substitutions(
@@ -85,7 +98,7 @@ def with_own_numbers(page: dict[str, Any], name: str, texts: dict[str, str], own
 
     def number(match: re.Match) -> str:
         key = match[1]
-        if not key.startswith(prefix) or "__on__" in key or (key not in here and key not in texts):
+        if not key.startswith(prefix) or "__on__" in key or "__of__" in key or (key not in here and key not in texts):
             return match[0]
         return here.get(key, "none here")
 
@@ -253,7 +266,7 @@ def check_names(files: dict[Path, bytes], known: set[str]) -> None:
     for path, where, text in exhibits.page_parts(files):
         text = re.sub(r"`[^`\n]*`", "", text)  # inline code may show the syntax without meaning it
         lost = [name for name in _SUBSTITUTION.findall(text) if name not in known]
-        wrong += [f"{path}{where}: no record for {{{{ {name} }}}}" for name in lost]
+        wrong += [f"{path}{where}: {why_lost(name, known)}" for name in lost]
         wrong += [f"{path}{where}: no figure {name}" for name in _FIGURE.findall(text) if Path(name) not in files]
     if wrong:
         raise BuildError("\n".join(wrong))

@@ -238,7 +238,7 @@ def reproduce(options: argparse.Namespace) -> None:
     """Compute a tier from nothing, and fail when a published record has changed by more than its interval."""
     from l2m_utils.book.fingerprints import Hashes
     from l2m_utils.book.locks import build_lock
-    from l2m_utils.book.publish import compare
+    from l2m_utils.book.publish import NOT_COMPARED, compare
 
     place, usual = place_and_folder(options)
     folder = usual.with_name(f"{usual.name}-from-nothing")
@@ -248,6 +248,8 @@ def reproduce(options: argparse.Namespace) -> None:
         _execute(options, place, folder, lock, Hashes(), recompute=True)
         table = compare(folder)
     print(table.to_string(index=False) if len(table) else "no published record to compare with")
+    if others := list(table["verdict"]).count(NOT_COMPARED):
+        print(f"{others} record(s) of another ruler than the published ones were not compared (table above)")
     if changed := list(table["verdict"]).count("changed"):
         raise BuildError(f"{changed} record(s) changed by more than their interval (table above)")
 

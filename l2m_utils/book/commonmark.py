@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from l2m_utils.book.bibliography import read_works
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import Box, boxes
+from l2m_utils.book.pools import why_lost
 
 _ROLE = re.compile(r"\{([a-z:]+)\}`([^`]+)`")
 _VALUE = re.compile(r"`[^`\n]*`|\{\{\s*(?P<name>[^{}\s]+)\s*\}\}")
@@ -58,7 +59,7 @@ def to_commonmark(text: str, labels: Mapping[str, str], values: Mapping[str, str
         if match["name"] is None:  # code, which may show the syntax without meaning it
             return match[0]
         if match["name"] not in values:
-            raise BuildError(f"a page names {{{{ {match['name']} }}}}, of which there is no record")
+            raise BuildError(f"a page has {why_lost(match['name'], values)}")
         return values[match["name"]]
 
     text = _VALUE.sub(value, text)

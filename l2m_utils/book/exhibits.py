@@ -134,18 +134,20 @@ def shipped(path: Path, home: Path) -> dict[Path, bytes]:
 
 def asked_for(pages: dict[Path, bytes], pools: Pools) -> dict[Path, bytes]:
     """Files of the recorded figures that prose pages show by ``{exhibit} figures/best/…`` (the best tier) or ``figures/on/<corpus>/…``."""
-    within: dict[str, Path] = {}
+    within: dict[str, tuple[str, list[str]]] = {}
     for identifier, pairs in pools.figures.items():
         inside = identifier.replace(":", "/")
-        for record, path in reversed(pairs):
-            within[f"figures/on/{short_name(record['corpus'])}/{inside}"] = path
-        within[f"figures/best/{inside}"] = pairs[0][1]
+        for record, _ in reversed(pairs):
+            within[f"figures/on/{short_name(record['corpus'])}/{inside}"] = identifier, [record["corpus"]]
+        within[f"figures/best/{inside}"] = identifier, []
     files = {}
     for page, content in pages.items():
         for asked in _NAMED.findall(content.decode()) if page.suffix == ".md" else ():
             if asked not in within:
                 raise BuildError(f"{page}: no recorded figure {asked}")
-            files |= shipped(within[asked].with_suffix(".json"), EXTRA / Path(asked).parent)
+            found = pools.figure(*within[asked])
+            assert found  # it is one of them
+            files |= shipped(found[1].with_suffix(".json"), EXTRA / Path(asked).parent)
     return files
 
 

@@ -49,7 +49,7 @@ class Row(BaseModel):
     limits: str = ""
     shares: list[str] = []
     corpora: list[str] = []
-    ruler: str = ""  # the model that measured, as the records' field `model` begins: neither tier nor folder chooses between rulers
+    ruler: str = ""  # the name of the model that measured, the first word of the records' field `model`: neither tier nor folder chooses between rulers
     page: str = ""
     shown_in: str = Field(
         default="", pattern="^(|(fig|tab)-[a-z0-9-]+)$"

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.exercises import boxes
+from l2m_utils.book.pools import why_lost
 from l2m_utils.book.source import NOTEBOOKS, notebook_paths
 
 LEAST_SLIDES = 12
@@ -86,7 +87,7 @@ def check_slides(
     wrong = []
     for slide in slides:
         wrong += [
-            f"{slide.where}: no record for {{{{ {name} }}}}"
+            f"{slide.where}: {why_lost(name, records)}"
             for name in SUBSTITUTION.findall(slide.body + slide.notes)
             if name not in records
         ]

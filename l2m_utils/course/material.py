@@ -8,7 +8,7 @@ from pathlib import Path
 from l2m_utils.book.assemble import page_texts
 from l2m_utils.book.chapters import Chapter, read_chapters
 from l2m_utils.book.errors import BuildError
-from l2m_utils.book.pools import Pools, read_pools
+from l2m_utils.book.pools import Pools, read_pools, same_ruler
 from l2m_utils.book.sessions import COURSE, read_course
 from l2m_utils.course.deck import check_slides, read_deck, read_theorems
 from l2m_utils.course.reveal import reveal_files
@@ -42,6 +42,8 @@ def pictures_of(pools: Pools, chapters: Mapping[str, Chapter]) -> dict[str, Illu
             ("", pairs[0]),
             *((f"{short_name(r['corpus'])}/", (r, p)) for r, p in reversed(pairs)),
         ]:
+            if not same_ruler(pairs, record["corpus"]):  # a slide that names it hears that there is no such figure
+                continue
             notebook = identifier.partition(":")[0]
             title = chapters[notebook].title if notebook in chapters else notebook
             text = "" if record["corpus"] == "none" else f", {short_name(record['corpus'])}"

@@ -6,14 +6,14 @@ length of the sequences, and is measured on the run itself.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
 from l2m_utils import paper
-from l2m_utils.estimators.evaluations import Plan, plan, published_evaluations
+from l2m_utils.estimators.evaluations import Plan, following, plan, published_evaluations
 from l2m_utils.scoring.stored import StoredScorer
 
 
@@ -51,15 +51,28 @@ def speed(shards: pd.DataFrame) -> Speed:
     return Speed(tokens, seconds, **named)
 
 
-def score_first_shard(stored: StoredScorer, wanted: Plan, blocks: ArrayLike) -> Speed:
-    """Score (or find) the first shard of log q(Y|X) and give the speed so far; the later run finds this shard again.
+def score_first_shard(stored: StoredScorer, wanted: Plan, blocks: ArrayLike, partners: ArrayLike) -> tuple[Speed, Plan]:
+    """Score (or find) the first shard of log q(Y|X) and give the speed so far, and the plan as it will be read; the later run finds this shard again.
 
-    ``blocks`` (n, ≥ L) are those that the run will score, in the same order.
+    ``blocks`` (n, ≥ L) are those that the run will score, in the same order, ``partners`` (J, n) those of its derangements.  A ``wanted`` that shares
+    prefixes comes back without sharing if the model refuses, or if the folder holds a run that was begun without.
     """
     blocks = np.asarray(blocks)[:, : wanted.max_length]
-    distinct = np.sort(np.unique(blocks, axis=0, return_index=True)[1])
-    stored.score(list(blocks[distinct[: max(1, stored.shard_tokens // wanted.max_length)]]))
-    return speed(stored.shards())
+    made = None
+    if wanted.sharing:
+        behind = following(blocks, np.asarray(partners), wanted)
+        rows = _first(np.concatenate([blocks, *(part for second in behind for part in second)], axis=1), stored)
+        made = stored.score_crossed(blocks[rows], [second[:, rows] for second in behind], wanted.splits)
+    if made is None:
+        wanted = replace(wanted, sharing=False)
+        stored.score(list(blocks[_first(blocks, stored)]))
+    return speed(stored.shards()), wanted
+
+
+def _first(rows: np.ndarray, stored: StoredScorer) -> np.ndarray:
+    """The numbers of the rows in the first shard, equal ones once."""
+    distinct = np.sort(np.unique(rows, axis=0, return_index=True)[1])
+    return distinct[: max(1, stored.shard_tokens // rows.shape[1])]
 
 
 def remaining(stored: StoredScorer, wanted: Plan, blocks: int) -> int:
@@ -80,11 +93,11 @@ def duration(seconds: float) -> str:
     return f"{seconds:.1f} s"
 
 
-def protocol(pairs: int, measured: Speed, max_length: int = paper.BLOCK_TOKENS) -> pd.DataFrame:
+def protocol(pairs: int, measured: Speed, max_length: int = paper.BLOCK_TOKENS, sharing: bool = False) -> pd.DataFrame:
     """Tokens and hours of the whole published protocol for ``pairs`` sample pairs at the ``measured`` speed, by scheme.
 
     Columns ``scheme``, ``tokens a pair``, ``tokens``, ``hours``: the published scheme, ours for the same lengths (the fair comparison), and ours up to half of
-    them, where the splits of the released script end.  The speed is taken as it was measured: longer sequences than those are slower on most hardware.
+    them, where the splits of the released script end; ``sharing`` is that of a plan.  The speed is taken as it was measured: longer sequences than those are slower on most hardware.
 
     >>> protocol(1000, Speed(1000, 1.0, "", ""))["tokens a pair"].tolist()
     [40983, 12274, 6130]
@@ -92,8 +105,8 @@ def protocol(pairs: int, measured: Speed, max_length: int = paper.BLOCK_TOKENS) 
     half = max_length // 2
     counts = {
         f"published, L ≤ {max_length:,}": published_evaluations(max_length),
-        f"our plan, L ≤ {max_length:,}": plan(max_length).evaluations,
-        f"our plan, L ≤ {half:,}": plan(half).evaluations,
+        f"our plan, L ≤ {max_length:,}": plan(max_length, sharing=sharing).evaluations,
+        f"our plan, L ≤ {half:,}": plan(half, sharing=sharing).evaluations,
     }
     rows = [(name, count, pairs * count, pairs * count / measured.rate / 3600) for name, count in counts.items()]
     return pd.DataFrame(rows, columns=["scheme", "tokens a pair", "tokens", "hours"])

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -50,13 +50,17 @@ def published_evaluations(max_length: int = paper.BLOCK_TOKENS, splits: Sequence
 
 @dataclass(frozen=True)
 class Plan:
-    """Which tokens to score for blocks of ``max_length`` tokens; ``second[i]`` tokens of Y are needed at ``splits[i]``."""
+    """Which tokens to score for blocks of ``max_length`` tokens; ``second[i]`` tokens of Y are needed at ``splits[i]``.
+
+    ``sharing`` says that X′ is read once, with its own block (:mod:`l2m_utils.scoring.shared_prefix`); all counts are then those of that way.
+    """
 
     max_length: int
     splits: tuple[int, ...]
     ratios: tuple[int, ...]
     derangements: int
     second: tuple[int, ...]
+    sharing: bool = False
 
     @property
     def conditional(self) -> int:
@@ -71,7 +75,7 @@ class Plan:
     @property
     def crossed(self) -> int:
         """Evaluations a block for log q(Y|X′)."""
-        return self.derangements * sum(split + second for split, second in zip(self.splits, self.second, strict=True))
+        return self.derangements * (sum(self.second) + (0 if self.sharing else sum(self.splits)))
 
     @property
     def shared(self) -> int:
@@ -80,7 +84,7 @@ class Plan:
         >>> plan(1024).shared, plan(2048).shared
         (5108, 10228)
         """
-        return self.evaluations - self.derangements * sum(self.splits)
+        return replace(self, sharing=True).evaluations
 
     @property
     def evaluations(self) -> int:
@@ -92,7 +96,7 @@ class Plan:
         published = published_evaluations(self.max_length, self.splits)
         text = (
             f"{self.evaluations:,} token evaluations a pair ({self.conditional:,} for q(y|x), {self.marginal:,} for q(y), "
-            f"{self.crossed:,} for q(y|x')); the published scheme takes {published:,} for the same block"
+            f"{self.crossed:,} for q(y|x'){', whose x is read once, with its own block' if self.sharing else ''}); the published scheme takes {published:,} for the same block"
         )
         return text if blocks is None else f"{text}; {blocks:,} blocks: {blocks * self.evaluations:,} in all"
 
@@ -102,8 +106,9 @@ def plan(
     ratios: Sequence[int] = (2, 3, 4),
     splits: Sequence[int] | np.ndarray | None = None,
     derangements: int = 1,
+    sharing: bool = False,
 ) -> Plan:
-    """Plan the evaluations for all lengths ratio·ℓ ≤ ``max_length``; ``derangements=0`` leaves vCLUB out.
+    """Plan the evaluations for all lengths ratio·ℓ ≤ ``max_length``; ``derangements=0`` leaves vCLUB out, ``sharing`` is that of :class:`Plan`.
 
     ``splits`` default to 2, 4, …, max_length/2; those that fit no ratio are dropped, and the block ends with the last token used.
 
@@ -134,12 +139,30 @@ def plan(
         ratios=ratios,
         derangements=derangements,
         second=tuple(split * (ratio - 1) for split, ratio in wanted.items()),
+        sharing=sharing and derangements > 0,
     )
+
+
+def as_read_by(scorer, plan: Plan) -> Plan:
+    """``plan`` with the counts of what ``scorer`` will read: it says itself, in ``shares_prefixes``, whether it reads an X′ only once."""
+    return replace(plan, sharing=plan.derangements > 0 and bool(getattr(scorer, "shares_prefixes", False)))
+
+
+def following(tokens: np.ndarray, partners: np.ndarray, plan: Plan) -> list[np.ndarray]:
+    """The Y that stand behind the first ℓ tokens of each block of ``tokens`` (n, L), (J, n, m) for each split ℓ: those whose X′ the block gives.
+
+    ``partners`` (J, n) are permutations of the blocks.
+
+    >>> [each.tolist() for each in following(np.array([[1, 2, 3, 4], [5, 6, 7, 8]]), np.array([[1, 0]]), plan(4, (2,)))]
+    [[[[7, 8], [3, 4]]]]
+    """
+    users = np.argsort(partners, axis=1)
+    return [tokens[users, split : split + second] for split, second in zip(plan.splits, plan.second, strict=True)]
 
 
 @dataclass(frozen=True)
 class Evaluations:
-    """Log-probabilities of one plan: what :mod:`l2m_utils.estimators.bipartite` takes.
+    """Log-probabilities of one plan, as it was read: what :mod:`l2m_utils.estimators.bipartite` takes.
 
     ``conditional`` (n, L); ``marginals[i]`` (n, second[i]); ``crossed[i]`` (J, n, second[i]); ``partners`` (J, n); ``seconds`` of scoring.
     """
@@ -187,8 +210,8 @@ def evaluate(
 ) -> Evaluations:
     """Score every sequence of ``plan`` for blocks ``tokens`` (n, ≥ L) of ``documents`` (n,); prints the cost first.
 
-    ``scorer.score`` takes a list of integer arrays and returns log-probabilities (nats) of the same lengths.  A scorer with ``score_crossed``
-    (:meth:`l2m_utils.scoring.transformers.TransformersScorer.score_crossed`) reads no X′ twice, if its model allows it: the same scores for fewer tokens.
+    ``scorer.score`` takes a list of integer arrays and returns log-probabilities (nats) of the same lengths.  A scorer that ``shares_prefixes``
+    (:meth:`l2m_utils.scoring.transformers.TransformersScorer.score_crossed`) reads no X′ twice: the same scores for fewer tokens.
 
     Raises ``ValueError`` for blocks shorter than the plan, or when no derangement between documents exists; both before any scoring.
     """
@@ -202,16 +225,18 @@ def evaluate(
     partners = np.empty((0, len(tokens)), dtype=np.int64)
     if plan.derangements:
         partners = derangements(documents, plan.derangements, rng)
+    plan = as_read_by(scorer, plan)
     if progress:
         print(plan.describe(len(tokens)), flush=True)
     started = time.perf_counter()
     crossed: list[np.ndarray] = []
-    together = None
-    if plan.derangements and (score_crossed := getattr(scorer, "score_crossed", None)):
-        together = score_crossed(tokens, partners, plan.splits, plan.second)
+    together = scorer.score_crossed(tokens, following(tokens, partners, plan), plan.splits) if plan.sharing else None
     if together is not None:
-        conditional, crossed = together
+        conditional, crossed = together[0], [np.empty_like(part) for part in together[1]]
+        for found, part in zip(crossed, together[1], strict=True):
+            np.put_along_axis(found, np.argsort(partners, axis=1)[..., None], part, axis=1)
     else:
+        plan = replace(plan, sharing=False)
         conditional = _score(scorer, tokens, plan.max_length)
     if plan.derangements and together is None:
         for split, length in tqdm(

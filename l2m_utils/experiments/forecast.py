@@ -269,8 +269,18 @@ def engine_of(
     return Engine(card, dtype, BATCH_TOKENS, CHUNK)
 
 
-def forecast_of(options: Any, wanted: Plan, blocks: int) -> str:
-    """The forecast for the options of ``l2m measure``, in words."""
+def will_share(options: Any) -> bool:
+    """Whether ``l2m measure`` with these options will read the X′ of vCLUB only once, by the configuration of the model; no weights are loaded.
+
+    Raises ``ScoringError`` for what the run would refuse.
+    """
+    from l2m_utils.scoring.shared_prefix import cuttable_by
+
+    return options.backend == "transformers" and cuttable_by(_configuration(options))
+
+
+def _configuration(options: Any) -> Any:
+    """That of the model that the options of ``l2m measure`` name."""
     from transformers import AutoConfig
 
     from l2m_utils.boundary import boundary
@@ -278,17 +288,22 @@ def forecast_of(options: Any, wanted: Plan, blocks: int) -> str:
     from l2m_utils.scoring.connect import check_backend
     from l2m_utils.scoring.packaged import is_ruler, ruler
 
-    if options.backend == "server":
-        return "what a server takes, only a server knows: its first shard is timed"
-    if not options.card:
-        return f"memory, time and money: name the processor, --card {'|'.join(CARDS)}"
     model, revision = options.model, options.revision
     if is_ruler(model):
         model, revision = str(ruler(model).folder), ""
     parallel = max(options.tensor_parallel, options.pipeline_parallel)
     check_backend(options.backend, model, options.url, options.device_map, parallel)  # what the run would refuse
     with boundary(f"no configuration in {model!r}", ScoringError):
-        config = AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
+        return AutoConfig.from_pretrained(model, trust_remote_code=False, **pinned(model, revision))
+
+
+def forecast_of(options: Any, wanted: Plan, blocks: int) -> str:
+    """The forecast for the options of ``l2m measure``, in words."""
+    if options.backend == "server":
+        return "what a server takes, only a server knows: its first shard is timed"
+    if not options.card:
+        return f"memory, time and money: name the processor, --card {'|'.join(CARDS)}"
+    config = _configuration(options)
     engine = engine_of(
         config,
         options.backend,

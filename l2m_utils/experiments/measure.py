@@ -7,13 +7,16 @@ and several runs with the same arguments share the work), and records curves and
 from __future__ import annotations
 
 import argparse
+import re
+from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from l2m_utils.estimators.bipartite import mean_loss
 from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.cost import Speed, duration, protocol, remaining, score_first_shard, speed
-from l2m_utils.estimators.evaluations import Evaluations, Plan, evaluate, plan
+from l2m_utils.estimators.evaluations import Evaluations, Plan, as_read_by, evaluate, plan
 from l2m_utils.estimators.first_tokens import NgramTable, start_loss
 from l2m_utils.experiments.bipartite_curves import (
     beside_published,
@@ -22,15 +25,17 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
-from l2m_utils.experiments.forecast import forecast_of
+from l2m_utils.experiments.forecast import forecast_of, will_share
 from l2m_utils.experiments.text_draws import measured_blocks
-from l2m_utils.records import Recorder
+from l2m_utils.records import Recorder, check_rulers
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
 from l2m_utils.text.tokens import TokenCorpus, encode_corpus
+
+_NOTEBOOK = "estimation/your-model"
 
 NO_MARGINAL = (
     "this model has no marginal for the first token of a text (record first-token-loss): its uncorrected curve is not fitted, "
@@ -64,7 +69,7 @@ def save_cost(run: Recorder, wanted: Plan, blocks: int, measured: Speed, model: 
     )
     run.value("tokens-scored", measured.tokens, unit="tokens", model=model, note=note)
     run.value("scoring-seconds", measured.seconds, unit="s", model=model, note=f"{note}; {measured.hardware}")
-    table = run.table("protocol", protocol(pairs, measured))
+    table = run.table("protocol", protocol(pairs, measured, sharing=wanted.sharing))
     for name, row in zip(("published", "ours", "ours-plots"), table.itertuples(index=False), strict=True):
         run.value(f"protocol-{name}-tokens", row[1], unit="tokens", note=f"a pair; {row[0]}")
         run.value(
@@ -93,6 +98,16 @@ def save_loss(run: Recorder, scores: Evaluations, model: str, *, n_boot: int, se
     return run.value("nll", float(loss.estimates[0]), unit="nats", interval=bounds, model=model, note=note)
 
 
+def model_text(identity: Mapping[str, str]) -> str:
+    """The field ``model`` of the records: the model's name as one word, with revision and number format behind it.
+
+    >>> model_text({"model": "my models/tiny", "revision": "", "dtype": "float32"})
+    'my-models/tiny float32'
+    """
+    name = re.sub(r"[\s,]+", "-", identity["model"])
+    return " ".join(part for part in (name, identity["revision"][:12], identity["dtype"]) if part)
+
+
 def measure(options: argparse.Namespace) -> int:
     """All of it, in order; everything that can be refused is refused before the model is loaded.
 
@@ -109,10 +124,9 @@ def measure(options: argparse.Namespace) -> int:
         per_document=options.blocks_per_document,
         seed=options.seed,
     )
-    if wanted.derangements:
-        derangements(
-            blocks.document, wanted.derangements, np.random.default_rng(options.seed)
-        )  # refuses what evaluate() would refuse later
+    partners = np.empty((0, len(blocks.values)), int)
+    if wanted.derangements:  # refuses what evaluate() would refuse later
+        partners = derangements(blocks.document, wanted.derangements, np.random.default_rng(options.seed))
     count = len(blocks.values)
     print(
         f"{text.name}: {count} blocks of {wanted.max_length} tokens from {len(set(blocks.document.tolist()))} of {len(text)} documents"
@@ -120,8 +134,9 @@ def measure(options: argparse.Namespace) -> int:
     print(text.note)
     if starts := tokens.openings_note(blocks.document, blocks.start):
         print(starts)
-    print(wanted.describe(count), flush=True)
     if options.dry_run:
+        wanted = replace(wanted, sharing=wanted.derangements > 0 and will_share(options))
+        print(wanted.describe(count))
         print(forecast_of(options, wanted, count))
         return 0
     scorer = connect(
@@ -142,8 +157,15 @@ def measure(options: argparse.Namespace) -> int:
     stored = StoredScorer(
         scorer, options.folder, seed=options.seed, corpus=text.fingerprint, shard_tokens=options.shard_tokens
     )
-    pace = score_first_shard(stored, wanted, blocks.values)
-    left = remaining(stored, wanted, count)
+    name = model_text(scorer.identity)
+    records = options.records or options.folder / "records"
+    check_rulers(records, _NOTEBOOK, name)
+    wanted = as_read_by(scorer, wanted)
+    print(wanted.describe(count), flush=True)
+    pace, read = score_first_shard(stored, wanted, blocks.values, partners)
+    if read != wanted:
+        print(f"no prefix is shared here: {read.describe(count)}")
+    left = remaining(stored, read, count)
     print(
         f"{pace.rate:,.0f} tokens/s on {pace.hardware}: {left:,} tokens are left, about {duration(left / pace.rate)}",
         flush=True,
@@ -152,15 +174,12 @@ def measure(options: argparse.Namespace) -> int:
         stored, wanted, blocks.values, blocks.document, np.random.default_rng(options.seed), progress=False
     )
 
-    name = " ".join(
-        part for part in (scorer.identity["model"], scorer.identity["revision"][:12], scorer.identity["dtype"]) if part
-    )
     run = Recorder(
-        "estimation/your-model",
+        _NOTEBOOK,
         options.tier,
         corpus=text.name,
         seed=options.seed,
-        folder=options.records or options.folder / "records",
+        folder=records,
     )
     parts = contributions(scores, tokens.documents, scorer.vocabulary)
     if not save_start(run, scores, tokens.documents, scorer.vocabulary, name):
@@ -169,7 +188,7 @@ def measure(options: argparse.Namespace) -> int:
     curves = bipartite_curves(parts, wanted, n_boot=options.n_boot, seed=options.seed, fit_from=options.fit_from)
     save_curves(run, curves, name)
     save_loss(run, scores, name, n_boot=options.n_boot, seed=options.seed, starts=starts)
-    costs = save_cost(run, wanted, count, speed(stored.shards()), name)
+    costs = save_cost(run, scores.plan, count, speed(stored.shards()), name)
     print(f"{stored.scored:,} tokens scored in this run, the others were in the folder")
     print(beside_published(curves).round(3).T.to_string(header=False))
     print(costs.round(2).to_string(index=False))

@@ -43,7 +43,6 @@ EXACT_CONTEXT = 64  # up to here every target has exactly c tokens of context; b
 FIRST, CONTEXTS, CONTEXT_TOKENS = 4, 32, 32  # of the mixture repair
 RESOLUTION = 2.0**-11  # nats
 _NOTE = b"l2m"
-FILE_NUMBERS = 6_000_000  # scores in one archive file, which then has less than 16 MiB
 SCHEMA = pa.schema(
     [
         ("block", pa.int32()),
@@ -338,21 +337,27 @@ class Store:
         found = sorted(self.folder.glob("*.parquet"))
         return read_pieces(found, SCHEMA) if found else SCHEMA.empty_table()
 
-    def pack(self, out: str | Path, name: str = "ruler") -> list[Path]:
-        """All rows in few files ``out/NAME-1.parquet`` …, of at most :data:`FILE_NUMBERS` scores each; returns their paths."""
-        rows = self.read()
-        sizes = (
-            np.diff(np.asarray(rows.combine_chunks()["scores"].combine_chunks().offsets))
-            if len(rows)
-            else np.zeros(0, int)
-        )
-        number = np.cumsum(sizes) // FILE_NUMBERS if len(sizes) else sizes
-        edges = [0, *(np.flatnonzero(np.diff(number)) + 1), len(rows)]
-        paths = []
-        for index, (first, last) in enumerate(zip(edges[:-1], edges[1:], strict=True), 1):
-            paths.append(
-                write_atomically(
-                    Path(out) / f"{name}-{index}.parquet", parquet(rows.slice(first, last - first).combine_chunks())
-                )
-            )
-        return paths
+    def pack(self, out: str | Path, cells: Sequence[str], files: int, largest: int, name: str = "ruler") -> list[str]:
+        """The cells in at most so many ``files`` ``out/NAME-1.parquet`` … of at most ``largest`` bytes; returns the cells that do not fit.
+
+        Each of ``cells``, in this order, goes whole into the first file with room for it, so that what is left out is what comes last.
+        """
+        sizes = {cell: (self.folder / f"{cell}.parquet").stat().st_size for cell in cells}
+        held: list[list[str]] = [[] for _ in range(files)]
+        left: list[str] = []
+        for cell in cells:
+            roomy = (inside for inside in held if sum(map(sizes.__getitem__, inside)) + sizes[cell] <= largest)
+            next(roomy, left).append(cell)
+        written: list[Path] = []
+        for index, inside in enumerate(held, 1):
+            path = Path(out) / f"{name}-{index}.parquet"
+            while inside and len(content := self._joined(inside)) > largest:  # joined cells need less, if anything
+                left.append(inside.pop())
+            if inside:
+                written.append(write_atomically(path, content))
+        for path in set(Path(out).glob(f"{name}-*.parquet")) - set(written):
+            path.unlink()  # what an earlier run left there would be read with these
+        return [cell for cell in cells if cell in left]
+
+    def _joined(self, cells: Sequence[str]) -> bytes:
+        return parquet(read_pieces([self.folder / f"{cell}.parquet" for cell in cells], SCHEMA).combine_chunks())

@@ -29,7 +29,7 @@ from l2m_utils.experiments.ruler_context_records import record_context, record_c
 from l2m_utils.experiments.ruler_results import main_curves
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
 from l2m_utils.experiments.ruler_stored import read_cells, read_stage
-from l2m_utils.records import Recorder, load_table, load_values
+from l2m_utils.records import Recorder, check_rulers, load_table, load_values
 from l2m_utils.stats.bootstrap import interval
 
 _NOTEBOOK = "estimation/ruler"
@@ -70,9 +70,10 @@ def publish_ruler(
     made = {"commit": meta["commit"], "hardware": meta["hardware"]}
     ruler = f"{meta['model']} {meta['revision'][:REVISION]}".strip()
     folders = {corpus: Path(target) / f"{tier}-{name}" for corpus, name in NAMES.items()}
-    for folder in folders.values():
-        _check_ruler(folder, ruler)
     vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
+    label = f"{ruler} float32"
+    for corpus in NAMES.keys() & set(draw.corpus):  # before anything is written
+        check_rulers(folders[corpus], _NOTEBOOK, label)
     written = []
     for corpus, name in NAMES.items():
         tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
@@ -80,7 +81,6 @@ def publish_ruler(
         if not any(curve.name == ("whole", "direct", "2-gram", 2) for curve in found):
             continue
         run = Recorder(_NOTEBOOK, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made)
-        label = f"{ruler} float32"
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)
@@ -106,16 +106,6 @@ def _documents(scores: Scores, corpus: str) -> int:
     found = [blocks for (dtype, part, _), blocks in scores.keys.items() if (dtype, part) == ("float32", "conditional")]
     blocks = np.unique(np.concatenate([np.empty(0, int), *found]))
     return len(set(scores.draw.document[blocks[scores.draw.corpus[blocks] == corpus]]))
-
-
-def _check_ruler(folder: Path, ruler: str) -> None:
-    """Raises ``ValueError`` when ``folder`` holds records of this chapter that another ruler gave."""
-    models = {record["model"] for record in load_values(folder, _NOTEBOOK).values()}
-    others = sorted(model for model in models if not model.startswith(f"{ruler} "))
-    if others:
-        raise ValueError(
-            f"{folder} holds records of {others[0]}, these scores are of {ruler}: give --publish another folder, or remove those"
-        )
 
 
 def _curves(run: Recorder, found: Sequence[RulerCurve], model: str, n_boot: int) -> None:

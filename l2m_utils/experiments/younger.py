@@ -35,7 +35,7 @@ from l2m_utils.experiments.younger_text import (
 )
 from l2m_utils.experiments.younger_wheels import PACKAGES_COMPARED, ThreeWheels
 from l2m_utils.project import commit, hardware
-from l2m_utils.records import Recorder, read_table, write_table
+from l2m_utils.records import Recorder, check_rulers, read_table, write_table
 from l2m_utils.scoring.base import Scorer
 from l2m_utils.stats.few import student_interval
 
@@ -166,7 +166,7 @@ def younger_words(differences: pd.DataFrame) -> dict[str, str]:
 def publish_younger(
     target: str | Path, folder: str | Path, packages: Sequence[ThreeWheels] = PACKAGES_COMPARED
 ) -> Path:
-    """Write the records ``estimation/younger`` of the cells in ``folder`` below ``target``; raises ``ValueError`` for fewer packages than the rules ask for or cells of several runs."""
+    """Write the records ``estimation/younger`` of the cells in ``folder`` below ``target``; raises ``ValueError`` for fewer packages than the rules ask for, cells of several runs, and records of another ruler in their place."""
     cells, notes = [], []
     for three in packages:
         path = Path(folder) / f"{three.after.project}.parquet"
@@ -185,6 +185,7 @@ def publish_younger(
     rows = pd.concat(cells, ignore_index=True)
     table = measured_packages(rows.assign(code_nats=code_nats(rows)))
     made = {name: notes[0][name] for name in ("commit", "hardware")}
+    check_rulers(Path(target) / "laptop-none", "estimation/younger", notes[0]["model"])
     run = Recorder("estimation/younger", "laptop", "none", SEED, Path(target) / "laptop-none", made)
     run.table("packages", _described(table, packages))
     differences = run.table("differences", younger_differences(table))

@@ -30,6 +30,18 @@ def cuttable(cache) -> bool:
     return bool(layers) and all(type(layer).__name__ == "DynamicLayer" for layer in layers)
 
 
+def cuttable_by(config) -> bool:
+    """Whether the cache that transformers makes for a model of this configuration is :func:`cuttable`; nothing is loaded.
+
+    >>> from transformers import GPT2Config, MambaConfig
+    >>> cuttable_by(GPT2Config()), cuttable_by(MambaConfig())
+    (True, False)
+    """
+    from transformers import DynamicCache
+
+    return cuttable(DynamicCache(config=config))
+
+
 @torch.inference_mode()
 def score_batch(
     backbone: torch.nn.Module,

@@ -5,7 +5,8 @@
     <name>.safetensors   ``tokens`` int32 and ``logprobs`` float32, both (sequences, length); nothing that changes from run to run
     <name>.json          its manifest: checksum, model, prefix, versions, hardware, seed, corpus, time taken
 
-``<name>`` is a hash of what identifies the model, the prefix id and the token ids, so any number of models
+``<name>`` is a hash of what identifies the model, the prefix id, the token ids and the *layout* of a row (empty: one sequence, of
+which each token follows those before it; see :meth:`.stored.StoredScorer.score_crossed` for the other one), so any number of models
 and corpora can share a folder.  A shard is finished when its file agrees with the checksum in its manifest;
 both are written under another name first and moved into place, the manifest before the shard.  Several
 processes may work on one folder: each takes a lock (a byte range of the file ``lock``, which the system
@@ -55,6 +56,7 @@ def score_all(
     shard_tokens: int = 65_536,
     seed: int | None = None,
     corpus: str = "",
+    layout: str = "",
 ) -> list[np.ndarray]:
     """Scores of all sequences, read from ``folder`` where they are there, else computed and stored.
 
@@ -65,6 +67,7 @@ def score_all(
     folder : made if needed; may hold shards of other models and corpora, and serve several processes at once.
     shard_tokens : most tokens in a shard, that is, how much work a kill can cost; more (a million) suits a fast engine.
     seed, corpus : the seed of the sampling and the fingerprint of the corpus, for the manifest only.
+    layout : how a row is read, if not as one sequence; scores of one layout are never found for another.
 
     Returns a float32 array of log-probabilities (nats) for each sequence, in the given order.  Shards are
     found again if sequences of each length come in the same order; sequences appended at the end leave the full ones
@@ -94,7 +97,7 @@ def score_all(
     shards = {}
     for batch in equal_length_batches(unique, shard_tokens):
         tokens = np.stack([unique[index] for index in batch]).astype(np.int32)
-        shards[_name(scorer, tokens)] = (batch, tokens)
+        shards[_name(scorer, tokens, layout)] = (batch, tokens)
 
     scores: list[np.ndarray] = [np.empty(0, np.float32)] * len(unique)
     missing, busy = [], []
@@ -121,13 +124,14 @@ def score_all(
                     tokens = shards[name][1]
                     rows = _read(folder, name, tokens, quiet=True)  # another process may have finished it meanwhile
                     if rows is None:
-                        rows = _score(scorer, tokens, folder, name, {"seed": seed, "corpus": corpus})
+                        run = {"seed": seed, "corpus": corpus, **({"layout": layout} if layout else {})}
+                        rows = _score(scorer, tokens, folder, name, run)
                     keep(name, rows)
     return [scores[index] for index in position]
 
 
 def summary(folder: str | Path) -> pd.DataFrame:
-    """One row a shard of ``folder``: model, backend, dtype, sequences, length, tokens, seconds, hardware, corpus, seed.
+    """One row a shard of ``folder``: model, backend, dtype, sequences, length, tokens, seconds, hardware, corpus, seed, layout.
 
     ``tokens`` over ``seconds`` is the measured speed.  Manifests whose shard is missing are left out.
     """
@@ -138,6 +142,7 @@ def summary(folder: str | Path) -> pd.DataFrame:
             rows.append(
                 {
                     "shard": path.stem,
+                    "layout": "",
                     **manifest.pop("identity"),
                     **{key: value for key, value in manifest.items() if key != "versions"},
                 }
@@ -145,9 +150,9 @@ def summary(folder: str | Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _name(scorer: Scorer, tokens: np.ndarray) -> str:
-    """The name of a shard: a hash of the model's identity, the prefix id and the token ids (sequences, length)."""
-    identity = json.dumps([scorer.identity, scorer.prefix_id, tokens.shape], sort_keys=True)
+def _name(scorer: Scorer, tokens: np.ndarray, layout: str) -> str:
+    """The name of a shard: a hash of the model's identity, the prefix id, the token ids (sequences, length) and the layout, if it has one."""
+    identity = json.dumps([scorer.identity, scorer.prefix_id, tokens.shape, *filter(None, [layout])], sort_keys=True)
     return files.checksum(identity, tokens.astype("<i4").tobytes())[:32]
 
 

@@ -7,7 +7,8 @@ processes with the same command share the work.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,8 +16,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from l2m_utils.scoring.base import Scorer
+from l2m_utils.scoring.base import NO_LIMIT, Scorer, check_sequences
 from l2m_utils.scoring.store import score_all, summary
+
+
+class _Refused(Exception):
+    """The model cannot score the rows with their prefixes shared."""
 
 
 class StoredScorer:
@@ -29,7 +34,8 @@ class StoredScorer:
     seed, corpus : the seed of the sampling and the fingerprint of the corpus, written beside every shard.
     shard_tokens : most tokens in a shard, that is, how much work a kill can cost.
 
-    ``scored`` counts the tokens that the model has scored in this process; tokens found in the folder do not count.
+    ``scored`` counts the tokens that the model has scored in this process; tokens found in the folder do not count.  ``shares_prefixes`` is that
+    of ``scorer``.
 
     >>> import tempfile
     >>> from l2m_utils.scoring.exact import ExactScorer
@@ -58,15 +64,20 @@ class StoredScorer:
         self.seed, self.corpus, self.shard_tokens = seed, corpus, shard_tokens
         self.prefix_id, self.vocabulary, self.context = scorer.prefix_id, scorer.vocabulary, scorer.context
         self.identity = scorer.identity
+        self.shares_prefixes = bool(getattr(scorer, "shares_prefixes", False))
         self.scored = 0
-        # What score_all gets is the scorer itself, with a tally before it.
-        self._tallied: Any = SimpleNamespace(
+
+    def _through(self, score, sequences: Iterable, *, context: int, layout: str = "") -> list[np.ndarray]:
+        """What ``score`` gives for the sequences, by way of the folder."""
+        tallied: Any = SimpleNamespace(
             prefix_id=self.prefix_id,
             vocabulary=self.vocabulary,
-            context=self.context,
+            context=context,
             identity=self.identity,
-            score=self._score,
+            score=score,
         )
+        where: dict[str, Any] = {"shard_tokens": self.shard_tokens, "seed": self.seed, "corpus": self.corpus}
+        return score_all(tallied, sequences, self.folder, layout=layout, **where)
 
     def _score(self, sequences) -> list[np.ndarray]:
         scores = self.scorer.score(sequences)
@@ -78,9 +89,63 @@ class StoredScorer:
 
         Raises what the scorer raises, and :class:`.store.StoreError` when the disk is full.
         """
-        return score_all(
-            self._tallied, sequences, self.folder, shard_tokens=self.shard_tokens, seed=self.seed, corpus=self.corpus
+        return self._through(self._score, sequences, context=self.context)
+
+    def score_crossed(
+        self, tokens: np.ndarray, following: Sequence[np.ndarray], splits: Sequence[int]
+    ) -> tuple[np.ndarray, list[np.ndarray]] | None:
+        """Those of :meth:`.transformers.TransformersScorer.score_crossed`, from the folder or from the model.
+
+        A row of a shard is a block and all that follows its beginnings, one behind the other: as many tokens as the model reads for it.  ``None`` where
+        the model returns it, for a scorer that shares no prefixes, and for blocks that the folder holds as plain sequences: what was begun one way
+        is finished that way, so that nothing is scored twice.
+        """
+        if not self.shares_prefixes:
+            return None
+        check_sequences(tokens, self.vocabulary, self.context)
+        shape = [second.shape for second in following]
+        layout = "block, " + ", ".join(
+            f"{j}x{m} behind {split}" for split, (j, _, m) in zip(splits, shape, strict=True)
         )
+        rows = np.concatenate([np.asarray(tokens), *(part for second in following for part in second)], axis=1)
+        if self._holds(np.asarray(tokens)[0], "") and not self._holds(rows[0], layout):
+            return None
+        ends = np.cumsum([tokens.shape[1], *(m for j, _, m in shape for _ in range(j))])[:-1]
+
+        def parted(packed: list[np.ndarray]) -> tuple[np.ndarray, list[np.ndarray]]:
+            block, *parts = np.split(np.stack(packed), ends, axis=1)
+            each = iter(parts)
+            return block, [np.stack([next(each) for _ in range(j)]) for j, _, _ in shape]
+
+        sharing: Any = self.scorer  # a scorer with this method, as it says
+
+        def score(sequences: list[np.ndarray]) -> list[np.ndarray]:
+            block, behind = parted(sequences)
+            made = sharing.score_crossed(block, behind, splits)
+            if made is None:
+                raise _Refused
+            self.scored += sum(map(len, sequences))
+            return list(np.concatenate([made[0], *(part for second in made[1] for part in second)], axis=1))
+
+        try:
+            return parted(self._through(score, rows, context=NO_LIMIT, layout=layout))
+        except _Refused:
+            return None
+
+    def _holds(self, row: np.ndarray, layout: str) -> bool:
+        """Whether a finished shard of this model, seed and corpus has this row."""
+        from safetensors import SafetensorError
+        from safetensors.numpy import load_file
+
+        shards = self.shards()
+        if shards.empty:
+            return False
+        found = shards[(shards["layout"] == layout) & (shards["length"] == len(row))]["shard"]
+        for name in found:
+            with suppress(SafetensorError, OSError, KeyError):  # a damaged shard is scored again, see store
+                if (load_file(self.folder / f"{name}.safetensors")["tokens"] == row).all(axis=1).any():
+                    return True
+        return False
 
     def shards(self) -> pd.DataFrame:
         """The finished shards of this model, prefix, seed and corpus, one row each (see :func:`.store.summary`); empty if there are none.

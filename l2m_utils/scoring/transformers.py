@@ -25,7 +25,7 @@ from l2m_utils.scoring.base import (
 )
 from l2m_utils.scoring.chunked import CHUNK, split_model
 from l2m_utils.scoring.loading import load_causal_model, load_tokenizer
-from l2m_utils.scoring.shared_prefix import score_batch
+from l2m_utils.scoring.shared_prefix import cuttable_by, score_batch
 
 BATCH_TOKENS = 8192  # of one forward pass
 
@@ -45,6 +45,7 @@ class TransformersScorer:
     A batch holds sequences of one length, longest first, so nothing is padded and no mask is needed.  A
     padding token that equals EOS is a token like any other.  Weights may be bfloat16; the head is
     float32.  Raises :class:`ScoringError` when the head cannot be reproduced (see :func:`.chunked.split_model`).
+    ``shares_prefixes`` says whether :meth:`score_crossed` is worth asking.
     """
 
     def __init__(
@@ -70,6 +71,7 @@ class TransformersScorer:
             )
         self.context = context or getattr(config, "max_position_embeddings", None) or NO_LIMIT
         self.batch_tokens = batch_tokens
+        self.shares_prefixes = cuttable_by(model.config)
         self._chunks = {"chunk_tokens": chunk_tokens, "chunk_vocabulary": chunk_vocabulary}
         self.identity = {
             "backend": "transformers",
@@ -134,33 +136,30 @@ class TransformersScorer:
         return scores
 
     def score_crossed(
-        self, tokens: np.ndarray, partners: np.ndarray, splits: Sequence[int], lengths: Sequence[int]
+        self, tokens: np.ndarray, following: Sequence[np.ndarray], splits: Sequence[int]
     ) -> tuple[np.ndarray, list[np.ndarray]] | None:
-        """Scores (n, L) of the blocks ``tokens``, and for each split ℓ those (J, n, m) of the m tokens behind it when the first ℓ are the partner's.
+        """Scores (n, L) of the blocks ``tokens``, and for each split ℓ those of ``following`` (J, n, m) behind the first ℓ tokens of each block.
 
-        ``partners`` (J, n) are permutations of the blocks, ``lengths`` the m.  The partner's ℓ tokens are not read again (:mod:`.shared_prefix`); ``None``
-        for a model whose cache cannot be cut, or a block that does not fit into memory with its cache: score the sequences one by one then.
-        Raises what :meth:`score` raises.
+        These ℓ tokens are not read again (:mod:`.shared_prefix`); ``None`` for a model whose cache cannot be cut, or a block that does not fit
+        into memory with its cache: score the sequences one by one then.  Raises what :meth:`score` raises.
         """
         checked = np.stack(check_sequences(tokens, self.vocabulary, self.context))
         conditional = np.empty(checked.shape, np.float32)
-        crossed = [np.empty((*partners.shape, length), np.float32) for length in lengths]
-        users = np.argsort(partners, axis=1)  # whose Y stands behind the X′ of each block
+        behind = [np.asarray(second, np.int64) for second in following]
+        for second in behind:
+            check_sequences(second.reshape(-1, second.shape[-1]), self.vocabulary, self.context)
+        crossed = [np.empty(second.shape, np.float32) for second in behind]
         device = self.model.get_input_embeddings().weight.device
         step = max(1, self.batch_tokens // checked.shape[1])
         for first in tqdm(range(0, len(checked), step), desc="scoring", unit="batch", delay=5, leave=False):
             rows = slice(first, first + step)
-            behind = [
-                [torch.from_numpy(checked[user, s : s + m]).to(device) for user in users[:, rows]]
-                for s, m in zip(splits, lengths, strict=True)
-            ]
             try:
                 made = score_batch(
                     self._backbone,
                     lambda hidden, targets: self._head.token_logprobs(hidden, targets, **self._chunks),
                     self.prefix_id,
                     torch.from_numpy(checked[rows]).to(device),
-                    behind,
+                    [[torch.from_numpy(part[rows]).to(device) for part in second] for second in behind],
                     splits,
                 )
             except (RuntimeError, MemoryError) as error:
@@ -171,8 +170,7 @@ class TransformersScorer:
                 return None
             conditional[rows] = made[0]
             for found, part in zip(crossed, made[1], strict=True):
-                for j, user in enumerate(users[:, rows]):
-                    found[j, user] = part[j]
+                found[:, rows] = part
         for array in (conditional, *crossed):
             flat = array.reshape(-1)
             flat[:] = check_logprobs(flat, flat.size, self.identity["model"])

@@ -1,8 +1,10 @@
 """What the chapters say of themselves, and the sessions that are made of them."""
 
+import ast
 import json
 import re
 
+import jupytext
 import pytest
 import yaml
 
@@ -117,12 +119,18 @@ def test_the_answer_about_the_table_is_that_of_the_table():
 
 
 def test_a_model_that_a_reader_names_comes_through_the_one_door():
-    """``connect`` knows packaged models and GGUF files; a class of scorers knows folders and hub ids only."""
-    named = {
-        path.stem: path.read_text()
-        for path in NOTEBOOKS.glob("*/*.md")
-        if re.search(r"^model = ", path.read_text(), re.M)
-    }
-    assert {"bipartite", "your-model"} <= set(named)
-    assert [name for name, text in named.items() if ".from_pretrained(" in text] == []
-    assert "connect(" in named["bipartite"]
+    """``connect`` and ``read_tokenizer`` know packaged models and GGUF files; a class of scorers knows folders and hub ids only."""
+    called = {}
+    for path in NOTEBOOKS.glob("*/*.md"):
+        cells = [cell for cell in jupytext.read(path).cells if cell.cell_type == "code"]
+        given = [cell.source for cell in cells if "parameters" in cell.metadata.get("tags", [])]
+        if re.search(r"^model = ", "\n".join(given), re.MULTILINE):
+            nodes = [node for cell in cells for node in ast.walk(ast.parse(cell.source))]
+            names = [ast.unparse(node.func) for node in nodes if isinstance(node, ast.Call)]
+            called[path.stem] = {name.split(".")[-1] for name in names}
+    assert {"bipartite", "your-model"} <= called.keys()
+    assert [name for name, found in called.items() if not {"connect", "read_tokenizer"} <= found] == []
+    assert {
+        name: found & {"from_pretrained", "load_causal_model", "load_tokenizer", "VllmScorer", "ServerScorer"}
+        for name, found in called.items()
+    } == dict.fromkeys(called, set())

@@ -57,7 +57,7 @@ def test_key_is_a_name_that_templates_accept():
 
 
 def test_a_chapter_shows_its_own_numbers_unless_it_names_a_text():
-    record = {"interval": None, "tier": "smoke", "corpus": "toy"}
+    record = {"interval": None, "tier": "smoke", "corpus": "toy", "model": ""}
     own = {"a/b:x": [record | {"id": "a/b:x", "value": 1}]}
     page = {
         "cells": [{"cell_type": "markdown", "source": "{{ a_b__x }} {{ a_b__y }} {{ a_b__x__on__books }} {{ c_d__z }}"}]

@@ -1,6 +1,7 @@
 """What pages and the reproduction table show of records, and how records are published."""
 
 import json
+import shutil
 
 import pandas as pd
 import pytest
@@ -120,6 +121,36 @@ def test_publish_copies_and_compare_tells_what_moved(tmp_path, monkeypatch):
     }
     with pytest.raises(BuildError, match="no records of estimation/other"):
         publish.publish_records(build, ["estimation/other"], results)
+
+
+def test_a_record_of_another_ruler_is_neither_replaced_nor_compared(tmp_path, monkeypatch):
+    monkeypatch.setattr(reproduction, "read_rows", lambda: [])
+    build, results = tmp_path / "build", tmp_path / "results"
+    run = Recorder("estimation/example", "laptop", "books", folder=build / "records")
+    run.value("beta", 0.8, unit="", model="small, trained on 1 M tokens")
+    run.value("exact", 0.5, unit="", model="source, exact")
+    run.table("curve", pd.DataFrame({"length": [1]}))
+    publish.publish_records(build, [], results)
+    run.value("beta", 0.8, unit="", model="small, trained on 2 M tokens")
+    publish.publish_records(build, [], results)  # the same ruler, trained for longer
+    other = Recorder("estimation/apart", "laptop", "books", folder=build / "records")
+    other.value("alpha", 1.0, unit="")
+    run.value("beta", 0.2, unit="", model="big 1 float32")
+    run.table("curve", pd.DataFrame({"length": [1, 2]}))
+    assert publish.compare(build, results).set_index("record")["verdict"].to_dict() == {
+        "estimation/apart:alpha": "new",
+        "estimation/example:beta": "not comparable",
+        "estimation/example:exact": "same",
+    }
+    before = {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    with pytest.raises(
+        BuildError, match="beta below .*got a record of 'big 1 float32', expected one of 'small, trained"
+    ):
+        publish.publish_records(build, [], results)
+    assert before == {path: path.read_bytes() for path in results.rglob("*") if path.is_file()}
+    shutil.rmtree(results / "laptop-books" / "estimation" / "example")
+    publish.publish_records(build, [], results)
+    assert publish.compare(build, results).set_index("record")["verdict"].unique().tolist() == ["same"]
 
 
 def test_a_record_that_is_too_large_is_named_with_its_limit_and_tables_may_be_larger(tmp_path, monkeypatch):

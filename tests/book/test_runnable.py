@@ -86,7 +86,7 @@ By {prf:ref}`thm-a`, {eq}`eq-a` and {ref}`sec-a` {cite}`chen2025l2m`: {{ value }
         "By Theorem 1, (1) and “A section” (Chen et al. 2025): 0.5, `{{ code }}`, $z$, *there*, [out](https://example.org)."
         in shown
     )
-    with pytest.raises(BuildError, match="names {{ value }}"):
+    with pytest.raises(BuildError, match="no record for {{ value }}"):
         to_commonmark(text, {}, {})
 
 

@@ -56,16 +56,16 @@ def test_a_scorer_that_reads_no_prefix_twice_is_asked_for_all_at_once():
     """The same scores for fewer tokens, and the plain way where its model refuses."""
 
     class Shares(Tally):
-        refuses = False
+        refuses, shares_prefixes = False, True
 
-        def score_crossed(self, tokens, partners, splits, lengths):
+        def score_crossed(self, tokens, following, splits):
             if self.refuses:
                 return None
             plain = Tally()
-            self.fed += tokens.size + partners.size * sum(lengths)
+            self.fed += tokens.size + sum(part.size for part in following)
             rows = [
-                [np.stack(plain.score(np.hstack([tokens[row, :s], tokens[:, s : s + m]])))[:, -m:] for row in partners]
-                for s, m in zip(splits, lengths)
+                [np.stack(plain.score(np.hstack([tokens[:, :s], part])))[:, -part.shape[1] :] for part in second]
+                for s, second in zip(splits, following)
             ]
             return np.stack(plain.score(tokens)), [np.stack(row) for row in rows]
 
@@ -75,7 +75,7 @@ def test_a_scorer_that_reads_no_prefix_twice_is_asked_for_all_at_once():
     for scorer, each in ((Tally(), wanted.evaluations), (Shares(), wanted.shared), (Shares(), wanted.evaluations)):
         scorer.refuses = len(made) == 2
         made.append(evaluate(scorer, wanted, tokens, np.arange(6), np.random.default_rng(1), progress=False))
-        assert scorer.fed == 6 * each
+        assert scorer.fed == 6 * each == 6 * made[-1].plan.evaluations
     for other in made[1:]:
         np.testing.assert_allclose(other.conditional, made[0].conditional, rtol=1e-6)
         for ours, theirs in zip(other.crossed, made[0].crossed, strict=True):

@@ -16,10 +16,11 @@ from l2m_utils.cli.main import main
 from l2m_utils.experiments.gaussian_runs import HELD_OUT_SEED
 from l2m_utils.experiments.gpu import books, children, figure3, layers, parity, pieces, publish, race, text
 from l2m_utils.experiments.gpu import command as command_line
-from l2m_utils.experiments.gpu.archive import Archive, read
+from l2m_utils.experiments.gpu.archive import FILES, PIECES, Archive, read
 from l2m_utils.experiments.gpu.gaussian_device import DeviceGaussian
 from l2m_utils.experiments.text_recipe import TextRecipe
-from l2m_utils.records import load_values, stored_table
+from l2m_utils.project import RESULTS
+from l2m_utils.records import Recorder, load_values, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
 from l2m_utils.text.documents import CorpusError
 from l2m_utils.text.tokens import TokenCorpus
@@ -177,15 +178,59 @@ def test_a_child_that_dies_goes_on_behind_the_item_that_killed_it(tmp_path):
     assert [row["error"] for row in rows if "error" in row] == ["ValueError: no such thing"]
 
 
-def test_an_archive_that_would_be_too_large_leaves_the_last_one(tmp_path, monkeypatch):
+def test_an_archive_has_no_more_bytes_than_travel_and_names_what_it_lacks(tmp_path, monkeypatch):
+    random = lambda rows: pd.DataFrame({"x": np.random.default_rng(0).random(rows)})
+    monkeypatch.setattr("l2m_utils.experiments.gpu.archive.LARGEST", 9000)
     archive = Archive(tmp_path, "x")
     archive.json("small", 1)
-    archive.flush()
-    monkeypatch.setattr("l2m_utils.experiments.gpu.archive.LARGEST", 2000)
-    archive.table("large", pd.DataFrame({"x": np.random.default_rng(0).random(10_000)}))
-    with pytest.raises(ValueError, match="large.parquet"):
+    archive.table("grows", random(300))
+    assert archive.flush().stat().st_size <= 9000 and not read(archive.path)["failures"]
+    archive.json("small", 2)
+    archive.table("grows", random(10_000))
+    archive.table("large", random(20_000))
+    for _ in range(2):  # said once in each archive
+        assert archive.flush().stat().st_size <= 9000
+        back = read(archive.path)
+        assert back["small"] == 2 and len(back["grows"]) == 300 and "large" not in back
+        errors = [failure["error"].split(":")[1] for failure in back["failures"]]
+        assert [error.split("bytes ")[1] for error in errors] == ["is left out", "stays as it was in the last archive"]
+    archive.table("grows", random(400))
+    archive.table("large", random(0)), archive.entries.pop("large.parquet")
+    assert len(read(archive.flush())["grows"]) == 400 and not read(archive.path)["failures"]
+    archive.about["long"] = np.random.default_rng(1).bytes(20_000).hex()
+    with pytest.raises(ValueError, match="keep less in its meta and failures"):
         archive.flush()
-    assert read(archive.path)["small"] == 1
+    assert len(read(archive.path)["grows"]) == 400
+
+
+def test_a_whole_run_leaves_eight_files_at_most(tmp_path, monkeypatch):
+    assert len(FILES) == 8 and {f"stage-{name}.zip" for name in command_line.STAGES} < set(FILES)
+    assert {"log.txt", "summary.json", *(f"ruler-{piece}.parquet" for piece in range(1, PIECES + 1))} < set(FILES)
+    monkeypatch.setattr("l2m_utils.experiments.gpu.archive.LARGEST", 3000)
+    code = {
+        "a": "(out / '.stage-a.zip.x1').write_text('half'); print('begin' + 5000 * 'x' + 'end')",
+        "b": "[(out / f'ruler-{n}.parquet').write_bytes(bytes(n * 2000)) for n in (1, 2)]",
+        "c": "(out / 'core.7').write_text('dump')",
+    }
+
+    def stage_command(name, seconds, given):
+        return [sys.executable, "-c", f"from pathlib import Path; out = Path({str(given.out)!r}); {code[name]}"]
+
+    rows = command_line.run_all(arguments(tmp_path / "out", 1.0, list("abc")), stage_command)
+    said = [[fault for fault in row["failures"] if "is no archive" not in fault] for row in rows]
+    assert said == [
+        [],
+        ["ruler-2.parquet: 4,000 bytes, at most 3,000 travel back"],
+        [
+            "core.7: no file that a run leaves, it is not among the 8 that travel back",
+            "ruler-2.parquet: 4,000 bytes, at most 3,000 travel back",
+        ],
+    ]
+    log = (tmp_path / "out" / "log.txt").read_text()
+    assert len(log) <= 3300 and "begin" in log and "xend" in log and "bytes and more are left out here" in log
+    assert not list((tmp_path / "out").glob(".*"))
+    with pytest.raises(ValueError, match="holds core.7: expected nothing but what a run leaves, at most 8 files"):
+        command_line.run_all(arguments(tmp_path / "out", 1.0, ["a"]), stage_command)
 
 
 def test_pieces_are_joined_only_when_all_are_right(tmp_path):
@@ -240,6 +285,19 @@ def test_a_folder_without_a_run_is_one_line(tmp_path, capsys):
     (tmp_path / "stage-a.zip").write_bytes(b"not a zip")
     assert main(["gpu", "--publish", str(tmp_path)]) == 1
     assert "is no archive" in capsys.readouterr().err
+
+
+def test_the_minutes_of_a_run_are_those_of_its_stages_and_of_what_lay_between(tmp_path):
+    record = Recorder("models/gpu", "gpu", folder=tmp_path)
+    publish.run_values(record, [{"stage": "b", "begun": 120, "seconds": 90}, {"stage": "a", "begun": 0, "seconds": 60}])
+    minutes = lambda folder: [load_values(folder)[f"models/gpu:{name}-minutes"]["value"] for name in ("run", "stages")]
+    assert minutes(tmp_path) == [3.5, 2.5]
+    places = {"layers": "none", "ruler": "books", "text": "books", "figure3": "none"}
+    metas = [stored_table("models/gpu", f"{word}-meta", corpus)[0].iloc[0] for word, corpus in places.items()]
+    ends = [meta["begun"] + meta["seconds"] for meta in metas]
+    run = max(ends) - min(meta["begun"] for meta in metas)
+    stored = [run / 60, sum(meta["seconds"] for meta in metas) / 60]
+    assert minutes(RESULTS / "gpu-none") == pytest.approx(stored)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import pytest
 from l2m_utils.cli.main import main
 from l2m_utils.estimators import cost
 from l2m_utils.estimators.bipartite import direct, vclub
+from l2m_utils.estimators.contributions import derangements
 from l2m_utils.estimators.curves import curve
 from l2m_utils.estimators.evaluations import evaluate, plan, published_evaluations
 from l2m_utils.estimators.first_tokens import NgramTable, ngram_correction, start_loss
@@ -161,7 +162,9 @@ def test_speed_and_what_is_left(tmp_path):
     assert cost.remaining(stored, wanted, 20) == 20 * wanted.evaluations
     with pytest.raises(ValueError, match="no finished shard"):
         cost.speed(stored.shards())
-    pace = cost.score_first_shard(stored, wanted, tokens)
+    partners = derangements(np.arange(20), 1, np.random.default_rng(0))
+    pace, read = cost.score_first_shard(stored, wanted, tokens, partners)
+    assert read == wanted  # exact probabilities share nothing
     assert pace.tokens == 5 * 32 == stored.scored and pace.rate == pytest.approx(
         pace.tokens / summary(tmp_path)["seconds"].sum()
     )
@@ -190,6 +193,8 @@ def test_an_uncorrected_curve_needs_a_model_that_knows_its_first_token(chain_sco
 def test_hours_of_the_published_protocol():
     table = cost.protocol(500, cost.Speed(7200, 2.0, "a machine", "float32"), max_length=256)
     assert table["tokens a pair"].tolist() == [published_evaluations(256), plan(256).evaluations, plan(128).evaluations]
+    shared = cost.protocol(500, cost.Speed(7200, 2.0, "a machine", "float32"), max_length=256, sharing=True)
+    assert shared["tokens a pair"].tolist() == [published_evaluations(256), plan(256).shared, plan(128).shared]
     np.testing.assert_allclose(table["hours"], 500 * table["tokens a pair"] / 3600 / 3600)
     two = cost.speed(
         pd.DataFrame({"tokens": [1, 2], "seconds": [1.0, 0.5], "hardware": ["b", "a"], "dtype": "float32"})
@@ -248,7 +253,7 @@ def command(trained, tmp_path, monkeypatch):
 def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(measure, "connect", None)
     assert main([*command, "--dry-run"]) == 0
-    count = 16 * plan(64).evaluations
+    count = 16 * plan(64).shared  # a model with keys and values, by its configuration
     said = capsys.readouterr().out
     assert f"16 blocks: {count:,} in all" in said and "--card h100|" in said and not (tmp_path / "scores").exists()
     assert main([*command, "--dry-run", "--card", "l4", "--tensor-parallel", "2"]) == 1
@@ -264,6 +269,8 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     assert main(command) == 0
     printed = capsys.readouterr().out
     shards = summary(tmp_path / "scores")
+    each = plan(64).shared
+    assert f"{16 * each:,} in all" in printed and 0.95 < shards["tokens"].sum() / (16 * each) <= 1  # twins once
     assert f"{shards['tokens'].sum():,} tokens scored in this run" in printed and "tokens/s" in printed
     assert set(shards["corpus"]) == {corpora.load(trained / "texts.jsonl").fingerprint} and set(shards["seed"]) == {0}
     values = load_values(tmp_path / "scores" / "records")
@@ -280,17 +287,23 @@ def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tm
     found = {identifier.split(":")[1]: record for identifier, record in values.items()}
     # After three steps a model knows nothing of where a text may begin: no exponent without the correction.
     assert "beta-direct-uncorrected" not in found and "has no marginal for the first token" in printed
+    assert found["tokens-a-pair"]["value"] == each
     assert wanted <= found.keys() and found["protocol-published-tokens"]["value"] == 40_983
     assert found["tokens-scored"]["value"] == shards["tokens"].sum() and found["beta-direct"]["corpus"] == "texts"
     assert re.fullmatch(r"model [0-9a-f]{12} float32", found["nll"]["model"]) and 0 < found["nll"]["value"] < 10
 
     from l2m_utils.scoring.transformers import TransformersScorer
 
+    monkeypatch.setattr(TransformersScorer, "score_crossed", None)
     monkeypatch.setattr(TransformersScorer, "score", None)  # a second run may not ask the model for anything
     assert main(command) == 0
     assert "0 tokens scored in this run" in capsys.readouterr().out
     again = load_values(tmp_path / "scores" / "records")
     assert again["estimation/your-model:beta-vclub"]["value"] == found["beta-vclub"]["value"]
+    Recorder("estimation/your-model", "cluster", folder=tmp_path / "scores" / "records").value(
+        "nll", 1.0, unit="", model="another 1"
+    )
+    assert main(command) != 0 and "expected one of 'another 1', which lies there" in capsys.readouterr().err
 
 
 def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp_path):

@@ -182,16 +182,47 @@ def test_a_folder_of_cells_is_of_one_model_and_one_draw_and_says_which(drawn, sc
         score(changed, [task], store, lambda dtype: scorer, cell_tokens=400)
 
 
-def test_archives_hold_all_rows_in_files_of_bounded_size(drawn, scorer, tmp_path, monkeypatch):
-    monkeypatch.setattr(rc, "FILE_NUMBERS", 500)
+def test_files_are_few_and_bounded_and_what_does_not_fit_is_named(drawn, scorer, tmp_path):
     task = next(task for task in tasks(LONG, NEAR) if task.name == "short")
     store = rc.Store(tmp_path / "cells")
     score(drawn, [task], store, lambda dtype: scorer, cell_tokens=200)
-    paths = store.pack(tmp_path / "out")
-    assert len(paths) > 1
-    tables = [pq.read_table(path) for path in paths]
-    assert sum(len(table) for table in tables) == len(store.read())
-    assert all(sum(map(len, table["scores"].to_pylist())) < 500 + 2 * NEAR * 3 for table in tables)
+    cells = [name for name, _ in rc.block_cells(drawn, task, 200)]
+    sizes = [(store.folder / f"{name}.parquet").stat().st_size for name in cells]
+    largest, out = 2 * max(sizes), tmp_path / "out"
+    whole = lambda table: sorted(map(str, table.to_pylist()))
+
+    def packed(files):
+        left = store.pack(out, cells, files, largest)
+        paths = sorted(out.iterdir())
+        assert len(paths) <= files and all(path.stat().st_size <= largest for path in paths)
+        return left, rc.read_pieces(paths, rc.SCHEMA)
+
+    left, rows = packed(len(cells))
+    assert not left and whole(rows) == whole(store.read()) and len(list(out.iterdir())) > 2
+    left, rows = packed(2)  # less room than before: the third file of the run before is gone, too
+    assert left and left == cells[-len(left) :]  # what comes last
+    kept = rc.read_pieces([store.folder / f"{name}.parquet" for name in cells if name not in left], rc.SCHEMA)
+    assert whole(rows) == whole(kept)
+    assert store.pack(out, cells, 2, min(sizes) // 2) == cells and not list(out.iterdir())
+
+
+def test_the_gpu_stage_names_the_cells_for_which_there_is_no_room(tmp_path, monkeypatch):
+    from l2m_utils.experiments.gpu import archive
+    from l2m_utils.experiments.gpu import ruler as stage
+
+    monkeypatch.setattr(stage, "LARGEST", 7_100)
+    monkeypatch.setattr(stage, "tasks", lambda *sizes: tasks(*sizes)[:4])
+    stage.run(tmp_path, 60.0, data=tmp_path, commit="abc", rehearse=True)
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["ruler-1.parquet", "ruler-2.parquet", "stage-b.zip"] and set(names) < set(archive.FILES)
+    assert all(path.stat().st_size <= 7_100 for path in tmp_path.glob("*.parquet"))
+    note = archive.read(tmp_path / "stage-b.zip")
+    cells = [cell["cell"] for cell in note["cells"]]
+    assert note["left-out"] and set(note["left-out"]) < set(cells) and note["failures"] == []
+    tables = [pq.read_table(tmp_path / name) for name in names[:2]]
+    steps = {f"{task.name}-{task.dtype}": len(task.steps) for task in tasks(stage.TINY_LONG, stage.TINY_NEAR)}
+    kept = [cell for cell in note["cells"] if cell["cell"] not in note["left-out"]]
+    assert sum(map(len, tables)) == sum(cell["blocks"] * steps[cell["cell"].rsplit("-", 2)[0]] for cell in kept)
 
 
 def test_tokenised_articles_are_left_out():
@@ -211,7 +242,7 @@ def test_the_gpu_stage_rehearsed(tmp_path):
     assert time.monotonic() - begun < 60
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["ruler-1.parquet", "stage-b.zip"]
     note = archive.read(tmp_path / "out" / "stage-b.zip")
-    assert note["failures"] == [] and note["meta"]["commit"] == "abc"
+    assert note["failures"] == note["left-out"] == [] and note["meta"]["commit"] == "abc"
     table = pq.read_table(tmp_path / "out" / "ruler-1.parquet").to_pylist()
     _, drawn = stage.rehearsal(tmp_path / "model")
     wanted = tasks(stage.TINY_LONG, stage.TINY_NEAR)

@@ -12,6 +12,8 @@ import yaml
 from scipy.special import logsumexp
 
 from l2m_utils import paper
+from l2m_utils.book.pools import read_pools
+from l2m_utils.book.reproduction import join, read_rows
 from l2m_utils.estimators.bipartite import direct, vclub
 from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.estimators.first_tokens import ngram_correction
@@ -23,8 +25,8 @@ from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
 from l2m_utils.experiments.ruler_choices import gap_choices, ratio_differences
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
-from l2m_utils.project import PROJECT
-from l2m_utils.records import load_values, stored_table
+from l2m_utils.project import PROJECT, RESULTS
+from l2m_utils.records import RecordError, load_values, ruler_name, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
@@ -370,6 +372,9 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
     assert listed.loc["beta-direct", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
     assert not any("machines" in name for name in load_values(tmp_path / "gpu-wiki-plain"))
     assert max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 3_000_000
+    other = {"meta": note["meta"] | {"model": "another-ruler"}}
+    with pytest.raises(RecordError, match="got a record of 'another-ruler r1 float32', expected one of 'ruler r1"):
+        ruler_publish.publish_ruler(drawn, rows, other, tmp_path, cells=cells, least=40, n_boot=50)
 
 
 def test_a_run_that_cannot_be_traced_is_not_published(drawn, rows, tmp_path):
@@ -418,7 +423,7 @@ def test_cells_of_a_laptop_alone_become_records_of_what_they_reached(drawn, some
     assert (same["value"], same["interval"]) == (beta["value"], beta["interval"])
     publish(note)  # the same ruler again replaces its own records
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
-    with pytest.raises(ValueError, match="holds records of ruler r1 float32, these scores are of better r2"):
+    with pytest.raises(ValueError, match="a record of 'better r2 float32', expected one of 'ruler r1 float32'"):
         publish({"meta": {**note["meta"], "model": "better", "revision": "r2"}})
     assert before == {path: path.read_bytes() for path in tmp_path.rglob("*.json")}
 
@@ -454,4 +459,34 @@ def test_the_reproduction_table_asks_with_the_margins_that_were_fixed():
     assert asked["2b-vclub"] == (paper.VCLUB.exponent, rules.MARGIN)
     assert asked["B.2-ratio-3"] == asked["B.2-ratio-4"] == (0, rules.RATIO_MARGIN)
     assert asked["B.3"] == (0, rules.GAP_MARGIN)
-    assert {row["ruler"] for row in rows.values() if "estimation/ruler:" in row["record"]} == {"smollm2-135m"}
+
+
+def stored_losses(folder=RESULTS):
+    """Every held-out loss that is stored in a unit in which rulers can be compared: columns text, unit, ruler, loss in nats."""
+    rungs = stored_table("estimation/ladder", "rungs", "books", folder)[0]
+    rows = [("books", "byte", row.rung, row.loss) for row in rungs.itertuples()]
+    for home in sorted(folder.glob("*-*")):
+        for record in load_values(home, "estimation/ruler").values():
+            if record["id"].endswith(":loss-per-character"):
+                rows.append((record["corpus"], "character", ruler_name(record["model"]), record["value"]))
+    return pd.DataFrame(rows, columns=["text", "unit", "ruler", "loss"])
+
+
+def rulers_of_least_loss(losses):
+    return {part.loc[part["loss"].idxmin(), "ruler"] for _, part in losses.groupby(["text", "unit"])}
+
+
+def test_the_rows_of_the_ruler_take_that_of_lowest_held_out_loss():
+    losses = stored_losses()
+    assert set(losses["text"]) == {"books", "wiki-plain", "python-docs"}
+    assert losses.loc[losses["unit"] == "byte", "ruler"].nunique() > 2  # there is something to choose from
+    rows = [row for row in read_rows() if row.record.startswith("estimation/ruler:")]
+    assert {row.id.partition("-")[0] for row in rows} == {"2b", "B.1", "B.2", "B.3"}
+    assert rulers_of_least_loss(losses) == {row.ruler for row in rows}
+    assert {ruler_name(answer["model"]) for answer in join(rows, read_pools())} == rulers_of_least_loss(losses)
+    # One rung that learned more, or another ruler on one of the texts, and the rows would have to name it.
+    rung = losses["ruler"] == "small-16x-0"
+    better = losses.assign(loss=losses["loss"].where(~rung, losses["loss"].min() / 2))
+    assert rulers_of_least_loss(better) != {row.ruler for row in rows}
+    other = pd.DataFrame({"text": ["wiki-plain"], "unit": ["character"], "ruler": ["other"], "loss": [0.1]})
+    assert rulers_of_least_loss(pd.concat([losses, other])) != {row.ruler for row in rows}

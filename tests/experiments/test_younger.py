@@ -15,7 +15,7 @@ from l2m_utils.experiments import younger, younger_text
 from l2m_utils.experiments import younger_rules as rules
 from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.younger_wheels import PACKAGES_COMPARED, ThreeWheels, Wheel
-from l2m_utils.records import load_values, read_table
+from l2m_utils.records import Recorder, load_values, read_table
 from l2m_utils.scoring.base import ScoringError
 from l2m_utils.text.tokens import train_bpe
 
@@ -238,6 +238,13 @@ def test_the_whole_way_on_tiny_wheels(tmp_path, monkeypatch):
     values = load_values(tmp_path / "results" / "laptop-none", "estimation/younger")
     assert values["estimation/younger:packages"]["value"] == 2
     assert values["estimation/younger:tokens"]["value"] == 2 * 2 * 3 * 150
+    before = (home / "values" / "tokens.json").read_bytes()
+    Recorder("estimation/younger", "laptop", folder=tmp_path / "results" / "laptop-none").value(
+        "loss-word", "seen", unit="", model="another-ruler 1 float32"
+    )
+    with pytest.raises(ValueError, match="expected one of 'another-ruler 1 float32', which lies there"):
+        younger.publish_younger(tmp_path / "results", tmp_path / "cells", packages)
+    assert before == (home / "values" / "tokens.json").read_bytes()
     monkeypatch.setattr(younger, "commit", lambda: "another")
     (tmp_path / "cells" / "tiny-two.parquet").unlink()
     younger.score_younger(*asked)

@@ -24,7 +24,15 @@ import pandas as pd
 from l2m_utils.files import write_atomically
 from l2m_utils.project import hardware
 
-LARGEST = 16 * 2**20  # bytes of one archive that travel back
+LARGEST = 16 * 2**20  # bytes of one file that travels back
+PIECES = 2  # files ruler-1.parquet … of the scores of stage b
+# Everything that a run leaves, whatever its stages: no more than eight files travel back.
+FILES = (
+    *(f"stage-{stage}.zip" for stage in "abcd"),
+    *(f"ruler-{piece}.parquet" for piece in range(1, PIECES + 1)),
+    "log.txt",
+    "summary.json",
+)
 
 
 def versions() -> dict[str, str]:
@@ -79,12 +87,13 @@ class Archive:
         self.begun = time.time()
         self.about = {"stage": stage, "commit": commit, **about}
         self.entries: dict[str, bytes] = {}
+        self.sent: dict[str, bytes] = {}  # the entries as they were in the last archive
         self.failures: list[dict] = []
         self.parts: dict[str, float] = {}
 
     def json(self, name: str, data: Any) -> None:
         """Keep ``data`` under ``name``, in place of what had that name."""
-        self.entries[f"{name}.json"] = (json.dumps(plain(data), indent=1, sort_keys=True) + "\n").encode()
+        self.entries[f"{name}.json"] = _json(data)
 
     def table(self, name: str, frame: pd.DataFrame) -> None:
         """Keep a table under ``name``; one without rows is left out."""
@@ -108,7 +117,10 @@ class Archive:
         self.parts[name] = round(time.monotonic() - start, 3)
 
     def flush(self) -> Path:
-        """Write the archive whole; ``ValueError`` if it would be larger than what travels back, and the last one then stays."""
+        """Write the archive; of one larger than what travels back the largest entries stay as they were in the last one, or out, and its failures name them.
+
+        Raises ``ValueError`` if it would be too large without any entry; the last one then stays.
+        """
         self.json(
             "meta",
             self.about
@@ -121,17 +133,38 @@ class Archive:
             },
         )
         self.json("failures", self.failures)
-        buffer = io.BytesIO()
-        with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
-            for name, content in self.entries.items():
-                file.writestr(name, content)
-        content = buffer.getvalue()
-        if len(content) > LARGEST:
-            sizes = ", ".join(f"{name} {len(value):,}" for name, value in self.entries.items())
-            raise ValueError(
-                f"{self.path.name} would have {len(content):,} bytes, at most {LARGEST:,} travel back: keep fewer rows ({sizes})"
-            )
-        return write_atomically(self.path, content)
+        entries, faults = dict(self.entries), list(self.failures)
+        while len(content := _zipped(entries)) > LARGEST:
+            given = {fault["part"] for fault in faults} | {"meta.json", "failures.json"}
+            rest = [name for name in entries if name not in given]
+            if not rest:
+                raise ValueError(
+                    f"{self.path.name} would have {len(content):,} bytes, at most {LARGEST:,} travel back: keep less in its meta and failures"
+                )
+            name = max(rest, key=lambda name: len(entries[name]))
+            size, before = len(entries.pop(name)), self.sent.get(name)
+            if before is not None and len(before) < size:
+                entries[name] = before
+            what = "stays as it was in the last archive" if name in entries else "is left out"
+            error = f"ValueError: {name} of {size:,} bytes {what}: the archive would have {len(content):,}, at most {LARGEST:,} travel back; keep fewer rows"
+            faults.append({"part": name, "error": error, "traceback": ""})
+            print(f"  {error.partition(': ')[2]}", flush=True)
+            entries["failures.json"] = _json(faults)
+        write_atomically(self.path, content)
+        self.sent = entries
+        return self.path
+
+
+def _json(data: Any) -> bytes:
+    return (json.dumps(plain(data), indent=1, sort_keys=True) + "\n").encode()
+
+
+def _zipped(entries: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, content in entries.items():
+            file.writestr(name, content)
+    return buffer.getvalue()
 
 
 def read(path: Path) -> dict[str, Any]:

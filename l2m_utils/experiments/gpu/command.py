@@ -87,10 +87,17 @@ def watched(words: list[str], cap: float, log) -> tuple[int | None, float]:
 
 
 def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
-    """Run the chosen stages; returns, and keeps in ``summary.json``, how each ended."""
-    from l2m_utils.experiments.gpu.archive import read
+    """Run the chosen stages; returns, and keeps in ``summary.json``, how each ended.
+
+    Raises ``ValueError`` before anything is run if the folder holds a file that no run leaves: what travels back is counted.
+    """
+    from l2m_utils.experiments.gpu.archive import FILES, read
 
     arguments.out.mkdir(parents=True, exist_ok=True)
+    if others := sorted(path.name for path in arguments.out.iterdir() if path.name not in FILES):
+        raise ValueError(
+            f"{arguments.out} holds {', '.join(others)}: expected nothing but what a run leaves, at most {len(FILES)} files travel back; name an empty folder"
+        )
     end, rows = time.monotonic() + 60 * arguments.minutes, []
     for number, name in enumerate(arguments.stages):
         shares = [STAGES[later][0] for later in arguments.stages[number:]]
@@ -115,6 +122,7 @@ def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
             row["failures"] = [f"{failure['part']}: {failure['error']}" for failure in found.get("failures", [])]
         except Exception as error:  # whatever a stage has left, the next one has its turn
             row["failures"] = [f"{type(error).__name__}: {error}"]
+        row["failures"] += _tidied(arguments.out)
         rows.append(row)
         write_json(arguments.out / "summary.json", rows)
         print(
@@ -127,6 +135,25 @@ def run_all(arguments: argparse.Namespace, stage_command=command) -> list[dict]:
             text = (arguments.out / "log.txt").read_bytes()[start_of_log:].decode(errors="replace")
             print("    " + "\n    ".join(text.splitlines()[-12:]), flush=True)
     return rows
+
+
+def _tidied(out: Path) -> list[str]:
+    """Remove the halves of files that a killed stage was writing, shorten a log that has grown too long; returns what else would not travel back."""
+    from l2m_utils.experiments.gpu.archive import FILES, LARGEST
+
+    faults = []
+    for path in sorted(out.iterdir()):
+        if path.name.startswith(tuple(f".{name}." for name in FILES)):
+            path.unlink()
+        elif path.name not in FILES:
+            faults.append(f"{path.name}: no file that a run leaves, it is not among the {len(FILES)} that travel back")
+        elif (size := path.stat().st_size) > LARGEST and path.name == "log.txt":
+            lost = f"\n===== {size - LARGEST:,} bytes and more are left out here =====\n".encode()
+            content = path.read_bytes()
+            path.write_bytes(content[: LARGEST // 2 - len(lost)] + lost + content[-LARGEST // 2 :])
+        elif size > LARGEST:
+            faults.append(f"{path.name}: {size:,} bytes, at most {LARGEST:,} travel back")
+    return faults
 
 
 def stages(text: str) -> list[str]:
@@ -191,7 +218,11 @@ def run(arguments: argparse.Namespace) -> int:
         about = {"data": arguments.data, "commit": arguments.commit, "rehearse": arguments.rehearse}
         run_stage(arguments.only, arguments.out, arguments.seconds, **about)
         return 0
-    return 0 if all(row["status"] == 0 for row in run_all(arguments)) else 1
+    try:
+        return 0 if all(row["status"] == 0 for row in run_all(arguments)) else 1
+    except ValueError as error:  # the folder is not for this
+        print(f"error: {error}", file=sys.stderr)
+        return 1
 
 
 def _luggage(arguments: argparse.Namespace) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,7 +68,7 @@ def publish(folder: str | Path, results: Path = RESULTS) -> list[Path]:
             raise ValueError(
                 f"stage {stage} ran at commit {commit!r}, which cannot be traced: commit first, and name it with --commit"
             )
-    written = []
+    written = run_values(returned(back[0][1]["meta"], "none", results), [entries["meta"] for _, entries in back])
     for stage, entries in back:
         corpus, word = PLACES[stage]
         record = returned(entries["meta"], corpus, results)
@@ -81,6 +82,17 @@ def publish(folder: str | Path, results: Path = RESULTS) -> list[Path]:
         if stage == "a":
             written += layer_values(record, entries)
     return written
+
+
+def run_values(record: Recorder, metas: Sequence[Mapping[str, Any]]) -> list[Path]:
+    """How long a run took in minutes: from the start of the first stage to the last archive of the last one, and the stages alone."""
+    begun, ended = min(meta["begun"] for meta in metas), max(meta["begun"] + meta["seconds"] for meta in metas)
+    stages = ", ".join(sorted(meta["stage"] for meta in metas))
+    note = f"stages {stages}; from the start of the first to the end of the last, pauses between them included"
+    record.value("run-minutes", (ended - begun) / 60, unit="min", note=note)
+    alone = sum(meta["seconds"] for meta in metas) / 60
+    record.value("stages-minutes", alone, unit="min", note=f"stages {stages}; each from its start to its last archive")
+    return [record.home / "values" / f"{name}.json" for name in ("run-minutes", "stages-minutes")]
 
 
 def layer_values(record: Recorder, entries: dict[str, Any]) -> list[Path]:

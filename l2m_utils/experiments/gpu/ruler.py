@@ -4,7 +4,7 @@
 
 The same tasks on the same draws as :mod:`l2m_utils.experiments.ruler` does on a laptop, in cells, until the time is over.  Every few
 seconds the scores are written anew as ``ruler-1.parquet`` … beside the archive, so that what is there is worth having even if the next task never
-starts.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because a machine without a network takes little at a time.
+starts; cells for which these files have no room are named in its entry ``left-out``.  The weights travel as pieces of the GGUF file (:mod:`.pieces`), because a machine without a network takes little at a time.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from l2m_utils.experiments.gpu.archive import Archive
+from l2m_utils.experiments.gpu.archive import LARGEST, PIECES, Archive
 from l2m_utils.experiments.gpu.pieces import join
 from l2m_utils.experiments.ruler import LONG, MODEL, NEAR, tasks
 from l2m_utils.experiments.ruler_cells import Draw, Store, block_cells, draw_sequences, evaluations, joined, score_cell
@@ -155,7 +155,13 @@ def run(
                     )
             now = time.perf_counter() - started
             if len(log) > kept and (task is wanted[-1] or now - packed > EVERY or now > seconds - 2 * RESERVE):
-                store.pack(out)
+                left = store.pack(out, [entry["cell"] for entry in log], PIECES, LARGEST)
+                if left:
+                    print(
+                        f"no room for {len(left)} cells in {PIECES} files of {LARGEST:,} bytes: {', '.join(left)}",
+                        flush=True,
+                    )
+                archive.json("left-out", left)
                 archive.json("cells", log)
                 archive.json("peak-bytes", torch.cuda.max_memory_allocated() if device == "cuda" else 0)
                 archive.flush()
