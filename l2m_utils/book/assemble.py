@@ -22,8 +22,9 @@ from l2m_utils.book.runnable import archive, clean_notebooks
 from l2m_utils.book.widget_data import DATA_FILE, widget_file
 from l2m_utils.files import write_atomically
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import format_value, load_values, ruler_name
+from l2m_utils.records import format_value, load_values
 from l2m_utils.release.licences import licence_tables, licence_texts, read_licences
+from l2m_utils.rulers import ruler_name
 from l2m_utils.tables import format_number
 from l2m_utils.text.corpora import short_name
 

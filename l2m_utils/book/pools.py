@@ -10,7 +10,8 @@ from typing import Any
 
 from l2m_utils.book.errors import BuildError
 from l2m_utils.project import RESULTS, TIERS
-from l2m_utils.records import load_values, of_ruler, read_record, ruler_name, rulers_differ
+from l2m_utils.records import load_values, read_record
+from l2m_utils.rulers import of_ruler, ruler_name, rulers_differ
 
 Record = dict[str, Any]
 

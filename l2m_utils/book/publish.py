@@ -12,7 +12,8 @@ import pandas as pd
 from l2m_utils.book.errors import BuildError
 from l2m_utils.book.reproduction import write_published
 from l2m_utils.project import RESULTS
-from l2m_utils.records import RecordError, check_rulers, load_values, read_table, rulers_differ
+from l2m_utils.records import RecordError, check_rulers, load_values, read_table
+from l2m_utils.rulers import rulers_differ
 
 LARGEST, LARGEST_TABLE = (
     1_000_000,

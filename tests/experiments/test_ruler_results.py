@@ -26,7 +26,8 @@ from l2m_utils.experiments.ruler import tasks
 from l2m_utils.experiments.ruler_choices import gap_choices, ratio_differences
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
 from l2m_utils.project import PROJECT, RESULTS
-from l2m_utils.records import RecordError, load_values, ruler_name, stored_table
+from l2m_utils.records import RecordError, load_values, stored_table
+from l2m_utils.rulers import ruler_name
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
