@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
+
+try:
+    import fcntl
+except ImportError:  # a system without such locks
+    fcntl = None
 
 MANIFEST = "manifest.json"
 _Made, _Read = TypeVar("_Made"), TypeVar("_Read")
@@ -140,3 +147,40 @@ def kept(
     finally:
         shutil.rmtree(made, ignore_errors=True)
     return read(folder)
+
+
+@contextmanager
+def claims(folder: Path) -> Iterator[Callable]:
+    """Gives ``claim(name, wait)``, a context that holds the lock of one piece of work in ``folder`` and says whether it was free.
+
+    Several processes share the work of a folder so; the system gives a lock back when its process dies.  Where there are no such locks every piece is free:
+    then two processes may do the same work twice, and each of its files is still written whole.
+
+    >>> with claims(Path(tempfile.mkdtemp())) as claim, claim("first", wait=False) as mine:
+    ...     mine
+    True
+    """
+    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+
+    @contextmanager
+    def claim(name: str, wait: bool):
+        if fcntl is None:
+            yield True
+            return
+        place = int(checksum(name)[:15], 16)  # each piece has its own byte of the (empty) lock file
+        try:
+            fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                yield False
+                return
+            # A file system without locks: go on without; every file is still written atomically.
+        try:
+            yield True
+        finally:
+            fcntl.lockf(handle, fcntl.LOCK_UN, 1, place)
+
+    try:
+        yield claim
+    finally:
+        os.close(handle)

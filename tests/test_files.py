@@ -3,6 +3,8 @@
 import hashlib
 import json
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -137,3 +139,19 @@ def test_a_whole_entry_of_another_process_is_never_removed(tmp_path, monkeypatch
     monkeypatch.setattr(files, "is_kept", looking)
     assert files.kept(folder, KEY, lambda: ("one", "two"), read, write) == ["one", "two"]
     assert looks == [False, (folder / MANIFEST).stat().st_ino] and not list(tmp_path.glob(".x.*"))
+
+
+def test_a_piece_of_work_is_claimed_by_one_process_and_freed_when_it_dies(tmp_path):
+    holds = "from pathlib import Path; import sys; from l2m_utils.files import claims\n"
+    holds += "with claims(Path(sys.argv[1])) as claim, claim('one', False) as mine: print(mine, flush=True); input()"
+    other = subprocess.Popen(
+        [sys.executable, "-c", holds, str(tmp_path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert other.stdout.readline() == "True\n"
+    with files.claims(tmp_path) as claim:
+        with claim("one", wait=False) as mine, claim("another", wait=False) as free:
+            assert (mine, free) == (False, True)
+        other.kill()
+        other.communicate()
+        with claim("one", wait=True) as mine:
+            assert mine

@@ -5,7 +5,7 @@
   l2m gaussian --tier cluster --cell NAME    one of them; on several GPUs: torchrun --nproc_per_node 4 -m l2m_utils gaussian …
   l2m gaussian --tier laptop --collect       what is finished, into the published tables
   l2m gaussian --control                     the control of figure 3c: a state many times as large as the data need (--collect as above)
-  l2m gaussian --decide                      figure 3 until every run is flat: hours on one core, stage after stage (--list, --collect as above)
+  l2m gaussian --decide                      figure 3 until every run is flat: hours on one core, stage after stage; started twice, two share it (--list, --collect as above)
 
 A finished cell is a folder with one JSON file; a killed grid goes on where it stopped.
 """

@@ -1,6 +1,6 @@
 """Figure 3 on a CPU: runs that go on until they are flat, stage after stage, and survive a kill.
 
-    l2m gaussian --decide               # what the plan still wants, one thread; a killed one goes on, to the same bits
+    l2m gaussian --decide               # what the plan still wants, one thread; a killed one goes on, to the same bits; started twice, two share it
     l2m gaussian --decide --list        # the plan, what is done of it, and the CPU hours of the rest
     l2m gaussian --decide --collect     # what there is, into the published tables of models/figure3
 
@@ -27,7 +27,7 @@ from l2m_utils.experiments.gaussian_cells import SEARCH_SEED, Cell
 from l2m_utils.experiments.gaussian_runs import batch_loss, batches, thinned
 from l2m_utils.experiments.gpu import figure3, race
 from l2m_utils.experiments.gpu.clock import matrix_flops
-from l2m_utils.files import checksum, write_json
+from l2m_utils.files import checksum, claims, write_json
 from l2m_utils.project import RESULTS, commit, hardware
 from l2m_utils.records import Recorder, RecordError, stored_table
 from l2m_utils.sources.gaussian import HierarchicalGaussian
@@ -38,6 +38,7 @@ from l2m_utils.training.loop import Settings, train
 
 _NOTEBOOK, _TIER = "models/figure3", "laptop"
 _RUN, _SUM = "run.json", "sha256"
+_PAUSE = 10.0  # seconds between two looks at what another process does
 TELLS_RUNS = ["role", "kind", "state", "length", "seed", "learning_rate"]  # columns that tell a run from all others
 
 
@@ -283,22 +284,48 @@ def decide(
     hours: float = rules.HOURS,
     progress: bool = True,
 ) -> None:
-    """Run what the plan still wants, stage after stage; what is published or in ``folder`` is not made again, and no run begins once all have taken ``hours``."""
+    """Run what the plan still wants, stage after stage; what is published or in ``folder`` is not made again, and no run begins once all have taken ``hours``.
+
+    Several processes with the same ``folder`` share the work, a run at a time.
+    """
+    while _one_pass(folder, results, budget, hours, progress):
+        time.sleep(_PAUSE)  # another process has what is left
+
+
+def _one_pass(folder: Path, results: Path, budget: rules.Budget, hours: float, progress: bool) -> bool:
+    """Run what is wanted and not under way in another process; whether something was under way."""
+    busy = False
     for number, stage in enumerate(budget.stages, 1):
         curves = known_runs(folder, results, budget)[0]
-        for run in runs_of(stage, curves, budget.seeds):
-            if not is_done(run.role, run.length, *curve_of_run(curves, run), stage.cap):
-                if (spent := hours_of(known_runs(folder, results, budget)[0])) >= hours:
+        try:
+            runs = runs_of(stage, curves, budget.seeds)
+        except ValueError:
+            if busy:  # its search is under way
+                return True
+            raise
+        for run in runs:
+            if is_done(run.role, run.length, *curve_of_run(curves, run), stage.cap):
+                continue
+            folder.mkdir(parents=True, exist_ok=True)
+            with claims(folder) as claim, claim(run.name, wait=False) as mine:
+                if not mine:
+                    busy = True
+                    continue
+                known = known_runs(folder, results, budget)[0]  # another process may have ended it meanwhile
+                if is_done(run.role, run.length, *curve_of_run(known, run), stage.cap):
+                    continue
+                if (spent := hours_of(known)) >= hours:
                     print(
                         f"{spent:.1f} of {hours:g} CPU hours are spent: {run.name} and what follows stays open",
                         flush=True,
                     )
-                    return
+                    return False
                 row = advance(run, folder, stage.cap, budget, progress)["curve"][-1]
                 print(
                     f"stage {number}: {run.name} {row['steps']} steps, {row['kl']:.6f} nats, {row['seconds']:.0f} s",
                     flush=True,
                 )
+    return busy
 
 
 def pace_of_steps(steps: int = 20) -> pd.DataFrame:

@@ -17,12 +17,10 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import platform
 import time
 import warnings
 from collections.abc import Iterable
-from contextlib import contextmanager
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -33,13 +31,6 @@ from tqdm import tqdm
 
 from l2m_utils import files, project
 from l2m_utils.scoring.base import Scorer, check_logprobs, check_sequences, equal_length_batches
-
-try:
-    import fcntl
-except (
-    ImportError
-):  # no such locks on this system: two runs on one folder are still safe, but may repeat each other's work
-    fcntl = None
 
 _PACKAGES = ("l2m-book", "numpy", "safetensors", "torch", "transformers", "tokenizers", "vllm")
 
@@ -103,7 +94,7 @@ def score_all(
     missing, busy = [], []
     with (
         tqdm(total=sum(map(len, unique)), desc="scoring", unit="token", unit_scale=True, delay=5) as bar,
-        _claims(folder) as claim,
+        files.claims(folder) as claim,
     ):
 
         def keep(name: str, rows: np.ndarray) -> None:
@@ -236,32 +227,3 @@ def _versions() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
-
-
-@contextmanager
-def _claims(folder: Path):
-    """Gives ``claim(name, wait)``, a context that holds the lock of one shard and says whether it was free."""
-    handle = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
-
-    @contextmanager
-    def claim(name: str, wait: bool):
-        if fcntl is None:
-            yield True
-            return
-        place = int(name[:15], 16)  # each shard has its own byte of the (empty) lock file
-        try:
-            fcntl.lockf(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB), 1, place)
-        except OSError as error:
-            if error.errno in (errno.EAGAIN, errno.EACCES):
-                yield False
-                return
-            # A file system without locks: go on without; every file is still written atomically.
-        try:
-            yield True
-        finally:
-            fcntl.lockf(handle, fcntl.LOCK_UN, 1, place)
-
-    try:
-        yield claim
-    finally:
-        os.close(handle)

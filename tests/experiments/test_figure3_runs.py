@@ -1,6 +1,7 @@
 """Figure 3 on a CPU: the rules on known curves, and runs that go on where they were killed, to the same bits."""
 
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -222,6 +223,61 @@ def test_the_plan_is_run_once_and_what_was_published_is_not_made_again(tmp_path,
     row = runs.stage_table(again, None, more).iloc[-1]
     last = again[again.kind == "mamba2"].groupby(runs.TELLS_RUNS).tail(1)
     assert row.done == 0 and row.seconds == pytest.approx(2 * 20 * last.seconds.sum() / last.steps.sum())
+
+
+def test_several_processes_share_the_plan_and_make_no_run_twice(tmp_path, monkeypatch, capsys):
+    """What another process holds is left to it, what comes after is done meanwhile, and in the end nothing is open."""
+    monkeypatch.setattr(rules, "SEARCHED_RATES", (5e-3,))
+    monkeypatch.setattr(runs, "_flops", lambda run, batch: 7)
+    held, made, sleeps, advance = {RUN.name}, [], [], runs.advance
+
+    @contextmanager
+    def claims(folder):
+        @contextmanager
+        def claim(name, wait):
+            yield name not in held
+
+        yield claim
+
+    def counted(run, folder, cap, *rest, **more):
+        made.append((run.name, cap))
+        return advance(run, folder, cap, *rest, **more)
+
+    def other_process(seconds):
+        sleeps.append(seconds)
+        held.clear()
+        advance(RUN, tmp_path, 4, TINY, progress=False)
+
+    monkeypatch.setattr(runs, "claims", claims)
+    monkeypatch.setattr(runs, "advance", counted)
+    monkeypatch.setattr(runs.time, "sleep", other_process)
+    runs.decide(tmp_path, tmp_path / "results", TINY, progress=False)
+    other = replace(RUN, seed=1).name
+    assert len(sleeps) == 1 and made[2:] == [(other, 4), (other, 8), (RUN.name, 8)]
+    assert len(made) == len(capsys.readouterr().out.splitlines()) == 5
+    table = runs.stage_table(runs.known_runs(tmp_path, tmp_path / "results", TINY)[0], None, TINY)
+    assert table.done.tolist() == table.runs.tolist()
+
+
+def test_a_search_that_is_under_way_elsewhere_is_waited_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(rules, "SEARCHED_RATES", (5e-3,))
+    monkeypatch.setattr(runs, "is_done", lambda *_: False)
+
+    @contextmanager
+    def claims(folder):
+        @contextmanager
+        def claim(name, wait):
+            yield False
+
+        yield claim
+
+    def enough(seconds):
+        raise InterruptedError
+
+    monkeypatch.setattr(runs, "claims", claims)
+    monkeypatch.setattr(runs.time, "sleep", enough)
+    with pytest.raises(InterruptedError):
+        runs.decide(tmp_path, tmp_path, TINY, progress=False)
 
 
 def test_a_run_that_has_only_begun_does_not_count(tmp_path):
