@@ -233,8 +233,9 @@ def evaluate(
     together = scorer.score_crossed(tokens, following(tokens, partners, plan), plan.splits) if plan.sharing else None
     if together is not None:
         conditional, crossed = together[0], [np.empty_like(part) for part in together[1]]
+        users = np.argsort(partners, axis=1)[..., None]
         for found, part in zip(crossed, together[1], strict=True):
-            np.put_along_axis(found, np.argsort(partners, axis=1)[..., None], part, axis=1)
+            np.put_along_axis(found, users, part, axis=1)
     else:
         plan = replace(plan, sharing=False)
         conditional = _score(scorer, tokens, plan.max_length)

@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from l2m_utils.scoring.base import NO_LIMIT, Scorer, ScoringError, check_tokenizer, choose_prefix, encode
 from l2m_utils.scoring.chunked import token_logprobs
+from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.scoring.transformers import TransformersScorer, weights_fingerprint
 
 VOCABULARY = 97
@@ -157,7 +158,7 @@ SHARES = {
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("batch_tokens", [1, 50])
-def test_reading_a_prefix_once_changes_no_score(family, batch_tokens):
+def test_reading_a_prefix_once_changes_no_score(family, batch_tokens, tmp_path):
     """q(y | x′) from the pass over the partner's own block against one pass a sequence, and what the model says before and after."""
     scorer = TransformersScorer(tiny(family), batch_tokens=batch_tokens)
     rng = np.random.default_rng(5)
@@ -178,6 +179,10 @@ def test_reading_a_prefix_once_changes_no_score(family, batch_tokens):
                 joined = np.concatenate([tokens[partner, :split], tokens[:, split : split + length]], axis=1)
                 np.testing.assert_allclose(row, np.stack(scorer.score(list(joined)))[:, -length:], rtol=0, atol=1e-5)
         assert sum(fed) == tokens.size + partners.size * sum(length - 1 for length in lengths)
+        for _ in range(2):  # kept, then found: the same bits
+            kept = StoredScorer(scorer, tmp_path, shard_tokens=10**6).score_crossed(tokens, behind, splits)
+            for one, other in zip((made[0], *made[1]), (kept[0], *kept[1]), strict=True):
+                np.testing.assert_array_equal(one, other)
     np.testing.assert_array_equal(np.stack(scorer.score(list(tokens))), np.stack(before))
 
 
