@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     score.add_argument("--score", type=Path, metavar="FOLDER", help="of the cells; the same one again goes on")
     score.add_argument("--draws", type=Path, help="the file of --draw")
     score.add_argument("--tasks", nargs="+", default=["short"], help="in l2m_utils/experiments/ruler.py")
+    score.add_argument(
+        "--documents", type=int, metavar="N", help="about the first N of the draw, a random sample (default: all)"
+    )
     score.add_argument("--threads", type=int, default=1)
     ladder = parser.add_argument_group(
         "train the rungs of the ladder and measure the same blocks, with --draws, --books"
@@ -38,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     publish.add_argument("--scores", type=Path, help="what a GPU left: folder with ruler-1.parquet … and stage-b.zip")
     publish.add_argument(
         "--cells", type=Path, help="folder of --score: records of tier laptop, or with --scores the comparison"
+    )
+    publish.add_argument(
+        "--further", action="store_true", help="what --cells add to the records of the same ruler that are published"
     )
 
 
@@ -77,7 +83,14 @@ def run(options: argparse.Namespace) -> int:
 
         if not options.draws:
             raise ValueError("--score needs --draws: give the file that --draw wrote")
-        score_command(options.model, options.draws, options.tasks, options.score, options.threads)
+        score_command(options.model, options.draws, options.tasks, options.score, options.threads, options.documents)
+    elif options.publish and options.further:
+        from l2m_utils.experiments.ruler_further import further_command
+
+        if not (options.draws and options.cells):
+            raise ValueError("--further needs --draws and --cells: give the blocks and what was scored of them")
+        for home in further_command(options.publish, options.draws, options.cells, options.model):
+            print(home)
     elif options.publish:
         from l2m_utils.experiments.ruler_publish import publish_command
 

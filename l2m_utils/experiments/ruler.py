@@ -20,6 +20,7 @@ from tqdm import tqdm
 from l2m_utils.estimators.cost import duration
 from l2m_utils.estimators.evaluations import powers_of_two
 from l2m_utils.experiments.ruler_cells import (
+    FIRST,
     Draw,
     Store,
     Task,
@@ -74,6 +75,12 @@ def tasks(long: dict[str, int] = LONG, near: int = NEAR) -> tuple[Task, ...]:
         Task("last", books, "last", "float32", (("conditional", near, near),)),
         Task("more", books, "short", "float32", short),
         Task("crossed", books, "long", "float32", crossed),
+        # The minutes lent for the stored run ended here.
+        Task("wiki-windows", wiki, "long", "float32", window_steps(long[wiki])),
+        Task("docs-windows", docs, "long", "float32", window_steps(long[docs])),
+        Task("wiki-crossed", wiki, "long", "float32", (("crossed", near, near),)),
+        Task("docs-crossed", docs, "long", "float32", (("crossed", near, near),)),
+        Task("far-repair", books, "long", "float32", (("start", near, FIRST), ("repair", near, 0))),
     )
 
 
@@ -116,15 +123,22 @@ def cell_note(scorer: Scorer, dtype: str, digest: str) -> dict[str, str]:
     return {**model, "draws": digest, "commit": commit(), "hardware": hardware()}
 
 
-def score(draws: Draw, wanted: Sequence[Task], store: Store, scorers, cell_tokens: int = CELL_TOKENS) -> None:
-    """Do the tasks that ``store`` does not hold; ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take.
+def score(
+    draws: Draw,
+    wanted: Sequence[Task],
+    store: Store,
+    scorers,
+    cell_tokens: int = CELL_TOKENS,
+    most: int | None = None,
+) -> None:
+    """Do the tasks that ``store`` does not hold, on their first ``most`` blocks (all); ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take.
 
     Raises ``ValueError`` for a folder with cells of another model or draw, which have the same names.
     """
     work = [
         (task, name, blocks)
         for task in wanted
-        for name, blocks in block_cells(draws, task, cell_tokens)
+        for name, blocks in block_cells(draws, task, cell_tokens, most)
         if name not in store
     ]
     costs = [evaluations(draws, task, blocks) for task, _, blocks in work]
@@ -153,14 +167,18 @@ def check_same(notes: Sequence[dict[str, str]], folder: str | Path) -> None:
         )
 
 
-def score_command(model: str, draws: str | Path, names: Sequence[str], folder: str | Path, threads: int) -> None:
-    """Do the tasks called ``names`` with ``model`` on the blocks of the file ``draws``, in cells in ``folder``, with so many threads."""
+def score_command(
+    model: str, draws: str | Path, names: Sequence[str], folder: str | Path, threads: int, most: int | None = None
+) -> None:
+    """Do the tasks called ``names`` with ``model`` on the blocks of the file ``draws`` (the first ``most`` of each), in cells in ``folder``, with so many threads."""
     import torch
 
     unknown = sorted(set(names) - {task.name for task in tasks()})
     if unknown:
         known = ", ".join(dict.fromkeys(task.name for task in tasks()))
         raise ValueError(f"tasks {', '.join(unknown)}: expected some of {known}")
+    if most is not None and most < 1:
+        raise ValueError(f"--documents {most}: expected at least 1, or nothing for all")
     torch.set_num_threads(threads)
     made: dict[str, Scorer] = {}
 
@@ -170,4 +188,4 @@ def score_command(model: str, draws: str | Path, names: Sequence[str], folder: s
             made[dtype] = connect("transformers", model, dtype=dtype)
         return made[dtype]
 
-    score(Draw.load(draws), [task for task in tasks() if task.name in names], Store(folder), scorers)
+    score(Draw.load(draws), [task for task in tasks() if task.name in names], Store(folder), scorers, most=most)

@@ -8,6 +8,7 @@ part             log q of …                                                   
 ===============  =======================================================================  =====================
 ``conditional``  the whole block                                                          its length L
 ``marginal``     Y from the split on, without X                                           ℓ
+``start``        the first tokens of the same Y, without X                                ℓ
 ``crossed``      the same Y behind the X of another document                              ℓ
 ``window``       the last :data:`TARGETS` tokens of the block behind c tokens of context  c
 ``repair``       the first :data:`FIRST` tokens of Y behind each of :data:`CONTEXTS`      ℓ
@@ -248,7 +249,7 @@ def sequences(
         )
     if part == "conditional":
         return [tokens[:split]], kept
-    if part == "marginal":
+    if part in ("marginal", "start"):
         return [tokens[split : split + kept]], kept
     if part == "crossed":
         return [
@@ -273,16 +274,21 @@ def sequences(
             np.concatenate([draw_sequences.tokens[o][b : b + CONTEXT_TOKENS], following])
             for o, b in zip(chosen, begins, strict=True)
         ], FIRST
-    raise ValueError(f"part {part!r}: expected conditional, marginal, crossed, window or repair")
+    raise ValueError(f"part {part!r}: expected conditional, marginal, start, crossed, window or repair")
 
 
-def block_cells(draw_sequences: Draw, task: Task, cell_tokens: int) -> Iterator[tuple[str, np.ndarray]]:
-    """The blocks of a task in cells of about ``cell_tokens`` evaluations, each with a name that says what it holds."""
+def block_cells(
+    draw_sequences: Draw, task: Task, cell_tokens: int, most: int | None = None
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The blocks of a task in cells of about ``cell_tokens`` evaluations, each with a name that says what it holds.
+
+    With ``most`` only the cells that hold one of the first so many blocks: their names are those of all blocks, so that more may follow.
+    """
     blocks = draw_sequences.blocks(task.corpus, task.kind)
     if not len(blocks):
         return
     each = max(1, cell_tokens // max(1, evaluations(draw_sequences, task, blocks[:1])))
-    for first in range(0, len(blocks), each):
+    for first in range(0, len(blocks[:most]), each):
         part = blocks[first : first + each]
         yield f"{task.name}-{task.dtype}-{part[0]}-{part[-1]}", part
 

@@ -28,12 +28,11 @@ from l2m_utils.experiments.ruler_comparisons import record_formats, record_machi
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_results import main_curves
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
-from l2m_utils.experiments.ruler_stored import read_cells, read_stage
+from l2m_utils.experiments.ruler_stored import provenance, read_cells, read_stage
 from l2m_utils.records import Recorder, check_rulers, load_table, load_values
 from l2m_utils.stats.bootstrap import interval
 
-_NOTEBOOK = "estimation/ruler"
-REVISION = 18  # characters of the revision in the records' field ``model``: the version and twelve of the hash
+RULER_RECORDS = "estimation/ruler"
 NAMES = {
     "books": "books",
     "wiki": "wiki-plain",
@@ -60,27 +59,19 @@ def publish_ruler(
     where records of this tier stand that another ruler gave.
     """
     scores = Scores(draw, rows)
-    meta = note["meta"]
-    if any(each in ("", "unknown") or each.endswith("+changes") for each in meta["commit"].split(", ")):
-        raise ValueError(f"scored at commit {meta['commit']!r}, which cannot be traced: score from a clean commit")
-    if meta.get("draws", draw.digest) != draw.digest:
-        raise ValueError(
-            "these scores are of other blocks than those of --draws: give the file that they were made with"
-        )
-    made = {"commit": meta["commit"], "hardware": meta["hardware"]}
-    ruler = f"{meta['model']} {meta['revision'][:REVISION]}".strip()
+    made = provenance(note, draw)
     folders = {corpus: Path(target) / f"{tier}-{name}" for corpus, name in NAMES.items()}
     vocabulary = 1 + max(int(row.max()) for row in draw.tokens)
-    label = f"{ruler} float32"
+    ruler, label = made.ruler, made.label("float32")
     for corpus in NAMES.keys() & set(draw.corpus):  # before anything is written
-        check_rulers(folders[corpus], _NOTEBOOK, label)
+        check_rulers(folders[corpus], RULER_RECORDS, label)
     written = []
     for corpus, name in NAMES.items():
         tables = ngrams(draw, corpus, vocabulary) if (draw.corpus == corpus).any() else {}
         found = ruler_curves(scores, corpus, "float32", tables, least) if tables else []
         if not any(curve.name == ("whole", "direct", "2-gram", 2) for curve in found):
             continue
-        run = Recorder(_NOTEBOOK, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made)
+        run = Recorder(RULER_RECORDS, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made.of_records)
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)
@@ -275,7 +266,7 @@ def publish_command(
 
 def reached(run: Recorder) -> str:
     """One line on the documents and lengths behind the records of a corpus."""
-    curves = main_curves(load_table(_NOTEBOOK, "curves", run.folder))
+    curves = main_curves(load_table(RULER_RECORDS, "curves", run.folder))
     parts = [
         f"{estimator} to L = {own['length'].max():,} on {own['documents'].max():,} documents"
         for estimator, own in curves.groupby("estimator", observed=True)

@@ -14,6 +14,12 @@ of the main choice and of all choices that differ from it in one thing: repair, 
 Rows of a difference and of a share follow the same rule; this was written after their main numbers were published, and before those that it adds.
 A difference of exponents between two ratios is varied in the same repairs and windows, a window of L being one of cuts ℓ = L/2 of those that
 all ratios have.  The share of the correction has no window; a repair or ratio that was not scored to its length stands in with its greatest one.
+
+**What a laptop adds.**  Where the minutes on the GPU ended: contexts and vCLUB at the paper's greatest length on the first :data:`FURTHER_DOCUMENTS` documents of
+the two other texts, in the order of the draw, and the repairs that ask the ruler at that length on all books.  Asked is whether what the chapter says of books holds
+there: the law of h_c is rejected (:data:`LAW_P`); probing lies within :data:`PROBING_SHARE` of the direct estimate on the same blocks from :data:`PROBING_FROM` tokens on; every
+octave is worth something, for all at once; the exponent of vCLUB to 2,048 tokens lies in the interval of the one to 1,024.  None of it answers a row; a share of
+the correction outside the published interval of row B.3 is said beside it.  Written when all that the GPU scored was known, and before any of this was scored.
 """
 
 from __future__ import annotations
@@ -22,6 +28,10 @@ from dataclasses import dataclass
 
 N_BOOT, SEED = 2000, 0
 LEAST_DOCUMENTS = 32
+FURTHER_DOCUMENTS = 48
+SAME_NATS = (
+    0.25  # of a block of thousands of tokens: what two machines may differ by, and still have scored the same one
+)
 
 
 @dataclass(frozen=True)
@@ -68,6 +78,7 @@ GAP_LENGTH = 2048
 CONTEXT_FROM = 4
 PROFILE_POINTS = 201  # values of h from 0 up to the smallest loss
 PROFILE_RISE = 3.84  # of χ², for 95 %
+PROBING_SHARE, PROBING_FROM = 0.1, 64
 PAGES_FROM = 64  # tokens at the beginning of a page that are left out when first and last pages are compared
 
 # Laws: rejected below this p-value of χ², another one preferred from this difference of AIC on.  Stricter than the 5 % at which a chapter

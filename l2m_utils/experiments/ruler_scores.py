@@ -210,8 +210,9 @@ def ruler_curves(
         add("near", near, "marginal", inside, ratio, orders=(1, 2))
         add("near", near, "crossed", [s for s in inside if s in crossed], ratio)
     for ratio in RATIOS:  # Y begins behind the cut at every ratio, so that its first tokens are the same
-        shared = [s for s in marginal if s in repair and ratio * s <= near]
-        add("repair", near, "marginal", shared, ratio, orders=(1, 2), also=("repair",))
+        shared = [s for s in marginal if s in repair and ratio * s <= (far if ratio == 2 else near)]
+        longest = far if any(ratio * s > near for s in shared) else near
+        add("repair", longest, "marginal", shared, ratio, orders=(1, 2), also=("repair",))
     return made
 
 

@@ -2,13 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 
 from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ruler import check_same
-from l2m_utils.experiments.ruler_cells import SCHEMA, Store, read_pieces
+from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
+
+REVISION = 18  # characters of the revision in the records' field ``model``: the version and twelve of the hash
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What made scores: the ``ruler`` with its revision, ``commit`` and ``hardware``."""
+
+    ruler: str
+    commit: str
+    hardware: str
+
+    def label(self, dtype: str) -> str:
+        """The ruler with its number format: the field ``model`` of records."""
+        return f"{self.ruler} {dtype}"
+
+    @property
+    def of_records(self) -> dict[str, str]:
+        """What :class:`l2m_utils.records.Recorder` takes as ``made``."""
+        return {"commit": self.commit, "hardware": self.hardware}
+
+
+def provenance(note: dict, draw: Draw) -> Provenance:
+    """What the note of a stage, or of cells, says of its scores on ``draw``.
+
+    Raises ``ValueError`` for a run whose tree was not a clean commit, and for scores of another draw.
+    """
+    meta = note["meta"]
+    if any(each in ("", "unknown") or each.endswith("+changes") for each in meta["commit"].split(", ")):
+        raise ValueError(f"scored at commit {meta['commit']!r}, which cannot be traced: score from a clean commit")
+    if meta.get("draws", draw.digest) != draw.digest:
+        raise ValueError(
+            "these scores are of other blocks than those of --draws: give the file that they were made with"
+        )
+    return Provenance(f"{meta['model']} {meta['revision'][:REVISION]}".strip(), meta["commit"], meta["hardware"])
 
 
 def read_stage(folder: str | Path) -> tuple[pa.Table, dict]:

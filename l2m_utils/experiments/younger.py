@@ -21,8 +21,8 @@ from tqdm import tqdm
 from l2m_utils.estimators.codes import code_length, ppmd
 from l2m_utils.experiments import younger_rules as rules
 from l2m_utils.experiments.ruler import MODEL
-from l2m_utils.experiments.ruler_publish import REVISION
 from l2m_utils.experiments.ruler_rules import SEED
+from l2m_utils.experiments.ruler_stored import REVISION
 from l2m_utils.experiments.younger_text import (
     AGES,
     WHEELS,

@@ -32,7 +32,7 @@ EVERY = 15.0  # seconds between archives
 RESERVE = 5.0  # seconds kept for the last archive
 FIRST_RATE = 40_000.0  # token evaluations a second that are assumed before any was measured
 ATTENTION = "causal_repeated"
-TINY_LONG, TINY_NEAR, TINY_VOCABULARY = {"books": 128, "wiki": 64, "python-docs": 64}, 32, 300  # of the rehearsal
+TINY_LONG, TINY_NEAR, TINY_VOCABULARY = {"books": 128, "wiki": 128, "python-docs": 128}, 32, 300  # of the rehearsal
 
 
 def prepare(data: str | Path, cache: str | Path = RULERS) -> Ruler:
