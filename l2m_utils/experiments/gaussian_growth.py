@@ -13,6 +13,7 @@ from scipy import stats
 from l2m_utils.models.configurations import GAUSSIAN
 from l2m_utils.models.continuous import architecture
 from l2m_utils.sources.gaussian import HierarchicalGaussian
+from l2m_utils.stats.few import student_interval
 from l2m_utils.stats.permutation import permutation_p
 
 FIXED = ("mamba", "mamba2")  # kinds whose state does not depend on the length
@@ -86,11 +87,7 @@ def mean_interval(values: np.ndarray, level: float = 0.95) -> tuple[float, float
     >>> tuple(round(x, 3) for x in mean_interval([0.1, 0.2]))
     (-0.485, 0.785)
     """
-    values = np.asarray(values, dtype=float)
-    if len(values) < 2:
-        return None
-    found = stats.ttest_1samp(values, 0.0).confidence_interval(level)
-    return float(found.low), float(found.high)
+    return student_interval(values, level) if len(values) > 1 else None
 
 
 def seed_slopes(runs: pd.DataFrame) -> pd.DataFrame:

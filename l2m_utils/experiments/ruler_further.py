@@ -23,7 +23,7 @@ from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import Draw
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
-from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS
+from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS, values_table
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, mixture, ngrams, repaired
 from l2m_utils.experiments.ruler_stored import Provenance, provenance, read_cells
 from l2m_utils.records import Recorder, RecordError, stored_table
@@ -230,8 +230,29 @@ def publish_further(
         record_context(run, scores, corpus, tables[1], [shared], label, n_boot, least)
         if tokenizer is not None:
             record_context_in_bytes(run, scores, corpus, ByteTokens(tokenizer), label, n_boot, least)
+        run.table("further", values_table(run))
         written.append(run)
     return written
+
+
+def as_on_books(values: pd.DataFrame, context: pd.DataFrame, probing: pd.DataFrame) -> pd.DataFrame:
+    """What was asked beforehand of a text beside books: a row a question with its ``number``, the ``limit`` that decides, and whether it ``holds``.
+
+    ``values`` are a text's table ``further`` or ``values``, indexed by name, ``context`` and ``probing`` its tables.  A question without numbers has no row.
+    """
+    p = float(values.loc["context-law-p", "value"])
+    rows = [("the law of h_c is rejected", p, rules.LAW_P, p < rules.LAW_P)]
+    curves = probing.pivot(index="length", columns="estimator", values="estimate").dropna().loc[rules.PROBING_FROM :]
+    apart = float((curves["probing"] / curves["direct"] - 1).abs().max())
+    rows.append(("probing gives the direct curve again", apart, rules.PROBING_SHARE, apart <= rules.PROBING_SHARE))
+    reach, longest = float(values.loc["reach", "value"]), float(context["context"].max())
+    rows.append(("every octave is worth something", reach, longest, reach >= longest))
+    names = ["beta-vclub-further", "beta-vclub-further-without"]
+    if set(names) <= set(values.index):
+        whole, near = (values.loc[name] for name in names)
+        inside = bool(near["low"] <= whole["value"] <= near["high"])
+        rows.append(("vCLUB to 2,048 is as to 1,024", float(whole["value"]), float(near["value"]), inside))
+    return pd.DataFrame(rows, columns=["asked", "number", "limit", "holds"])
 
 
 def further_command(target: str | Path, draws: str | Path, cells: str | Path, model: str) -> list[Path]:

@@ -84,7 +84,7 @@ def publish_ruler(
         record_pages(run, scores, corpus, label, n_boot)
         if cells is not None:
             record_machines(run, scores, Scores(draw, cells), corpus, label)
-        run.table("values", _values(run))
+        run.table("values", values_table(run))
         written.append(run)
     if not written:
         some = ", ".join(f"{corpus} {_documents(scores, corpus)}" for corpus in NAMES)
@@ -225,8 +225,8 @@ def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_bo
         run.table("start", pd.DataFrame(columns).assign(split=max(both), documents=len(penalty.counts)))
 
 
-def _values(run: Recorder) -> pd.DataFrame:
-    """The numbers that were recorded, as one table, so that a page can depend on a file whose change a build sees."""
+def values_table(run: Recorder) -> pd.DataFrame:
+    """The numbers that ``run`` recorded, as one table, so that a page can depend on a file whose change a build sees."""
     rows = []
     for identifier, record in load_values(run.folder).items():
         if isinstance(record["value"], (int, float)):

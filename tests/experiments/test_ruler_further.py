@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pytest
 
@@ -80,11 +81,29 @@ def test_what_is_joined_is_what_one_run_would_have_given(drawn, target, cells):
     assert (beta["tier"], beta["model"], beta["hardware"]) == ("laptop", "ruler r1 float32", "a laptop")
     assert "L = 4 to 256, 44 documents" in beta["note"]
     assert "L = 4 to 128, 44 documents" in values["estimation/ruler:beta-vclub-further-without"]["note"]
+    listed = stored_table("estimation/ruler", "further", "wiki-plain", target)[0].set_index("name")
+    assert listed.loc["beta-vclub-further", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
     contexts = stored_table("estimation/ruler", "context", "wiki-plain", target)[0]
     exact = SOURCE.conditional_entropy(20)
     assert contexts["loss"].iloc[-1] == pytest.approx(exact, abs=0.02) and contexts["documents"].eq(44).all()
     probing = stored_table("estimation/ruler", "probing", "wiki-plain", target)[0]
     assert set(probing["estimator"]) == {"probing", "direct"} and probing["documents"].eq(44).all()
+
+
+def test_what_was_asked_beforehand_is_answered_by_its_limits():
+    names = ["context-law-p", "reach", "beta-vclub-further", "beta-vclub-further-without"]
+    rows = {"value": [0.02, 64.0, 0.5, 0.55], "low": [np.nan, np.nan, 0.4, 0.52], "high": [np.nan, np.nan, 0.6, 0.58]}
+    values = pd.DataFrame(rows, index=names)
+    context = pd.DataFrame({"context": [1, 64, 96]})
+    lengths, direct = [4, 64, 128] * 2, [1.0, 10.0, 20.0]
+    curve = lambda probing: pd.DataFrame(
+        {"length": lengths, "estimator": ["probing"] * 3 + ["direct"] * 3, "estimate": [*probing, *direct]}
+    )
+    said = further.as_on_books(values, context, curve([9.0, 10.5, 22.5]))
+    assert said["number"].tolist() == pytest.approx([0.02, 0.125, 64, 0.5]) and said["holds"].tolist() == [False] * 4
+    values["value"] = [0.005, 96.0, 0.53, 0.55]
+    assert further.as_on_books(values, context, curve([9.0, 10.5, 21.9]))["holds"].tolist() == [True] * 4
+    assert len(further.as_on_books(values.iloc[:2], context, curve([9.0, 10.5, 21.9]))) == 3  # books have no such vCLUB
 
 
 def test_repairs_of_the_longest_blocks_are_those_of_one_run(drawn, target, cells):
