@@ -9,6 +9,7 @@ document is joined with what was scored of it now; both are compared where both 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,7 @@ from l2m_utils.stats.bootstrap import interval
 FAR = rules.PAPER.last  # the greatest L of the paper, cut in the middle
 _DTYPE = "float32"
 _Name = tuple[str, str]  # estimator and repair
+_PLAIN, _REPAIRED, _VCLUB = ("direct", "uncorrected"), ("direct", "2-gram"), ("vCLUB", "none")
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,10 @@ class _Known:
         columns = np.ones(len(values.lengths), bool) if length is None else values.lengths == length
         return replace(values, lengths=values.lengths[columns], values=rows[:, columns], documents=documents)
 
+    def reaches(self, length: int, *names: _Name) -> bool:
+        """Whether all these curves are stored, the first of them at ``length``."""
+        return set(names) <= set(self.curves) and length in self.curves[names[0]].lengths
+
 
 def known_curves(corpus: str, ruler: str, folder: Path) -> _Known:
     """The stored contributions of a corpus (named as its records) on whole blocks.  Raises :class:`RecordError` when none of this ruler are stored."""
@@ -63,11 +69,14 @@ def known_curves(corpus: str, ruler: str, folder: Path) -> _Known:
     return _Known(made)
 
 
-def _blocks(scores: Scores, corpus: str, known: _Known, *parts: tuple[str, int]) -> np.ndarray:
-    """Long blocks with scores of all ``parts``, of documents that are stored as well."""
+def _blocks(
+    scores: Scores, corpus: str, known: _Known, names: Iterable[_Name], parts: Iterable[tuple[str, int]]
+) -> np.ndarray:
+    """Long blocks with scores of all ``parts``, of documents of which all curves of ``names`` are stored."""
     blocks = scores.blocks(corpus, [(_DTYPE, *part) for part in parts], ("long",))
-    stored = known.curves["direct", "uncorrected"].documents
-    return blocks[np.isin(scores.draw.document[blocks], stored)]
+    for name in names:
+        blocks = blocks[np.isin(scores.draw.document[blocks], known.curves[name].documents)]
+    return blocks
 
 
 def _check(what: str, now: np.ndarray, stored: np.ndarray) -> None:
@@ -86,10 +95,11 @@ def joined_vclub(scores: Scores, corpus: str, known: _Known, least: int, far: in
     """
     cut = far // 2
     whole = scores.splits(corpus, _DTYPE, "conditional", least)
-    if not whole or ("vCLUB", "none") not in known.curves:
+    if not whole or not known.reaches(far, _PLAIN, _VCLUB):
         return None
     length = whole[-1]
-    blocks = _blocks(scores, corpus, known, ("conditional", length), ("marginal", cut), ("crossed", cut))
+    parts = ("conditional", length), ("marginal", cut), ("crossed", cut)
+    blocks = _blocks(scores, corpus, known, (_PLAIN, _VCLUB), parts)
     documents = scores.draw.document[blocks]
     if len(set(documents)) < least:
         return None
@@ -98,9 +108,9 @@ def joined_vclub(scores: Scores, corpus: str, known: _Known, least: int, far: in
     _check(
         f"direct at L = {far} of {corpus}",
         behind - alone,
-        known.at(("direct", "uncorrected"), documents, far).values[:, 0],
+        known.at(_PLAIN, documents, far).values[:, 0],
     )
-    near = known.at(("vCLUB", "none"), documents)
+    near = known.at(_VCLUB, documents)
     near = replace(near, lengths=near.lengths[near.lengths < far], values=near.values[:, near.lengths < far])
     values = np.concatenate([near.values, (behind - crossed)[:, None]], axis=1)
     return RulerCurve(
@@ -116,11 +126,13 @@ def far_repairs(
     Raises ``ValueError`` where the 2-gram repair by the scores of the cells is not the stored one.
     """
     cut = far // 2
-    blocks = _blocks(scores, corpus, known, ("start", cut), ("repair", cut))
+    if not known.reaches(far, _PLAIN, _REPAIRED):
+        return []
+    blocks = _blocks(scores, corpus, known, (_PLAIN, _REPAIRED), [("start", cut), ("repair", cut)])
     documents = scores.draw.document[blocks]
     if len(set(documents)) < least:
         return []
-    plain = known.at(("direct", "uncorrected"), documents, far)
+    plain = known.at(_PLAIN, documents, far)
     own = [scores.matrix((_DTYPE, "start", cut), blocks)]
     tokens = scores.tokens(blocks, far)
     made = {f"{order}-gram": ngram_correction(tokens, [cut], table) for order, table in tables.items()}
@@ -129,7 +141,7 @@ def far_repairs(
     _check(
         f"2-gram repair at L = {far} of {corpus}",
         found["2-gram"].values,
-        known.at(("direct", "2-gram"), documents, far).values,
+        known.at(_REPAIRED, documents, far).values,
     )
     return [
         RulerCurve("further", "direct", name, 2, values) for name, values in {"uncorrected": plain, **found}.items()
@@ -226,7 +238,7 @@ def publish_further(
             _record_vclub(run, vclub, label, n_boot)
         if repairs:
             _record_repairs(run, repairs, label, n_boot)
-        shared = RulerCurve("whole", "direct", "2-gram", 2, known.curves["direct", "2-gram"])
+        shared = RulerCurve("whole", "direct", "2-gram", 2, known.curves[_REPAIRED])
         record_context(run, scores, corpus, tables[1], [shared], label, n_boot, least)
         if tokenizer is not None:
             record_context_in_bytes(run, scores, corpus, ByteTokens(tokenizer), label, n_boot, least)
@@ -240,18 +252,18 @@ def as_on_books(values: pd.DataFrame, context: pd.DataFrame, probing: pd.DataFra
 
     ``values`` are a text's table ``further`` or ``values``, indexed by name, ``context`` and ``probing`` its tables.  A question without numbers has no row.
     """
-    p = float(values.loc["context-law-p", "value"])
+    value, low, high = (values[name].to_dict() for name in ("value", "low", "high"))
+    p = value["context-law-p"]
     rows = [("the law of h_c is rejected", p, rules.LAW_P, p < rules.LAW_P)]
     curves = probing.pivot(index="length", columns="estimator", values="estimate").dropna().loc[rules.PROBING_FROM :]
     apart = float((curves["probing"] / curves["direct"] - 1).abs().max())
     rows.append(("probing gives the direct curve again", apart, rules.PROBING_SHARE, apart <= rules.PROBING_SHARE))
-    reach, longest = float(values.loc["reach", "value"]), float(context["context"].max())
+    reach, longest = value["reach"], float(context["context"].to_numpy().max())
     rows.append(("every octave is worth something", reach, longest, reach >= longest))
-    names = ["beta-vclub-further", "beta-vclub-further-without"]
-    if set(names) <= set(values.index):
-        whole, near = (values.loc[name] for name in names)
-        inside = bool(near["low"] <= whole["value"] <= near["high"])
-        rows.append(("vCLUB to 2,048 is as to 1,024", float(whole["value"]), float(near["value"]), inside))
+    whole, near = "beta-vclub-further", "beta-vclub-further-without"
+    if {whole, near} <= set(value):
+        inside = low[near] <= value[whole] <= high[near]
+        rows.append(("vCLUB to 2,048 is as to 1,024", value[whole], value[near], inside))
     return pd.DataFrame(rows, columns=["asked", "number", "limit", "holds"])
 
 
