@@ -23,6 +23,7 @@ from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import Draw
+from l2m_utils.experiments.ruler_context import losses
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS, values_table
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, mixture, ngrams, repaired
@@ -221,7 +222,7 @@ def publish_further(
         tables = ngrams(draw, corpus, 1 + max(int(row.max()) for row in draw.tokens))
         vclub = joined_vclub(scores, corpus, known, least, far)
         repairs = far_repairs(scores, corpus, known, tables, least, far)
-        contexts = bool(scores.splits(corpus, _DTYPE, "window", least))
+        contexts = losses(scores, corpus, _DTYPE, least) is not None
         if vclub or repairs or contexts:
             jobs.append((corpus, known, tables, vclub, repairs))
     if not jobs:
