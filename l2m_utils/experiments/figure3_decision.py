@@ -45,10 +45,29 @@ def flat_runs(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def decided_lengths(measured: pd.DataFrame) -> pd.DataFrame:
-    """:func:`~l2m_utils.experiments.gpu.figure3_results.by_length` with ``flat`` by the rule of this module, and the CPU ``seconds`` of all seeds."""
+    """:func:`~l2m_utils.experiments.gpu.figure3_results.by_length` with ``flat`` by the rule of this module, the ``fewest`` steps of a seed, how many seeds
+    are on the ``level below`` (:func:`with_level_below`), and the CPU ``seconds`` of all seeds.
+    """
     found = figure3_results.by_length(measured, rules.FLAT, rules.FLAT_NATS).drop(columns=["flat", "judged at"])
-    each = flat_runs(measured).groupby(["series", "length"])
-    return found.merge(each.agg(flat=("flat", "sum"), seconds=("seconds", "sum")).reset_index())
+    each = with_level_below(flat_runs(measured)).groupby(["series", "length"])
+    sums = each.agg(
+        flat=("flat", "sum"), fewest=("steps", "min"), level=("level below", "sum"), seconds=("seconds", "sum")
+    )
+    return found.merge(sums.rename(columns={"level": "level below"}).reset_index())
+
+
+def with_level_below(runs: pd.DataFrame) -> pd.DataFrame:
+    """``runs`` of :func:`flat_runs` with the column ``level below``: flat, and no lower than :data:`~l2m_utils.experiments.figure3_rules.LEVEL` of the mean flat loss of the next smaller state.
+
+    Such a run has not learnt to use what its state has more, and may wait on a plateau; false where no smaller state is flat.
+    """
+    flat = runs[runs.flat & (runs.numbers > 0)].groupby(["length", "numbers"]).kl.mean()
+    marks = []
+    for row in runs.to_dict("records"):
+        smaller = [size for (length, size) in flat.index if length == row["length"] and size < row["numbers"]]
+        level = flat[row["length"], max(smaller)] if smaller else np.inf
+        marks.append(bool(row["flat"] and row["kl"] >= rules.LEVEL * level))
+    return runs.assign(**{"level below": marks})
 
 
 def _ends(measured: pd.DataFrame, series: str, most: int) -> pd.DataFrame:
@@ -98,15 +117,15 @@ def _answer(row: str, readings: Sequence[Measured], settled: bool, word: str) ->
 
 
 def transformer_slope(measured: pd.DataFrame) -> Answer:
-    """Row 3a: the slope of the transformer as it ended if all its runs are flat, else its bracket; both ranges in the hull."""
+    """Row 3a: the slope of the transformer as it ended if all its runs are flat, else that and its bracket; both ranges in the hull."""
     ranges = [slopes_to(measured, TRANSFORMER, most) for most in rules.RANGES]
     if any(part.empty for part in ranges):
         return Answer("3a", None, None, False, OPEN)
     flat = all_flat_runs(flat_runs(measured), [TRANSFORMER])
     ends = [(float(part.slope.mean()), mean_interval(part.slope.to_numpy())) for part in ranges]
     brackets = [(end[0], _about(part.least, part.most)) for end, part in zip(ends, ranges, strict=True)]
-    _, whole = hull(brackets)
-    readings = ends if flat else brackets
+    readings = ends if flat else [*brackets, *ends]
+    _, whole = hull([*brackets, *ends])
     inside = whole is not None and _within(rules.SLOPE_MARGIN, whole) == HOLDS
     _, interval = hull(readings)
     assert interval is not None  # five seeds
@@ -129,14 +148,33 @@ def slope_excess_of_small(measured: pd.DataFrame) -> Answer:
 
 
 def collapse_share(measured: pd.DataFrame, seed: int = 0) -> Answer:
-    """Row 3c: the share of variance at left-out points that one curve in I/d explains of the last losses of all fixed states."""
+    """Row 3c: the share of variance at left-out points that one curve in I/d explains of the last losses of all fixed states; both ranges in the hull."""
     names = sorted(set(measured.loc[measured.numbers > 0, "series"]))
     if len(names) < 1 + len(rules.OTHERS) or any(_ends(measured, n, rules.RANGES[-1]).empty for n in names):
         return Answer("3c", None, None, False, OPEN)
-    found: Any = figure3_results.collapsed(measured, seed).loc["I/d"]
-    word = HOLDS if found.low > rules.COLLAPSE_SHARE else FAILS if found.high < rules.COLLAPSE_SHARE else OPEN
-    readings = [(float(found["left out"]), (float(found.low), float(found.high)))]
-    return _answer("3c", readings, all_flat_runs(flat_runs(measured), names), word)
+    share = _collapse(measured, seed)
+    low, high = share[1] or (np.nan, np.nan)
+    word = HOLDS if low > rules.COLLAPSE_SHARE else FAILS if high < rules.COLLAPSE_SHARE else OPEN
+    return _answer("3c", [share], all_flat_runs(flat_runs(measured), names), word)
+
+
+def _collapse(measured: pd.DataFrame, seed: int) -> Measured:
+    readings: list[Measured] = []
+    for most in rules.RANGES:
+        found: Any = figure3_results.collapsed(measured.loc[measured.length <= most], seed).loc["I/d"]
+        readings.append((float(found["left out"]), (float(found.low), float(found.high))))
+    return hull(readings)
+
+
+def collapse_above_levels(measured: pd.DataFrame, seed: int = 0) -> Measured:
+    """The share of :func:`collapse_share` without the runs that :func:`with_level_below` marks; it decides nothing.  NaN where row 3c has no number, or a state no run left."""
+    runs = with_level_below(flat_runs(measured))
+    design = ["series", "length", "seed"]
+    spoilt = pd.MultiIndex.from_frame(runs.loc[runs["level below"], design])
+    kept = measured.loc[(measured.numbers > 0).to_numpy() & ~pd.MultiIndex.from_frame(measured[design]).isin(spoilt)]
+    points = kept.groupby(["series", "length"]).ngroups
+    whole = points == (1 + len(rules.OTHERS)) * len(rules.FIGURE3_LENGTHS)
+    return _collapse(kept, seed) if whole and collapse_share(measured, seed).value is not None else (np.nan, None)
 
 
 def _changes(measured: pd.DataFrame, places: pd.DataFrame, series: str) -> list[pd.DataFrame]:
@@ -157,7 +195,7 @@ def _reach(places: pd.DataFrame, series: str, length: int) -> pd.DataFrame:
 
 
 def position_rise_ratio(measured: pd.DataFrame, places: pd.DataFrame) -> Answer:
-    """Row G.7: the rise of the transformer's KL with position over that of the smallest Mamba-2; flat as it ended, else whatever smaller losses would give."""
+    """Row G.7: the rise of the transformer's KL with position over that of the smallest Mamba-2; as it ended if flat, else that and whatever smaller losses would give."""
     small, large = (_changes(measured, places, series) for series in (SMALL_SERIES, TRANSFORMER))
     if not small or not large:
         return Answer("G.7", None, None, False, OPEN)
@@ -167,8 +205,8 @@ def position_rise_ratio(measured: pd.DataFrame, places: pd.DataFrame) -> Answer:
         ratio, reach = other.kl / one.kl, _reach(places, TRANSFORMER, length)
         ends.append((float(ratio.mean()), mean_interval(ratio.to_numpy())))
         brackets.append((float(ratio.mean()), _about(-reach["first"] / one.kl, reach["last"] / one.kl)))
-    readings = ends if flat else brackets
-    interval, whole = hull(readings)[1], hull(brackets)[1]
+    readings = ends if flat else [*brackets, *ends]
+    interval, whole = hull(readings)[1], hull([*brackets, *ends])[1]
     assert interval is not None and whole is not None  # five seeds
     settled = flat or _within(rules.RISE_MARGIN, whole) == HOLDS
     return _answer(
@@ -222,14 +260,15 @@ def steps_until_flat(length: int, steps: Iterable[int], losses: Iterable[float])
 
 
 def wanted_steps(measured: pd.DataFrame, series: str) -> pd.DataFrame:
-    """By length: the seeds measured, ``steps made``, :func:`steps_until_flat` (mean, and from the least to the greatest seed), and the CPU ``seconds`` of all seeds to there."""
+    """By length: the seeds measured, ``fewest steps`` and ``most steps`` made, :func:`steps_until_flat` (mean, and from the least to the greatest seed), and the CPU ``seconds`` of all seeds to there."""
     rows = []
     groups: Any = measured[measured.series == series].groupby("length")
     for length, part in groups:
         runs = [run for _, run in part.groupby("seed")]
         steps = np.array([steps_until_flat(int(length), run.steps, run.kl) for run in runs])
         pace = sum(run.seconds.iloc[-1] for run in runs) / sum(run.steps.iloc[-1] for run in runs)
-        row = {"length": int(length), "seeds": len(runs), "steps made": int(part.steps.max())}
+        made = [int(run.steps.max()) for run in runs]
+        row = {"length": int(length), "seeds": len(runs), "fewest steps": min(made), "most steps": max(made)}
         row |= {"steps until flat": steps.mean(), "low": steps.min(), "high": steps.max()}
         rows.append(row | {"seconds": pace * steps.mean() * rules.SEEDS})
     return pd.DataFrame(rows)

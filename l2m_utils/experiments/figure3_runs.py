@@ -1,6 +1,6 @@
 """Figure 3 on a CPU: runs that go on until they are flat, stage after stage, and survive a kill.
 
-    l2m gaussian --decide               # what the plan still wants, one thread; a killed one goes on, to the same bits; started twice, two share it
+    l2m gaussian --decide               # what the plan still wants, one thread; a killed one goes on; started twice, two share it
     l2m gaussian --decide --list        # the plan, what is done of it, and the CPU hours of the rest
     l2m gaussian --decide --collect     # what there is, into the published tables of models/figure3
 
@@ -228,15 +228,16 @@ def known_runs(
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Curves and last losses by position of all runs: those of ``folder``, and those that were published, whichever has more steps; empty where there is none.
 
-    A run counts from the cap of the first stage of its role on.
+    A run counts from the cap of the first stage of its role and length on.
     """
-    least: dict[str, int] = {}
-    for stage in reversed(budget.stages):
-        least[stage.role] = min(stage.cap, least.get(stage.role, stage.cap))
+    least: dict[tuple[str, int], int] = {}
+    for stage in budget.stages:
+        about = stage.role, stage.length
+        least[about] = min(stage.cap, least.get(about, stage.cap))
     frames: dict[str, list[pd.DataFrame]] = {"curves": [], "positions": []}
     for path in sorted(folder.glob(f"*/{_RUN}")):
         content = read_run(path)
-        if content and content["curve"][-1]["steps"] >= least[content["key"]["role"]]:
+        if content and content["curve"][-1]["steps"] >= least[content["key"]["role"], content["key"]["length"]]:
             rows = _rows(content)
             about = rows[TELLS_RUNS + ["copies", "steps"]].iloc[-1].to_dict()
             place = thinned(np.zeros(content["key"]["length"]))[0]
@@ -273,7 +274,7 @@ def curve_of_run(curves: pd.DataFrame, run: Run) -> tuple[list[int], list[float]
 
 
 def hours_of(curves: pd.DataFrame) -> float:
-    """CPU hours of all runs of a table of curves."""
+    """CPU hours of all runs of a table of curves; what was made twice, after its checkpoint was lost, counts once."""
     return float(curves.groupby(TELLS_RUNS).seconds.max().sum()) / 3600 if len(curves) else 0.0
 
 

@@ -8,6 +8,7 @@ import yaml
 from l2m_utils.experiments import figure3_decision as decision
 from l2m_utils.experiments import figure3_rules as rules
 from l2m_utils.experiments.figure3_runs import stage_table
+from l2m_utils.experiments.gaussian_growth import mean_interval
 from l2m_utils.experiments.gaussian_runs import thinned
 from l2m_utils.experiments.gpu import figure3_results
 from l2m_utils.project import PROJECT
@@ -77,6 +78,12 @@ def test_3a_holds_by_its_bracket_or_by_flat_runs_and_fails_by_flat_runs_alone():
     assert decision.transformer_slope(measured(small(), transformer(LOW, falling=0.01))).word == "holds"
     steep = decision.transformer_slope(measured(transformer(STEEP)))
     assert steep.settled and steep.word == "does not hold" and steep.interval[0] > rules.SLOPE_MARGIN
+    # Not flat: what it is as it ended counts beside the bracket, seeds that scatter widely in it.
+    wide = transformer(LOW, falling=0.01)
+    wide.loc[wide.length == 64, "kl"] *= wide.seed[wide.length == 64].map({0: 0.1, 1: 0.1, 2: 0.1, 3: 0.1, 4: 30.0})
+    apart = decision.transformer_slope(measured(wide))
+    ends = [mean_interval(decision.slopes_to(measured(wide), "transformer", most).slope) for most in rules.RANGES]
+    assert apart.interval[0] <= min(low for low, _ in ends) and apart.interval[1] >= max(high for _, high in ends)
     cut = decision.transformer_slope(measured(transformer(STEEP, falling=0.05)))
     assert not cut.settled and cut.word == "undetermined" and cut.interval[0] < 0 < cut.interval[1]
 
@@ -100,6 +107,34 @@ def test_3c_asks_for_every_state():
     assert found.value is not None and found.settled
     parts[-1] = made("mamba2", rules.OTHERS[-1], {n: kl / 5 for n, kl in SMALL.items()}, falling=0.05, role="others")
     assert decision.collapse_share(measured(*parts)).word == "undetermined"
+
+
+def test_flat_runs_on_the_level_of_the_state_below_are_marked_and_3c_is_read_without_them():
+    curve = lambda state: {n: kl / (1 + state / 16) for n, kl in SMALL.items()}
+    parts = [small()] + [made("mamba2", s, curve(s), role="others") for s in rules.OTHERS]
+    parts[1].loc[(parts[1].seed == 0) & (parts[1].length == 64), "kl"] = SMALL[64]  # two numbers that are used as one
+    runs = decision.with_level_below(decision.flat_runs(measured(*parts, transformer(LOW))))
+    marked = runs.loc[runs["level below"], ["series", "length", "seed"]]
+    assert marked.to_numpy().tolist() == [["mamba2, 2 a copy", 64, 0]]
+    table = decision.decided_lengths(measured(*parts)).set_index(["series", "length"])
+    assert table["level below"].sum() == table.loc[("mamba2, 2 a copy", 64), "level below"] == 1
+    above = decision.collapse_above_levels(measured(*parts))
+    parts[1] = parts[1].loc[~((parts[1].seed == 0) & (parts[1].length == 64))]
+    kept = measured(*parts)
+    assert above == decision._collapse(kept, 0) and above[0] > 0
+    assert np.isnan(decision.collapse_above_levels(kept)[0])  # row 3c wants all seeds before it has a number
+    # The transformer has no state, and a larger state whose run still falls is on no level.
+    falls = [small(), made("mamba2", 8, SMALL, falling=0.05, role="others"), transformer(LOW)]
+    assert not decision.with_level_below(decision.flat_runs(measured(*falls)))["level below"].any()
+
+
+def test_3c_is_read_over_both_ranges():
+    parts = [small()] + [made("mamba2", s, {n: kl / (1 + s / 16) for n, kl in SMALL.items()}) for s in rules.OTHERS]
+    whole = measured(*parts)
+    each = [figure3_results.collapsed(whole[whole.length <= most]).loc["I/d"] for most in rules.RANGES]
+    found = decision.collapse_share(whole)
+    assert found.interval == (min(one.low for one in each), max(one.high for one in each))
+    assert found.value == each[-1]["left out"]
 
 
 def placed(series_rise):
@@ -147,6 +182,12 @@ def test_a_table_has_the_rule_and_the_hours():
     table = decision.decided_lengths(measured(small(), transformer(LOW, falling=0.01))).set_index(["series", "length"])
     assert table.loc[("mamba2, 1 a copy", 64), "flat"] == 5 and table.loc[("transformer", 64), "flat"] == 0
     assert table.loc[("transformer", 64), "seconds"] == 5 * 120
+    uneven = measured(small(), transformer(LOW).query("seed > 0 or steps <= 3000"))
+    assert decision.decided_lengths(uneven).set_index(["series", "length"]).loc[
+        ("transformer", 64), ["fewest", "steps"]
+    ].tolist() == [3000, 6000]
+    wanted = decision.wanted_steps(uneven, "transformer").iloc[0]
+    assert (wanted["fewest steps"], wanted["most steps"]) == (3000, 6000)
 
 
 def test_the_cost_of_flat_continues_a_power_of_the_steps():

@@ -52,6 +52,18 @@ def test_equal_compute_reads_the_dearer_model_earlier():
     assert rows.below.tolist() == [2, 0] and rows.seeds.tolist() == [2, 2]
 
 
+def test_runs_that_end_apart_are_compared_at_their_own_ends():
+    # At 64 tokens one seed of the small state is flat at 400 steps, the other goes on; the transformer goes on to 1,200.
+    parts = [curve("transformer", 0, 64, seed, falling(1.0, 60.0)) for seed in (0, 1)]
+    parts += [curve("mamba2", 4, 64, 0, [0.1] * 3, steps=STEPS[:3]), curve("mamba2", 4, 64, 1, [0.2] * 6)]
+    measured = results.runs(pd.concat(parts))
+    rows = results.compared(measured, "transformer", "mamba2, 1 a copy").set_index("reading")
+    assert rows.loc["equal steps", "difference"] == pytest.approx(60 / 400 - 0.15)
+    assert rows.loc["equal compute", "difference"] == pytest.approx((60 / 400 + 60 / 1200) / 2 - 0.15)
+    other = results.compared(measured, "mamba2, 1 a copy", "transformer").set_index("reading")
+    assert other.loc["equal compute", "difference"] == pytest.approx(0.15 - 60 / 1200)  # the flat one keeps its loss
+
+
 def test_compute_before_the_first_measurement_reads_that_one():
     assert results.at_compute(curve("transformer", 0, 64, 0, falling(1.0)), 1.0) == pytest.approx(1 / 200)
 

@@ -101,20 +101,23 @@ def at_compute(curve: pd.DataFrame, flops: float) -> float:
 def compared(measured: pd.DataFrame, one: str, other: str) -> pd.DataFrame:
     """KL of series ``one`` minus that of ``other`` by length, seed by seed, with t-intervals: at equal steps, and at the compute that ``other`` ended with.
 
-    ``below`` counts the seeds in which ``one`` is lower.  Equal steps are the last that both were measured at.
+    ``below`` counts the seeds in which ``one`` is lower.  Equal steps are the last at which all runs of both were measured.  A run that had less compute
+    than that is taken at its last loss.
     """
     rows = []
     for length in sorted(measured.length.unique()):
         part = measured.loc[measured.length == length]
         sides: Any = [dict(list(part.loc[part.series == name].groupby("seed"))) for name in (one, other)]
         seeds = sorted(set(sides[0]) & set(sides[1]))
+        pairs_of = [[side[seed].set_index("steps") for side in sides] for seed in seeds]
+        steps = max(set.intersection(*(set(run.index) for pair in pairs_of for run in pair)))
         for reading in ("equal steps", "equal compute"):
-            pairs = []
-            for seed in seeds:
-                a, b = (side[seed].set_index("steps") for side in sides)
-                steps = max(set(a.index) & set(b.index))
-                first = a.kl[steps] if reading == "equal steps" else at_compute(a, b.flops[steps])
-                pairs.append((first, b.kl[steps]))
+            pairs = [
+                (a.kl[steps], b.kl[steps])
+                if reading == "equal steps"
+                else (at_compute(a, b.flops.iloc[-1]), b.kl.iloc[-1])
+                for a, b in pairs_of
+            ]
             difference = np.array([first - second for first, second in pairs])
             low, high = mean_interval(difference) or (np.nan, np.nan)
             means = np.mean(pairs, axis=0)
