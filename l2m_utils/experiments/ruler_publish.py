@@ -228,7 +228,7 @@ def _repairs(run: Recorder, scores: Scores, corpus: str, found, model: str, n_bo
 def values_table(run: Recorder) -> pd.DataFrame:
     """The numbers that ``run`` recorded, as one table, so that a page can depend on a file whose change a build sees."""
     rows = []
-    for identifier, record in load_values(run.folder).items():
+    for identifier, record in load_values(run.folder, RULER_RECORDS).items():
         if isinstance(record["value"], (int, float)):
             low, high = record["interval"] or (np.nan, np.nan)
             named = {key: record[key] for key in ("unit", "note", "model")}

@@ -29,9 +29,8 @@ from dataclasses import dataclass
 N_BOOT, SEED = 2000, 0
 LEAST_DOCUMENTS = 32
 FURTHER_DOCUMENTS = 48
-SAME_NATS = (
-    0.25  # of a block of thousands of tokens: what two machines may differ by, and still have scored the same one
-)
+# What two machines may differ by in a sum of a thousand scores, and still have scored the same block.
+SAME_NATS = 0.1
 
 
 @dataclass(frozen=True)

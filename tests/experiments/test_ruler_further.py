@@ -16,7 +16,7 @@ from l2m_utils.experiments.ruler import score, tasks
 from l2m_utils.experiments.ruler_publish import publish_ruler
 from l2m_utils.experiments.ruler_scores import Scores, ngrams, ruler_curves
 from l2m_utils.experiments.ruler_stored import provenance, read_cells
-from l2m_utils.records import load_values, stored_table
+from l2m_utils.records import Recorder, load_values, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
@@ -63,6 +63,8 @@ def publish(drawn, rows, target, **meta):
 
 
 def test_what_is_joined_is_what_one_run_would_have_given(drawn, target, cells):
+    other = Recorder("estimation/other", "laptop", corpus="wiki-plain", folder=target / "laptop-wiki-plain")
+    other.value("exponent", 1.0, unit="")
     runs = publish(drawn, cells, target)
     assert [run.folder.name for run in runs] == ["laptop-books", "laptop-wiki-plain"]
     everything = Scores(drawn, made(drawn, dict.fromkeys([*OF_THE_CARD["wiki"], *OF_THE_LAPTOP[:3]]), most=44))
@@ -83,6 +85,9 @@ def test_what_is_joined_is_what_one_run_would_have_given(drawn, target, cells):
     assert "L = 4 to 128, 44 documents" in values["estimation/ruler:beta-vclub-further-without"]["note"]
     listed = stored_table("estimation/ruler", "further", "wiki-plain", target)[0].set_index("name")
     assert listed.loc["beta-vclub-further", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
+    assert set("estimation/ruler:" + listed.index) == set(values) - {
+        "estimation/other:exponent"
+    }  # its own numbers only
     contexts = stored_table("estimation/ruler", "context", "wiki-plain", target)[0]
     exact = SOURCE.conditional_entropy(20)
     assert contexts["loss"].iloc[-1] == pytest.approx(exact, abs=0.02) and contexts["documents"].eq(44).all()
