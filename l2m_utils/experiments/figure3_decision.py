@@ -57,7 +57,7 @@ def decided_lengths(measured: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_level_below(runs: pd.DataFrame) -> pd.DataFrame:
-    """``runs`` of :func:`flat_runs` with the column ``level below``: flat, and no lower than :data:`~l2m_utils.experiments.figure3_rules.LEVEL` of the mean flat loss of the next smaller state.
+    """``runs`` of :func:`flat_runs` with the column ``level below``: flat, and no lower than :data:`~l2m_utils.experiments.figure3_rules.LEVEL_BELOW` of the mean flat loss of the next smaller state.
 
     Such a run has not learnt to use what its state has more, and may wait on a plateau; false where no smaller state is flat.
     """
@@ -66,7 +66,7 @@ def with_level_below(runs: pd.DataFrame) -> pd.DataFrame:
     for row in runs.to_dict("records"):
         smaller = [size for (length, size) in flat.index if length == row["length"] and size < row["numbers"]]
         level = flat[row["length"], max(smaller)] if smaller else np.inf
-        marks.append(bool(row["flat"] and row["kl"] >= rules.LEVEL * level))
+        marks.append(bool(row["flat"] and row["kl"] >= rules.LEVEL_BELOW * level))
     return runs.assign(**{"level below": marks})
 
 

@@ -14,7 +14,7 @@ of its own, :data:`SEARCH_STEPS`; the least loss at the end is taken (:func:`sea
 **Flat** (:func:`flat`).  At N steps, N in :data:`JUDGED`: the measurements over the last third of the steps differ by no more than :data:`FLAT` of the last one or
 :data:`FLAT_NATS`; the loss is below :data:`LEFT` of what the best predictor from one token loses, where runs wait before they learn anything; and N is at least 3,000.
 The nats are a sixth of what row 3a lets the loss differ over two doublings.  A run that waits on a later plateau is called flat and may fall
-afterwards: no rule on a curve can know, and a run that is flat says so at its own budget only.  A flat run of a larger state that is no lower than :data:`LEVEL` of the mean
+afterwards: no rule on a curve can know, and a run that is flat says so at its own budget only.  A flat run of a larger state that is no lower than :data:`LEVEL_BELOW` of the mean
 flat loss of the next smaller one is counted, and 3c is shown without such runs, too; that decides nothing (written when the first of them had been seen).
 
 **Order.**  :data:`PHASES`: every run goes on until it is flat, or to the cap of its stage, and no run begins once those that are kept have taken :data:`HOURS` (added
@@ -60,7 +60,7 @@ MEASURED = tuple(sorted({200, 300, 400, 600, 800, 1200, 1600, *JUDGED, *(2 * n /
 CAPS = (3000, 12_000, 48_000)
 HOURS = 8.0  # of a processor, all runs together; what is open then stays open
 FLAT, FLAT_NATS, LEFT = 0.03, 5e-4, 0.95
-LEVEL = 0.98  # of the loss of the next smaller state
+LEVEL_BELOW = 0.98  # of the loss of the next smaller state
 
 SLOPE_MARGIN, RISE_MARGIN, COLLAPSE_SHARE, NLL_MARGIN = 0.0015, 0.1, 0.95, 0.01  # of the rows in book/reproduction.yml
 RANGES = (256, 1024)  # the two planned readings end there
