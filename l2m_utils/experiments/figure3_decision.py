@@ -171,7 +171,9 @@ def collapse_above_levels(measured: pd.DataFrame, seed: int = 0) -> Measured:
     runs = with_level_below(flat_runs(measured))
     design = ["series", "length", "seed"]
     spoilt = pd.MultiIndex.from_frame(runs.loc[runs["level below"], design])
-    kept = measured.loc[(measured.numbers > 0).to_numpy() & ~pd.MultiIndex.from_frame(measured.loc[:, design]).isin(spoilt)]
+    kept = measured.loc[
+        (measured.numbers > 0).to_numpy() & ~pd.MultiIndex.from_frame(measured.loc[:, design]).isin(spoilt)
+    ]
     points = kept.groupby(["series", "length"]).ngroups
     whole = points == (1 + len(rules.OTHERS)) * len(rules.FIGURE3_LENGTHS)
     return _collapse(kept, seed) if whole and collapse_share(measured, seed).value is not None else (np.nan, None)
