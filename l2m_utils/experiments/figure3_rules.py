@@ -19,7 +19,7 @@ flat loss of the next smaller one is counted, and 3c is shown without such runs,
 
 **Order.**  :data:`PHASES`: every run goes on until it is flat, or to the cap of its stage, and no run begins once those that are kept have taken :data:`HOURS` (added
 after the first runs at 64 tokens).  Rows 3b, then 3a, then 3c, so that each beginning is worth having; in the last part, too, where it stood by length until the
-smallest Mamba-2 had one run left that was not flat.  The part beyond 48,000 steps was added after 3.3 hours, before anything was run that far: that one run, of
+smallest Mamba-2 had one run left that was not flat.  The part beyond 48,000 steps was added after 2.8 hours, before anything was run that far: that one run, of
 1,024 tokens, had left its first plateau between 33,600 and 48,000 steps and could not be flat at a cap that only shares out the hours.  What flat means, and what
 decides a row, is as it was; a row that this part decides says so.
 
