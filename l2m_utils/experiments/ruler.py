@@ -131,7 +131,7 @@ def score(
     cell_tokens: int = CELL_TOKENS,
     most: int | None = None,
 ) -> None:
-    """Do the tasks that ``store`` does not hold, on their first ``most`` blocks (all); ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take.
+    """Do the tasks that ``store`` does not hold, on about their first ``most`` blocks (all; whole cells); ``scorers(dtype)`` gives the model.  Prints what is left and how long it may take.
 
     Raises ``ValueError`` for a folder with cells of another model or draw, which have the same names.
     """
@@ -170,7 +170,7 @@ def check_same(notes: Sequence[dict[str, str]], folder: str | Path) -> None:
 def score_command(
     model: str, draws: str | Path, names: Sequence[str], folder: str | Path, threads: int, most: int | None = None
 ) -> None:
-    """Do the tasks called ``names`` with ``model`` on the blocks of the file ``draws`` (the first ``most`` of each), in cells in ``folder``, with so many threads."""
+    """Do the tasks called ``names`` with ``model`` on the blocks of the file ``draws`` (about the first ``most`` of each, whole cells), in cells in ``folder``, with so many threads."""
     import torch
 
     unknown = sorted(set(names) - {task.name for task in tasks()})

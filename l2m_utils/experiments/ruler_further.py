@@ -28,7 +28,7 @@ from l2m_utils.experiments.ruler_context_records import record_context, record_c
 from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS, values_table
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, mixture, ngrams, repaired
 from l2m_utils.experiments.ruler_stored import Provenance, provenance, read_cells
-from l2m_utils.records import Recorder, RecordError, stored_table
+from l2m_utils.records import Recorder, RecordError, check_rulers, stored_table
 from l2m_utils.rulers import ruler_name
 from l2m_utils.stats.bootstrap import interval
 
@@ -211,7 +211,7 @@ def publish_further(
 ) -> list[Recorder]:
     """Write what ``scores`` add to the records of the same ruler that lie below ``target``, as tier laptop; returns what was written.
 
-    Raises ``ValueError`` when nothing is added, and for scores of other blocks than those that are stored.
+    Raises ``ValueError`` when nothing is added, for scores of other blocks than those that are stored, and where records of tier laptop stand that another ruler gave.
     """
     label, jobs = made.label(_DTYPE), []
     for corpus in (corpus for corpus in NAMES if (draw.corpus == corpus).any()):
@@ -224,6 +224,7 @@ def publish_further(
         repairs = far_repairs(scores, corpus, known, tables, least, far)
         contexts = losses(scores, corpus, _DTYPE, least) is not None
         if vclub or repairs or contexts:
+            check_rulers(Path(target) / f"laptop-{NAMES[corpus]}", RULER_RECORDS, label)
             jobs.append((corpus, known, tables, vclub, repairs))
     if not jobs:
         raise ValueError(

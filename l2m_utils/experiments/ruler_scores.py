@@ -5,7 +5,7 @@ Three sets of blocks, each of all blocks on which everything it needs was scored
 ==========  ===================================================================================================
 ``whole``   the blocks scored to their end: direct with n-grams, and vCLUB, at L/ℓ = 2 and every length
 ``near``    all blocks, those of kind ``short`` included, up to the shortest scored block: all ratios
-``repair``  blocks with mixture scores: all repairs of the first tokens, all ratios
+``repair``  blocks with mixture scores: all repairs of the first tokens, all ratios; at L/ℓ = 2 as far as there are mixtures
 ==========  ===================================================================================================
 
 Letters: ``n`` blocks, ``k`` splits, ``m`` scores a row.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +17,7 @@ from l2m_utils.experiments.ruler import score, tasks
 from l2m_utils.experiments.ruler_publish import publish_ruler
 from l2m_utils.experiments.ruler_scores import Scores, ngrams, ruler_curves
 from l2m_utils.experiments.ruler_stored import provenance, read_cells
-from l2m_utils.records import Recorder, load_values, stored_table
+from l2m_utils.records import Recorder, RecordError, load_values, stored_table
 from l2m_utils.scoring.exact import ExactScorer
 from l2m_utils.sources.additive import AdditiveChain, power_weights
 
@@ -147,6 +148,13 @@ def test_cells_of_other_blocks_or_another_ruler_are_refused_before_anything_is_w
     with pytest.raises(ValueError, match="add nothing"):
         publish(drawn, cells, tmp_path)
     assert sorted(target.rglob("*")) == before and not list(tmp_path.iterdir())
+    shutil.copytree(target, tmp_path / "other")
+    other = Recorder("estimation/ruler", "laptop", corpus="books", folder=tmp_path / "other" / "laptop-books")
+    for path in (other.folder / "estimation" / "ruler").rglob("*.*"):
+        path.unlink()
+    other.value("loss", 3.0, unit="nats", model="another r2 float32")
+    with pytest.raises(RecordError, match="got a record of 'ruler r1 float32', expected one of 'another r2"):
+        publish(drawn, cells, tmp_path / "other")
 
 
 def test_more_documents_go_on_in_the_same_cells(drawn, tmp_path):
