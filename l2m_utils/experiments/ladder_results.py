@@ -5,6 +5,7 @@ Replicates draw the documents again, with one seed, so those of all rungs belong
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -103,6 +104,20 @@ def by_size(rungs: pd.DataFrame, exponents: pd.DataFrame) -> pd.DataFrame:
     )
     means = {name: (name, "mean") for name in ("loss", *rules.MAIN_REPAIRS)}
     return own.groupby(["weights", "trained_tokens"]).agg(seeds=("seed", "size"), **means).reset_index()
+
+
+def least_tokens(trained_tokens: Sequence[int], losses: Sequence[float], loss: float) -> float:
+    """Tokens of training at which ``losses`` (nats a byte, falling) would have come down to ``loss`` if each further factor of tokens took as much as the last one did.
+
+    A loss falls ever less, so no fewer do.  ``ValueError`` unless the last one is lower than the one before and has not reached ``loss``.
+
+    >>> least_tokens([100, 400, 1600], [3.0, 2.5, 2.25], 2.0)
+    6400.0
+    """
+    (before, last), (higher, lower) = trained_tokens[-2:], losses[-2:]
+    if not loss < lower < higher:
+        raise ValueError(f"losses {list(losses)}: expected falling ones above {loss}")
+    return float(last * (last / before) ** ((lower - loss) / (higher - lower)))
 
 
 def choices() -> list[SlopeChoice]:

@@ -127,6 +127,16 @@ def test_rows_that_rest_on_one_run_say_so():
         assert same - {row.id} <= shared[row.id], f"row {row.id} rests on the record of {sorted(same - {row.id})}"
 
 
+def test_a_row_that_the_runs_on_one_core_decide_asks_them_or_had_its_word():
+    """G.8 asks the minutes on a GPU, which had decided it."""
+    rows = {row.id: row for row in ROWS}
+    for name in PUBLISHED.value("models/gaussian-kl:decide-decided")["value"].split(", "):
+        asks = rows[name].record.startswith("models/gaussian-kl:decide-")
+        assert asks or name == "G.8", f"row {name} asks {rows[name].record}"
+        word = reproduction.state_of(rows[name], reproduction.evidence_of(rows[name], PUBLISHED))
+        assert word != "undetermined", name
+
+
 def test_no_word_rests_on_a_figure_alone():
     assert not [row.id for row in ROWS if row.record in PUBLISHED.figures]
 

@@ -343,6 +343,12 @@ def test_the_whole_way_at_a_tiny_size(tokenizers, tmp_path, monkeypatch):
     }
 
 
+@pytest.mark.parametrize("losses, loss", [([2.0, 2.5], 1.0), ([2.5, 2.0], 2.0), ([2.5, 2.0], 2.2)])
+def test_a_loss_that_does_not_fall_or_is_there_already_has_no_cost(losses, loss):
+    with pytest.raises(ValueError, match="expected falling ones above"):
+        ladder_results.least_tokens([100, 400], losses, loss)
+
+
 def test_means_by_size_are_over_seeds_of_our_own_rungs():
     rungs = pd.DataFrame(
         {
