@@ -217,5 +217,5 @@ def test_equal_compute_is_read_at_either_end():
 
 def test_the_plan_is_counted_by_what_it_is_for():
     table = decision.plan_table(stage_table(pd.DataFrame()))
-    assert table.phase.tolist() == list(rules.PHASES) and table.runs.tolist() == [12 + 20, 6 + 10, 30, 90, 15, 45, 90]
+    assert table.phase.tolist() == list(rules.PHASES) and table.runs.tolist() == [12 + 20, 6 + 10, 30, 90, 15, 60, 75]
     assert (table.done == 0).all()
