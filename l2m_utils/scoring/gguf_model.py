@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,14 +24,27 @@ def convert(path: Path, header: Header, target: Path) -> tuple[str, int]:
 
     The name is what the file calls itself, in lower-case words joined by hyphens; the prefix is BOS, else EOS.  Raises
     :class:`ScoringError` with one line when transformers cannot read the architecture or the tokenizer, when weights are missing, or when the
-    metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing.
+    metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing; ``OSError`` when ``target`` cannot be written.
     """
     model, tokenizer = _model(path, header), _tokenizer(path)
     check_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0])
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    with _errors_of_the_system():
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
     title = re.sub(r"[^a-z0-9]+", "-", str(header.values.get("general.name", "")).lower()).strip("-")
     return title or f"{header.architecture}-gguf", choose_prefix(tokenizer)
+
+
+@contextmanager
+def _errors_of_the_system() -> Iterator[None]:
+    """A full disk is an ``OSError`` also where a writer in Rust met it: it raises another class, and the number of the error stands in its text."""
+    try:
+        yield
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if isinstance(error, OSError) or number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _model(path: Path, header: Header) -> Any:

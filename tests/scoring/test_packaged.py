@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 
 pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'l2m-book[gguf]'")
 import tiny_gguf
@@ -163,6 +164,17 @@ def test_a_full_disk(file, cache, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(packaged, "write_json", full)
+    with pytest.raises(ScoringError, match="no space left .*nothing was left behind"):
+        packaged.ruler(str(file), cache)
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("saved", [hf.LlamaForCausalLM, hf.PreTrainedTokenizerFast])
+def test_a_full_disk_as_the_writers_in_rust_say_it(saved, file, cache, monkeypatch):
+    def full(*_, **__):
+        raise Exception("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(saved, "save_pretrained", full)
     with pytest.raises(ScoringError, match="no space left .*nothing was left behind"):
         packaged.ruler(str(file), cache)
     assert left(cache) == []
