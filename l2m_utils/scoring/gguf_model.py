@@ -12,7 +12,7 @@ from typing import Any
 from l2m_utils.boundary import boundary, first_line
 from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
 from l2m_utils.scoring.gguf_file import INSTALL, Header
-from l2m_utils.scoring.loading import check_loaded
+from l2m_utils.scoring.loading import check_loaded, check_weights_finite, quiet
 
 _SAME_NUMBERS = (
     1.05  # the network that the metadata describe may have this many times the numbers of the file (tied heads, tables)
@@ -23,10 +23,12 @@ def convert(path: Path, header: Header, target: Path) -> tuple[str, int]:
     """Write the model and tokenizer of the GGUF file ``path`` with its checked ``header`` into ``target``; returns its name and prefix id.
 
     The name is what the file calls itself, in lower-case words joined by hyphens; the prefix is BOS, else EOS.  Raises
-    :class:`ScoringError` with one line when transformers cannot read the architecture or the tokenizer, when weights are missing, or when the
-    metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing; ``OSError`` when ``target`` cannot be written.
+    :class:`ScoringError` with one line when transformers cannot read the architecture or the tokenizer, when weights are missing or not
+    finite, or when the metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing;
+    ``OSError`` when ``target`` cannot be written.
     """
-    model, tokenizer = _model(path, header), _tokenizer(path)
+    with quiet():
+        model, tokenizer = _model(path, header), _tokenizer(path)
     check_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0])
     with _errors_of_the_system():
         model.save_pretrained(target)
@@ -67,6 +69,7 @@ def _model(path: Path, header: Header) -> Any:
         )
         loaded, report = found
         check_loaded(loaded, report, str(path), "its metadata")
+        check_weights_finite(loaded, str(path))
     except (ScoringError, MemoryError):
         raise
     except ImportError as error:

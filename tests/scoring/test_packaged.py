@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import signal
 import struct
@@ -128,6 +129,17 @@ def test_every_cut_is_refused(file, tmp_path):
             read_header(tmp_path / "cut.gguf")
 
 
+@pytest.fixture
+def said():
+    """What transformers logs meanwhile: a refusal is one line, so nothing."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    hf.logging.add_handler(handler)
+    yield records
+    hf.logging.remove_handler(handler)
+
+
 ODD = {
     "another architecture": ({"architecture": "nosuchnet"}, "architecture 'nosuchnet' cannot be read"),
     "no embedding": ({"drop": "token_embd.weight"}, "no embedding"),
@@ -138,17 +150,26 @@ ODD = {
     "a width of 2^30": ({"embedding_length": 2**30}, "embedding_length is 1073741824"),
     "an inner width of 2^30": ({"feed_forward_length": 2**30}, "describe a network of"),
     "another inner width": ({"feed_forward_length": 63}, "missing in its files|of another shape"),
+    "said to be mamba": ({"architecture": "mamba"}, "18 weights .* are missing in its files"),
+    "said to be qwen2": ({"architecture": "qwen2"}, "6 weights .* are missing in its files"),
+    "a weight that is no number": (
+        {"spoil": "blk.1.ffn_up.weight"},
+        "the weight model.layers.1.mlp.up_proj.weight is not finite",
+    ),
+    "an embedding that is no number": ({"spoil": "token_embd.weight"}, "embed_tokens.weight.* not finite"),
     "no heads": ({"attention.head_count": 0}, "cannot be read by transformers"),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_whole_file_that_contradicts_itself_is_refused(name, model, cache, tmp_path):
+def test_a_whole_file_that_contradicts_itself_is_refused(name, model, cache, tmp_path, said):
     change, words = ODD[name]
     path = tiny_gguf.write(tmp_path / "odd.gguf", model, **change)
+    verbosity = hf.logging.get_verbosity()
     with pytest.raises(ScoringError, match=words) as error:
         packaged.ruler(str(path), cache)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and said == []
+    assert hf.logging.get_verbosity() == verbosity
     assert left(cache) == []
 
 
