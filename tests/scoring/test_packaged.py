@@ -21,6 +21,7 @@ import transformers as hf
 pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'l2m-book[gguf]'")
 import tiny_gguf
 
+from l2m_utils.cli.main import main
 from l2m_utils.scoring import packaged
 from l2m_utils.scoring.base import ScoringError
 from l2m_utils.scoring.connect import connect, read_tokenizer
@@ -80,6 +81,15 @@ def test_a_damaged_conversion_is_made_again(file, cache):
     (made.folder / "model.safetensors").write_bytes(b"half")
     assert packaged.ruler(str(file), cache) == made
     assert (made.folder / "model.safetensors").stat().st_size > 4
+
+
+def test_the_command_state_takes_a_file_and_refuses_in_one_line(file, cache, capsys):
+    assert main(["state", str(file)]) == 0
+    assert "dim z = 2 × 32 × L" in capsys.readouterr().out
+    for name, words in (("packaged:gpt-5", "no such packaged model"), ("nowhere.gguf", "cannot be read")):
+        assert main(["state", name]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
 def test_blocks_longer_than_the_context_are_refused(file, cache):
