@@ -92,9 +92,13 @@ def test_the_command_state_takes_a_file_and_refuses_in_one_line(file, cache, cap
         assert words in error and error.startswith("error: ") and error.count("\n") == 1
 
 
-def test_blocks_longer_than_the_context_are_refused(file, cache):
-    with pytest.raises(ScoringError, match="blocks of 65 tokens are asked for, .* reads 64"):
+def test_blocks_longer_than_the_context_are_refused(file, cache, capsys):
+    with pytest.raises(ScoringError, match=f"blocks of 65 tokens are asked for, {file} reads 64"):
         connect("transformers", str(file), max_length=65)
+    command = ["measure", "--model", str(file), "--corpus", "nowhere.jsonl", "--folder", "nowhere"]
+    for more in ([], ["--dry-run", "--card", "h100"]):
+        assert main([*command, "--max-length", "128", *more]) == 1
+        assert f"blocks of 128 tokens are asked for, {file} reads 64" in capsys.readouterr().err
 
 
 def changed(file: Path, place: Path, change) -> Path:
