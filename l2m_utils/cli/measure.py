@@ -68,7 +68,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     run.add_argument("--fit-from", type=int, default=8, help="shortest L in the fit")
     run.add_argument("--records", default="", help="folder of the records; by default `records` in --folder")
     run.add_argument("--tier", choices=TIERS, default="cluster", help="under which the records are kept")
-    run.add_argument("--dry-run", action="store_true", help="print the cost and stop; loads no weights")
+    run.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="print the cost and stop; loads no weights, and needs `l2m ruler` first for a packaged model or a GGUF file",
+    )
 
 
 def run(options: argparse.Namespace) -> int:

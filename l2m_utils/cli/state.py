@@ -14,7 +14,11 @@ from l2m_utils.state.condition import PUBLISHED_LAW
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The model, if only one, and the law that text is held to obey."""
-    parser.add_argument("config", nargs="?", help="a folder with config.json, or a hub name: print this model alone")
+    parser.add_argument(
+        "config",
+        nargs="?",
+        help="a folder with config.json, a hub name, packaged:smollm2-135m or FILE.gguf: print this model alone",
+    )
     parser.add_argument(
         "--beta", type=float, default=PUBLISHED_LAW.exponent, help="exponent of the law of text (default %(default)s)"
     )
@@ -28,6 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table; 1 if a count differs from a real cache, 2 if a config cannot be counted."""
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # the tiny models would each report missing GPU kernels
+    from l2m_utils.scoring.base import ScoringError
+    from l2m_utils.scoring.packaged import is_ruler, ruler
     from l2m_utils.state.atlas import atlas, kinds_counted, named_models, plain_text, short
     from l2m_utils.state.condition import TextLaw, l2m_condition
     from l2m_utils.state.kinds import StateError
@@ -35,7 +41,8 @@ def run(options: argparse.Namespace) -> int:
     try:
         law = TextLaw(options.beta, options.prefactor, "command line")
         if options.config:
-            verdict = l2m_condition(options.config, law=law, bits_per_entry=options.bits)
+            config = ruler(options.config).folder if is_ruler(options.config) else options.config
+            verdict = l2m_condition(config, law=law, bits_per_entry=options.bits)
             print(f"dim z = {verdict.architecture.formula}\n{verdict.text}")
             for length, gib in verdict.memory_gib.items():
                 print(
@@ -43,7 +50,7 @@ def run(options: argparse.Namespace) -> int:
                 )
             return 0
         print(plain_text(atlas(law, options.bits)))
-    except StateError as error:
+    except (StateError, ScoringError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     print(

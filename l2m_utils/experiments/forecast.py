@@ -279,6 +279,22 @@ def will_share(options: Any) -> bool:
     return options.backend == "transformers" and cuttable_by(_configuration(options))
 
 
+def check_length_read(options: Any, max_length: int) -> None:
+    """Refuse blocks that are longer than the model reads, by its configuration, and whatever else :func:`~l2m_utils.scoring.connect.check_backend` refuses.
+
+    Raises ``ScoringError``.  Not asked here: a server, whose configuration is elsewhere, and vLLM where it stretches positions by rules of its own.
+    """
+    from l2m_utils.scoring.connect import check_context
+
+    if options.backend == "server":
+        return
+    text = _configuration(options).get_text_config()
+    positions = getattr(text, "max_position_embeddings", None)
+    vllm = options.backend == "vllm"
+    if positions and not (vllm and "factor" in str(getattr(text, "rope_parameters", ""))):
+        check_context(options.model, positions - 2 * vllm, max_length)  # vLLM: the prefix, and the token it generates
+
+
 def _configuration(options: Any) -> Any:
     """That of the model that the options of ``l2m measure`` name."""
     from transformers import AutoConfig

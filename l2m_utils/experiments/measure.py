@@ -25,11 +25,12 @@ from l2m_utils.experiments.bipartite_curves import (
     contributions,
     save_curves,
 )
-from l2m_utils.experiments.forecast import forecast_of, will_share
+from l2m_utils.experiments.forecast import check_length_read, forecast_of, will_share
 from l2m_utils.experiments.text_draws import measured_blocks
 from l2m_utils.records import Recorder, check_rulers
 from l2m_utils.scoring.base import check_tokenizer
 from l2m_utils.scoring.connect import connect, read_tokenizer
+from l2m_utils.scoring.packaged import check_known
 from l2m_utils.scoring.stored import StoredScorer
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.text import corpora, cuts, documents
@@ -109,13 +110,17 @@ def model_text(identity: Mapping[str, str]) -> str:
 
 
 def measure(options: argparse.Namespace) -> int:
-    """All of it, in order; everything that can be refused is refused before the model is loaded.
+    """All of it, in order; what the configuration of the model refuses is refused before the text is read, and the rest before the model is loaded.
 
     ``options`` are those of ``l2m measure``.  Returns the exit code 0; raises ``ValueError``, ``ImportError`` and ``OSError`` for bad input.
     """
     wanted = plan(options.max_length, options.ratios, derangements=options.derangements)
     check_fit(wanted, options.fit_from)
+    if options.dry_run:
+        check_known(options.tokenizer or options.model)
+        check_known("" if options.backend == "server" else options.model)
     tokenizer = read_tokenizer(options.tokenizer or options.model, options.revision)
+    check_length_read(options, wanted.max_length)
     text = corpora.load(options.corpus, limit_bytes=options.limit_bytes or None)
     tokens, blocks = draw_blocks(
         tokenizer.backend_tokenizer,

@@ -67,7 +67,7 @@ def connect(
     l2m_utils.scoring.base.ScoringError: backend 'torch': expected one of transformers, vllm, server
     """
     check_backend(backend, model, url, device_map, max(tensor_parallel, pipeline_parallel))
-    label = ""
+    given, label = model, ""
     if backend != "server" and is_ruler(model):
         made = ruler(model)
         model, label, revision = str(made.folder), made.name, made.revision
@@ -134,11 +134,16 @@ def connect(
                 api_key=ApiKey(os.environ.get(API_KEY, "")),
                 **options,
             )
-    if max_length > scorer.context:
-        raise ScoringError(
-            f"blocks of {max_length} tokens are asked for, {model} reads {scorer.context} after the prefix: take a smaller max_length"
-        )
+    check_context(given, scorer.context, max_length)
     return scorer
+
+
+def check_context(model: str, context: int, max_length: int) -> None:
+    """Refuse blocks of ``max_length`` tokens where ``model`` reads only ``context`` of them."""
+    if max_length > context:
+        raise ScoringError(
+            f"blocks of {max_length} tokens are asked for, {model} reads {context} after the prefix: take a smaller max_length"
+        )
 
 
 def check_backend(backend: str, model: str, url: str, device_map: str, parallel: int) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from l2m_utils.boundary import boundary, first_line
 from l2m_utils.scoring.base import ScoringError, check_tokenizer, choose_prefix
 from l2m_utils.scoring.gguf_file import INSTALL, Header
-from l2m_utils.scoring.loading import check_loaded
+from l2m_utils.scoring.loading import check_loaded, check_weights_finite, quiet
 
 _SAME_NUMBERS = (
     1.05  # the network that the metadata describe may have this many times the numbers of the file (tied heads, tables)
@@ -20,15 +23,30 @@ def convert(path: Path, header: Header, target: Path) -> tuple[str, int]:
     """Write the model and tokenizer of the GGUF file ``path`` with its checked ``header`` into ``target``; returns its name and prefix id.
 
     The name is what the file calls itself, in lower-case words joined by hyphens; the prefix is BOS, else EOS.  Raises
-    :class:`ScoringError` with one line when transformers cannot read the architecture or the tokenizer, when weights are missing, or when the
-    metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing.
+    :class:`ScoringError` with one line when transformers cannot read the architecture or the tokenizer, when weights are missing or not
+    finite, or when the metadata describe another network than the weights; ``ImportError`` with the install line when ``gguf`` is missing;
+    ``OSError`` when ``target`` cannot be written.
     """
-    model, tokenizer = _model(path, header), _tokenizer(path)
+    with quiet():
+        model, tokenizer = _model(path, header), _tokenizer(path)
     check_tokenizer(tokenizer, model.get_input_embeddings().weight.shape[0])
-    model.save_pretrained(target)
-    tokenizer.save_pretrained(target)
+    with _errors_of_the_system():
+        model.save_pretrained(target)
+        tokenizer.save_pretrained(target)
     title = re.sub(r"[^a-z0-9]+", "-", str(header.values.get("general.name", "")).lower()).strip("-")
     return title or f"{header.architecture}-gguf", choose_prefix(tokenizer)
+
+
+@contextmanager
+def _errors_of_the_system() -> Iterator[None]:
+    """A full disk is an ``OSError`` also where a writer in Rust met it: it raises another class, and the number of the error stands in its text."""
+    try:
+        yield
+    except Exception as error:
+        number = re.search(r"\(os error (\d+)\)", str(error))
+        if isinstance(error, OSError) or number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
 
 
 def _model(path: Path, header: Header) -> Any:
@@ -51,6 +69,7 @@ def _model(path: Path, header: Header) -> Any:
         )
         loaded, report = found
         check_loaded(loaded, report, str(path), "its metadata")
+        check_weights_finite(loaded, str(path))
     except (ScoringError, MemoryError):
         raise
     except ImportError as error:

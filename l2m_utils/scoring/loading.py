@@ -54,7 +54,7 @@ def load_causal_model(
         check_files(name)
         _check_size(Path(name), check_weights(name))
     advice = "" if Path(name).is_dir() else "weights that lie only as .bin must be converted to safetensors first"
-    with boundary(f"the model {name} cannot be loaded by transformers", ScoringError, advice), _quiet():
+    with boundary(f"the model {name} cannot be loaded by transformers", ScoringError, advice), quiet():
         found: Any = _network(_configuration(name, commit)).from_pretrained(
             name,
             dtype=dtype,
@@ -96,6 +96,14 @@ def check_loaded(model, report: dict[str, Any], name: str, settings: str = "conf
         )
     if unused:
         warnings.warn(f"{name}: {_named(unused)} in its files and not used by {type(model).__name__}", stacklevel=3)
+
+
+def check_weights_finite(model, name: str) -> None:
+    """Raise :class:`ScoringError` that names the weights of ``model`` with a NaN or an infinity in them: every score would be one, too."""
+    if wrong := sorted(key for key, tensor in model.state_dict().items() if not tensor.isfinite().all()):
+        raise ScoringError(
+            f"{name} cannot be used: {_named(wrong)} not finite (NaN or infinity): fetch it again, or take another model"
+        )
 
 
 def _named(keys: list[str], most: int = 3) -> str:
@@ -140,7 +148,7 @@ def _check_size(folder: Path, stored: Stored) -> None:
                     "config.json and weights are not of one model; fetch both again"
                 )
     what = f"{folder / 'config.json'} describes no network that transformers can make"
-    with boundary(what, ScoringError, "fetch it again, or take a newer transformers"), _quiet():
+    with boundary(what, ScoringError, "fetch it again, or take a newer transformers"), quiet():
         config = _configuration(str(folder))
         with torch.device("meta"):
             empty = _network(config).from_config(config, trust_remote_code=False)
@@ -182,7 +190,7 @@ def load_tokenizer(name: str, commit: dict[str, str] | None = None) -> Any:
             if path.name.startswith(("tokenizer", "special_tokens", "added_tokens", "config")):
                 read_json(path)  # names the file, which the reader of transformers does not
     advice = "save it beside the model, or name its place"
-    with boundary(f"no tokenizer can be read from {name!r}", ScoringError, advice), _quiet():
+    with boundary(f"no tokenizer can be read from {name!r}", ScoringError, advice), quiet():
         made = AutoTokenizer.from_pretrained(name, trust_remote_code=False, **(commit or {}))
         made("")  # a setting of the wrong type (model_max_length, say) is met when it is used
         return made
@@ -218,7 +226,7 @@ def check_device(device_map) -> None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without the loader's own report, a table of many lines: what matters of it is said by :func:`check_loaded`."""
     from transformers.utils import logging
 

@@ -101,20 +101,31 @@ def ruler(model: str, folder: str | Path = RULERS) -> Ruler:
     no usable GGUF, an architecture or a tokenizer that transformers cannot read, and a full disk; ``ImportError`` with the install line
     when ``gguf`` is missing.  What failed leaves nothing behind, and two processes make one folder.
     """
-    folder = Path(folder)
-    if not model.startswith(SCHEME):
-        return _converted(Path(model), _sha256(Path(model)), folder)
-    found, package = known(model, folder), _package(model)
-    return found or _locked(
-        folder,
-        _home(folder, package.sha256),
-        lambda scratch: _convert(fetch(package, scratch), package.sha256, scratch),
-    )
+    folder, digest = Path(folder), _digest(model)
+    home = _home(folder, digest)
+
+    def make(scratch: Path) -> Path:
+        path = fetch(_package(model), scratch) if model.startswith(SCHEME) else Path(model)
+        return _convert(path, digest, scratch)
+
+    return _open(home) or _locked(folder, home, make)
 
 
 def known(model: str, folder: str | Path = RULERS) -> Ruler | None:
-    """The ruler ``packaged:NAME`` if it lies converted in ``folder``, else None; nothing is fetched."""
-    return _open(_home(Path(folder), _package(model).sha256))
+    """The ruler of this name if it lies converted in ``folder``, else None; nothing is fetched or converted."""
+    return _open(_home(Path(folder), _digest(model)))
+
+
+def check_known(model: str) -> None:
+    """Refuse a ruler that would have to be fetched or converted first, for what may write nothing; any other model passes."""
+    if is_ruler(model) and known(model) is None:
+        raise ScoringError(
+            f"{model} is not converted yet, and a dry run fetches and converts nothing: run `l2m ruler {model}` first"
+        )
+
+
+def _digest(model: str) -> str:
+    return _package(model).sha256 if model.startswith(SCHEME) else _sha256(Path(model))
 
 
 def _package(model: str) -> Package:
@@ -122,11 +133,6 @@ def _package(model: str) -> Package:
         names = ", ".join(SCHEME + each for each in PACKAGES)
         raise ScoringError(f"{model}: there is no such packaged model; expected {names}")
     return PACKAGES[name]
-
-
-def _converted(path: Path, digest: str, folder: Path) -> Ruler:
-    home = _home(folder, digest)
-    return _open(home) or _locked(folder, home, lambda scratch: _convert(path, digest, scratch))
 
 
 def download(project: str, version: str, size: int, sha256: str, folder: Path, instead: str = "") -> Path:

