@@ -59,7 +59,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     text.add_argument("--ratios", type=int, nargs="+", default=[2, 3, 4], help="L/ℓ")
     text.add_argument("--derangements", type=int, default=1, help="for vCLUB; 0 leaves it out")
     run = parser.add_argument_group("the run")
-    run.add_argument("--folder", required=True, type=Path, help="of the scores; start again with the same one to go on")
+    run.add_argument(
+        "--folder",
+        default=Path("scores"),
+        type=Path,
+        help="of the scores (default %(default)s); start again with the same one to go on",
+    )
     run.add_argument(
         "--shard-tokens", type=int, default=65_536, help="work that a kill can cost; more for a fast engine"
     )

@@ -266,6 +266,9 @@ def test_dry_run_prints_the_cost_and_loads_no_model(command, tmp_path, capsys, m
 
 
 def test_from_a_folder_to_records_and_again_without_scoring(command, trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = command.index("--folder")
+    del command[place : place + 2]  # by default `scores` where one stands
     assert main(command) == 0
     printed = capsys.readouterr().out
     shards = summary(tmp_path / "scores")
