@@ -185,6 +185,22 @@ def starts(tokens: ArrayLike, splits: Sequence[int], order: int) -> np.ndarray:
     return tokens[:, index]
 
 
+def start_from_counts(logprobs: ArrayLike, tokens: ArrayLike, table: NgramTable) -> np.ndarray:
+    """``logprobs`` (n, L) of whole blocks with a first column from a table of order 1: minus the surprisal of each block's own first token, in nats.
+
+    For a model whose prefix says nothing of where a text may begin in the middle (:class:`StartLoss`); the other columns stay as the model has them.
+
+    >>> table = NgramTable([np.array([0, 1, 0, 1, 0])], 1, 2)
+    >>> start_from_counts([[-9.0, -0.5]], [[0, 1]], table).round(4).tolist()      # log 5 − G(3)
+    [[-0.8798, -0.5]]
+    """
+    if table.order != 1:
+        raise ValueError(f"an n-gram table of order {table.order}: expected one of single tokens, order 1")
+    repaired = np.array(logprobs, dtype=float)
+    repaired[:, 0] = -table.surprisal(np.asarray(tokens)[:, :1])
+    return repaired
+
+
 def ngram_correction(
     tokens: ArrayLike, splits: Sequence[int], table: NgramTable, weight: float = paper.NGRAM_WEIGHT
 ) -> FirstTokens:

@@ -17,13 +17,14 @@ Letters: ``n_x`` excerpts, ``C`` contexts 0 … C−1, ``N`` targets an excerpt.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
 from l2m_utils.estimators.contributions import Contributions, check_token_logprobs
+from l2m_utils.estimators.first_tokens import NgramTable
 from l2m_utils.estimators.identity import deltas_from_entropies, lag_counts
 
 
@@ -92,6 +93,18 @@ def probe(
         losses[:, first : end - start] -= scores[:, first:]
         met[first : end - start] += 1
     return Probe(losses / met, documents, stride, cost, time.perf_counter() - started)
+
+
+def probe_from_counts(result: Probe, excerpts: ArrayLike, table: NgramTable) -> Probe:
+    """A :class:`Probe` whose h_0 is the surprisal (nats) of single tokens in ``table``, at the targets that were met behind no context, and not the model's.
+
+    For a model whose prefix says nothing of where a text may begin in the middle.  ``excerpts`` are those of :func:`probe`; longer contexts stay.
+    Raises ``ValueError`` for a table of another order.
+    """
+    contexts = result.losses.shape[1]
+    losses = result.losses.copy()
+    losses[:, 0] = table.surprisal(np.asarray(excerpts)[:, contexts :: result.stride, None]).mean(axis=1)
+    return replace(result, losses=losses)
 
 
 def bipartite_from_importance(importance: ArrayLike, n: int) -> np.ndarray:

@@ -1,24 +1,44 @@
 """The repairs of the first tokens of Y, judged: how far each is from a marginal that was honestly trained, and by how much it moves the exponent.
 
 The ruler that is trained here knows a prefix that stands for "somewhere in a text" (:data:`HONEST`); no published model does.  All curves share the
-documents of every replicate, so differences are paired.
+documents of every replicate, so differences are paired.  A model that lacks this prefix may have no marginal at all: :func:`start_is_known`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 
 from l2m_utils.estimators.curves import Curve
-from l2m_utils.experiments.laptop_rules import ORDINARY
+from l2m_utils.estimators.evaluations import Evaluations
+from l2m_utils.experiments.laptop_rules import CORRECTION_MARGIN, ORDINARY
+from l2m_utils.experiments.measure import NO_MARGINAL, save_start
 from l2m_utils.records import Recorder
 from l2m_utils.stats.bootstrap import interval
 from l2m_utils.stats.fit import power_law
 
 HONEST = "anywhere"
 JUDGED_REPAIRS = ("uncorrected", "1-gram", "2-gram", "mixture")
+UNKNOWN_START = "no marginal of the first token"  # what a figure says of a model for which start_is_known is false
+
+
+def start_is_known(
+    run: Recorder, scores: Evaluations, documents: Sequence[np.ndarray], vocabulary: int, model: str, *, trained: bool
+) -> bool:
+    """Whether the uncorrected curve of a model may be fitted, and its first tokens enter probing: it was ``trained`` with the prefix :data:`HONEST`, or
+    has a marginal by :func:`l2m_utils.experiments.measure.save_start`, which records what the first token costs.
+
+    Nothing is recorded of a model that is trained with the prefix: what it says behind the other one is judged against this.  For one that has no
+    marginal the reason is printed.
+    """
+    if trained:
+        return True
+    known = save_start(run, scores, list(documents), vocabulary, model)
+    if not known:
+        print(NO_MARGINAL)
+    return known
 
 
 def repair_gaps(curves: Mapping[str, Curve]) -> pd.DataFrame:
@@ -79,6 +99,22 @@ def correction_gap(curves: Mapping[str, Curve]) -> tuple[float, tuple[float, flo
     drawn = plain.replicates[:, -1] / corrected.replicates[:, -1] - 1
     value = float(plain.estimates[-1] / corrected.estimates[-1] - 1)
     return value, interval(drawn, n_documents=plain.documents)
+
+
+def save_correction_gap(run: Recorder, curves: Mapping[str, Curve], model: str) -> None:
+    """Record ``correction-gap`` (:func:`correction_gap`) and ``correction-gap-small``; without an uncorrected curve, a sentence says that there is none."""
+    if "uncorrected" not in curves:
+        print("no uncorrected curve was fitted: what the correction takes off cannot be said")
+        return
+    gap, bounds = correction_gap(curves)
+    note = f"(uncorrected − 2-gram) / 2-gram at L = {curves['2-gram'].lengths[-1]}; the margin of row B.3 is {CORRECTION_MARGIN:g}"
+    run.value("correction-gap", gap, unit="", interval=bounds, model=model, note=note)
+    run.value(
+        "correction-gap-small",
+        bool(bounds[0] >= -CORRECTION_MARGIN and bounds[1] <= CORRECTION_MARGIN),
+        unit="",
+        note="the whole interval of correction-gap inside the margin that was fixed beforehand",
+    )
 
 
 def save_repairs(run: Recorder, curves: Mapping[str, Curve], model: str, fit_from: int) -> pd.DataFrame:

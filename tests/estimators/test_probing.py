@@ -5,12 +5,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from l2m_utils.estimators.first_tokens import NgramTable, start_from_counts
 from l2m_utils.estimators.identity import deltas_from_entropies
 from l2m_utils.estimators.probing import (
     Probe,
     bipartite_from_importance,
     importance_by_octave,
     probe,
+    probe_from_counts,
     probe_windows,
     probing,
 )
@@ -55,6 +57,20 @@ def test_contexts_a_stride_apart_meet_the_same_targets(contexts, targets, stride
         met = np.array([t for t in range(contexts, contexts + targets) if (t - c) % stride == 0])
         np.testing.assert_allclose(found.losses[:, c], tokens[:, met].mean(axis=1) * (1 + c) / 100)
     assert found.evaluations == 2 * sum(b - a for a, b in probe_windows(contexts, targets, stride))
+
+
+def test_a_start_that_the_model_does_not_know_comes_from_counts_at_the_targets_that_were_met():
+    tokens = np.random.default_rng(0).integers(1, 5, (2, 12))
+    found = probe(ByContext(), tokens, [0, 1], targets=4, stride=2, progress=False)
+    table = NgramTable(list(tokens), 1, 5)
+    repaired = probe_from_counts(found, tokens, table)
+    met = [table.surprisal(tokens[:, [target]]) for target in (8, 10)]  # where windows of targets alone start
+    np.testing.assert_allclose(repaired.losses[:, 0], np.mean(met, axis=0))
+    np.testing.assert_array_equal(repaired.losses[:, 1:], found.losses[:, 1:])
+    assert not np.allclose(found.losses[:, 0], repaired.losses[:, 0])
+    for order in (probe_from_counts, start_from_counts):
+        with pytest.raises(ValueError, match="to have 2 tokens|single tokens"):
+            order(found if order is probe_from_counts else -np.ones((2, 12)), tokens, NgramTable(list(tokens), 2, 5))
 
 
 @pytest.fixture(scope="module")
