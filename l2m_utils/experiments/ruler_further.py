@@ -25,9 +25,9 @@ from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import Draw
 from l2m_utils.experiments.ruler_context import losses
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
-from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS, values_table
+from l2m_utils.experiments.ruler_publish import values_table
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, mixture, ngrams, repaired
-from l2m_utils.experiments.ruler_stored import Provenance, provenance, read_cells
+from l2m_utils.experiments.ruler_stored import NAMES, RULER_RECORDS, Provenance, provenance, read_cells
 from l2m_utils.records import Recorder, RecordError, check_rulers, stored_table
 from l2m_utils.rulers import ruler_name
 from l2m_utils.stats.bootstrap import interval
