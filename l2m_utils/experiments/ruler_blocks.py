@@ -86,7 +86,7 @@ _COLUMNS = ("kind", "document", "start", "length", "partner", "digest")
 
 def _mend(corpus: str) -> str:
     if corpus == PYTHON_DOCS:
-        return "it is read from what is installed: use the Python and the packages of the lock that it was drawn with"
+        return "it is read from what is installed: use the packages of the lock and the Python that it was drawn with"
     return f"give --{corpus} the file, and the model, that these records were made with"
 
 
