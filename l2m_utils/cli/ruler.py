@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     draw.add_argument("--draw", type=Path, metavar="FILE", help="write them there, for the tokenizer of the model")
     draw.add_argument("--books", help="the corpus of books, a path or a name")
     draw.add_argument("--wiki", help="the corpus of articles")
+    draw.add_argument(
+        "--published", action="store_true", help="the blocks that the published scores are of, from the same corpora"
+    )
     score = parser.add_argument_group("score them, in cells that survive a kill")
     score.add_argument("--score", type=Path, metavar="FOLDER", help="of the cells; the same one again goes on")
     score.add_argument("--draws", type=Path, help="the file of --draw")
@@ -49,11 +52,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Prepare, draw, score or publish."""
-    if options.draw:
+    if options.published and not options.draw:
+        raise ValueError("--published needs --draw: give the file that the blocks are written to")
+    if options.draw and not (options.books and options.wiki):
+        raise ValueError("--draw needs --books and --wiki: give the two corpora")
+    if options.draw and options.published:
+        from l2m_utils.experiments.ruler import ruler_texts
+        from l2m_utils.experiments.ruler_blocks import published_draw
+
+        published_draw(ruler_texts(options.model, options.books, options.wiki)).save(options.draw)
+    elif options.draw:
         from l2m_utils.experiments.ruler import draw_all
 
-        if not (options.books and options.wiki):
-            raise ValueError("--draw needs --books and --wiki: give the two corpora")
         draw_all(options.model, options.books, options.wiki).save(options.draw)
     elif options.younger and options.publish:
         from l2m_utils.experiments.younger import publish_younger

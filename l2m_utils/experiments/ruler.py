@@ -3,14 +3,14 @@
     l2m ruler --draw draws.parquet --books books.parquet --wiki wiki.parquet
     l2m ruler --score cells --draws draws.parquet --tasks short
 
-The first fixes the blocks; the second does one task after the other and goes on where it was killed.  The GPU stage
-(:mod:`l2m_utils.experiments.gpu.ruler`) does the same tasks on the same draws.
+The first fixes the blocks, new ones or with ``--published`` those of the published scores (:mod:`l2m_utils.experiments.ruler_blocks`); the second does one
+task after the other and goes on where it was killed.  The GPU stage (:mod:`l2m_utils.experiments.gpu.ruler`) does the same tasks on the same draws.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -38,7 +38,7 @@ from l2m_utils.scoring.base import Scorer
 from l2m_utils.scoring.connect import connect, read_tokenizer
 from l2m_utils.text.corpora import load
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus
-from l2m_utils.text.tokens import encode_corpus
+from l2m_utils.text.tokens import TokenCorpus, encode_corpus
 
 MODEL = "packaged:smollm2-135m"
 NEAR = 1024  # the longest L of direct and vCLUB at all ratios
@@ -92,13 +92,18 @@ def plain(corpus: Corpus) -> Corpus:
     )
 
 
-def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
-    """The blocks of all three corpora for the tokenizer of ``model``; ``books`` and ``wiki`` are what :func:`l2m_utils.text.corpora.load` takes."""
+def ruler_texts(model: str, books: str, wiki: str) -> Iterator[tuple[str, Corpus, TokenCorpus]]:
+    """The three corpora by their names in a draw, one after the other, with their tokens by the tokenizer of ``model``; ``books`` and ``wiki`` are what :func:`l2m_utils.text.corpora.load` takes."""
     tokenizer = read_tokenizer(model).backend_tokenizer
-    found = []
     for corpus, place in (("books", books), ("wiki", wiki), ("python-docs", PYTHON_DOCS)):
         text = plain(load(place))
-        tokens = encode_corpus(tokenizer, text)
+        yield corpus, text, encode_corpus(tokenizer, text)
+
+
+def draw_all(model: str, books: str, wiki: str, *, seed: int = 0) -> Draw:
+    """New blocks of all three corpora, which are as :func:`ruler_texts` takes them, for the tokenizer of ``model``."""
+    found = []
+    for corpus, text, tokens in ruler_texts(model, books, wiki):
         chosen = np.flatnonzero(tokens.lengths >= LONG[corpus] + 1000)
         if corpus == "wiki":
             chosen = np.sort(np.random.default_rng(seed).permutation(chosen)[:WIKI_DOCUMENTS])

@@ -1,5 +1,6 @@
 """What a laptop adds to the stored curves of a GPU, on the same blocks with the same ruler: where the minutes that were lent had ended.
 
+    l2m ruler --draw draws.parquet --books books.parquet --wiki wiki.parquet --published
     l2m ruler --score CELLS --draws draws.parquet --tasks wiki-far wiki-windows wiki-crossed --documents 48
     l2m ruler --publish results --further --draws draws.parquet --cells CELLS
 
@@ -25,9 +26,9 @@ from l2m_utils.experiments.ladder_text import ByteTokens
 from l2m_utils.experiments.ruler_cells import Draw
 from l2m_utils.experiments.ruler_context import losses
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
-from l2m_utils.experiments.ruler_publish import NAMES, RULER_RECORDS, values_table
+from l2m_utils.experiments.ruler_publish import values_table
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, mixture, ngrams, repaired
-from l2m_utils.experiments.ruler_stored import Provenance, provenance, read_cells
+from l2m_utils.experiments.ruler_stored import NAMES, RULER_RECORDS, Provenance, provenance, read_cells
 from l2m_utils.records import Recorder, RecordError, check_rulers, stored_table
 from l2m_utils.rulers import ruler_name
 from l2m_utils.stats.bootstrap import interval
@@ -85,7 +86,7 @@ def _check(what: str, now: np.ndarray, stored: np.ndarray) -> None:
     if gap > rules.SAME_NATS:
         raise ValueError(
             f"{what} differs by up to {gap:.2f} nats from what is stored of the same documents, expected {rules.SAME_NATS} at most: "
-            "these cells are of other blocks; draw from the corpora that were published"
+            "these cells are of other blocks; draw with --published from the corpora that were published"
         )
 
 

@@ -22,22 +22,17 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ladder_text import ByteTokens
+from l2m_utils.experiments.ruler_blocks import BLOCKS, block_table
 from l2m_utils.experiments.ruler_cells import Draw, Store
 from l2m_utils.experiments.ruler_choices import record_gap, record_ratios
 from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
 from l2m_utils.experiments.ruler_context_records import record_context, record_context_in_bytes
 from l2m_utils.experiments.ruler_results import main_curves
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, ngrams, ruler_curves, start_penalty
-from l2m_utils.experiments.ruler_stored import provenance, read_cells, read_stage
+from l2m_utils.experiments.ruler_stored import NAMES, RULER_RECORDS, provenance, read_cells, read_stage
 from l2m_utils.records import Recorder, check_rulers, load_table, load_values
 from l2m_utils.stats.bootstrap import interval
 
-RULER_RECORDS = "estimation/ruler"
-NAMES = {
-    "books": "books",
-    "wiki": "wiki-plain",
-    "python-docs": "python-docs",
-}  # of a corpus in the draw, and of its records
 RECORD_NAMES = {"direct": ("beta-direct", "prefactor-direct"), "vCLUB": ("beta-vclub", "prefactor-vclub")}
 
 
@@ -72,6 +67,7 @@ def publish_ruler(
         if not any(curve.name == ("whole", "direct", "2-gram", 2) for curve in found):
             continue
         run = Recorder(RULER_RECORDS, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made.of_records)
+        run.table(BLOCKS, block_table(draw, corpus))
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)

@@ -1,4 +1,4 @@
-"""Scores of the ruler where they lie: what the stage of a GPU left, or the cells of a laptop, each with a note of what made them."""
+"""Scores of the ruler where they lie: what the stage of a GPU left, or the cells of a laptop, each with a note of what made them; and where their records lie."""
 
 from __future__ import annotations
 
@@ -11,6 +11,12 @@ from l2m_utils.experiments.gpu import archive
 from l2m_utils.experiments.ruler import check_same
 from l2m_utils.experiments.ruler_cells import SCHEMA, Draw, Store, read_pieces
 
+RULER_RECORDS = "estimation/ruler"
+NAMES = {
+    "books": "books",
+    "wiki": "wiki-plain",
+    "python-docs": "python-docs",
+}  # of a corpus in the draw, and of its records
 REVISION = 18  # characters of the revision in the records' field ``model``: the version and twelve of the hash
 
 

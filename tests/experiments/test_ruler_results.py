@@ -23,6 +23,7 @@ from l2m_utils.experiments import ruler_publish, ruler_stored
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ruler import tasks
+from l2m_utils.experiments.ruler_blocks import block_table
 from l2m_utils.experiments.ruler_choices import gap_choices, ratio_differences
 from l2m_utils.experiments.ruler_scores import RulerCurve, Scores, jensen, mixture, ngrams, ruler_curves, start_penalty
 from l2m_utils.project import PROJECT, RESULTS
@@ -371,6 +372,8 @@ def test_records_are_published_with_the_provenance_of_the_run(drawn, rows, tmp_p
         json.loads(path.read_text())
     listed = stored_table("estimation/ruler", "values", "books", tmp_path)[0].set_index("name")
     assert listed.loc["beta-direct", ["value", "low", "high"]].tolist() == [beta["value"], *beta["interval"]]
+    places = stored_table("estimation/ruler", "blocks", "books", tmp_path)[0]
+    assert places.equals(block_table(drawn, "books")) and len(places) == (drawn.corpus == "books").sum()
     assert not any("machines" in name for name in load_values(tmp_path / "gpu-wiki-plain"))
     assert max(path.stat().st_size for path in tmp_path.rglob("*.parquet")) < 3_000_000
     other = {"meta": note["meta"] | {"model": "another-ruler"}}
