@@ -22,7 +22,7 @@ from l2m_utils.records import stored_table
 from l2m_utils.text.documents import PYTHON_DOCS, Corpus
 from l2m_utils.text.tokens import TokenCorpus
 
-BLOCKS = "blocks"  # the table's name
+RULER_BLOCKS = "blocks"  # the table's name
 _DIGITS = 16  # of a digest: enough against a text that changed, which is no attack
 
 
@@ -96,7 +96,7 @@ def published_draw(texts: Iterable[tuple[str, Corpus, TokenCorpus]], results: Pa
     Every token is checked, so scores of one are scores of the other.  Raises :class:`~l2m_utils.records.RecordError` before any text is read when a corpus has no published
     table, and ``ValueError`` for a corpus that is another one.
     """
-    tables = {corpus: stored_table(RULER_RECORDS, BLOCKS, name, results)[0] for corpus, name in NAMES.items()}
+    tables = {corpus: stored_table(RULER_RECORDS, RULER_BLOCKS, name, results)[0] for corpus, name in NAMES.items()}
     found = []
     for corpus, text, tokens in texts:
         documents = dict(zip((document.id for document in text), tokens.documents, strict=True))

@@ -22,7 +22,7 @@ from l2m_utils.estimators.contributions import Contributions
 from l2m_utils.experiments import ruler_results as results
 from l2m_utils.experiments import ruler_rules as rules
 from l2m_utils.experiments.ladder_text import ByteTokens
-from l2m_utils.experiments.ruler_blocks import BLOCKS, block_table
+from l2m_utils.experiments.ruler_blocks import RULER_BLOCKS, block_table
 from l2m_utils.experiments.ruler_cells import Draw, Store
 from l2m_utils.experiments.ruler_choices import record_gap, record_ratios
 from l2m_utils.experiments.ruler_comparisons import record_formats, record_machines, record_pages
@@ -67,7 +67,7 @@ def publish_ruler(
         if not any(curve.name == ("whole", "direct", "2-gram", 2) for curve in found):
             continue
         run = Recorder(RULER_RECORDS, tier, corpus=name, seed=rules.SEED, folder=folders[corpus], made=made.of_records)
-        run.table(BLOCKS, block_table(draw, corpus))
+        run.table(RULER_BLOCKS, block_table(draw, corpus))
         _curves(run, found, label, n_boot)
         _loss(run, scores, corpus, label, tokenizer, n_boot, least)
         _repairs(run, scores, corpus, found, label, n_boot, least)

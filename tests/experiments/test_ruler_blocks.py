@@ -70,7 +70,7 @@ def drawn(home) -> rc.Draw:
     made = draw(home)
     for corpus, name in NAMES.items():
         run = Recorder(RULER_RECORDS, "gpu", corpus=name, folder=home / "results" / f"gpu-{name}")
-        run.table(rb.BLOCKS, rb.block_table(made, corpus))
+        run.table(rb.RULER_BLOCKS, rb.block_table(made, corpus))
     return made
 
 
@@ -115,7 +115,7 @@ def test_another_tokenizer_is_refused(home, drawn):
 
 @pytest.mark.parametrize("corpus", NAMES)
 def test_without_its_table_no_text_is_read(home, drawn, corpus):
-    (home / "results" / f"gpu-{NAMES[corpus]}" / RULER_RECORDS / "tables" / f"{rb.BLOCKS}.parquet").unlink()
+    (home / "results" / f"gpu-{NAMES[corpus]}" / RULER_RECORDS / "tables" / f"{rb.RULER_BLOCKS}.parquet").unlink()
     with pytest.raises(RecordError, match=f"no published table 'blocks' of estimation/ruler .corpus {NAMES[corpus]}"):
         rb.published_draw((pytest.fail("a text was read") for _ in "x"), home / "results")
 
@@ -132,7 +132,7 @@ def test_the_command_refuses_in_one_line_and_writes_nothing(home, capsys):
 
 @pytest.mark.parametrize("corpus", NAMES)
 def test_the_published_places_are_those_of_the_published_curves(corpus):
-    table, provenance = stored_table(RULER_RECORDS, rb.BLOCKS, NAMES[corpus], RESULTS)
+    table, provenance = stored_table(RULER_RECORDS, rb.RULER_BLOCKS, NAMES[corpus], RESULTS)
     curves, of_curves = stored_table(RULER_RECORDS, "contributions", NAMES[corpus], RESULTS)
     assert provenance["commit"] == of_curves["commit"] and provenance["tier"] == of_curves["tier"]
     long = table[table["kind"] == "long"]
