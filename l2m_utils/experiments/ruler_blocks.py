@@ -77,8 +77,14 @@ def cut_blocks(corpus: str, table: pd.DataFrame, documents: Mapping[str, np.ndar
             f"{corpus} is not the text of the published blocks: got others for {len(other)} of {len(table)}, first at token {start} of {name!r} "
             f"({found}, expected tokens {digests[first]}); {_mend(corpus)}"
         )
-    words = (column.astype(str) for column in (kinds, names))
-    return Draw(np.full(len(table), corpus), *words, starts.astype(np.int64), partners.astype(np.int64), tokens)
+    return Draw(
+        np.full(len(table), corpus),
+        kinds.astype(str),
+        names.astype(str),
+        starts.astype(np.int64),
+        partners.astype(np.int64),
+        tokens,
+    )
 
 
 _COLUMNS = ("kind", "document", "start", "length", "partner", "digest")
