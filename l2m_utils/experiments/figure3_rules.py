@@ -20,8 +20,9 @@ flat loss of the next smaller one is counted, and 3c is shown without such runs,
 **Order.**  :data:`PHASES`: every run goes on until it is flat, or to the cap of its stage, and no run begins once those that are kept have taken :data:`HOURS` (added
 after the first runs at 64 tokens).  Rows 3b, then 3a, then 3c, so that each beginning is worth having; in the last parts, too, where
 the order was by length, and the cap 48,000 steps, until 2.8 hours were spent and the smallest Mamba-2 had one run left that was not flat: that one, of 1,024 tokens, had
-left its first plateau between 33,600 and 48,000 steps and could not be flat at a cap that only shares out the hours.  It goes beyond first.  Order and steps were fixed
-before anything was run that far.  What flat means, and what decides a row, is as it was; a row that these parts decide says so.
+left its first plateau between 33,600 and 48,000 steps and could not be flat at a cap that only shares out the hours.  It goes beyond first.  The steps beyond were
+fixed before anything was run that far; that all transformers stop at 67,200 before one goes on, when that one run was beyond and no other.  At the end of the plan half an
+hour was unspent, and row 3a open by a hair: it was not lengthened.  What flat means, and what decides a row, is as it was; a row that these parts decide says so.
 
 **What decides** (five seeds, same data for models of one seed; 95 % t-intervals over seeds; two ranges, to 256 and to 1,024 tokens, in one hull):
 

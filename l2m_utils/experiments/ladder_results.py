@@ -109,7 +109,7 @@ def by_size(rungs: pd.DataFrame, exponents: pd.DataFrame) -> pd.DataFrame:
 def least_tokens(trained_tokens: Sequence[int], losses: Sequence[float], loss: float) -> float:
     """Tokens of training at which ``losses`` (nats a byte, falling) would have come down to ``loss`` if each further factor of tokens took as much as the last one did.
 
-    A loss falls ever less, so no fewer do.  ``ValueError`` unless the last one is lower than the one before and has not reached ``loss``.
+    No fewer do, if the loss falls ever less.  ``ValueError`` unless the last one is lower than the one before and has not reached ``loss``.
 
     >>> least_tokens([100, 400, 1600], [3.0, 2.5, 2.25], 2.0)
     6400.0
